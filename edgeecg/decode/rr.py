@@ -1,0 +1,97 @@
+"""RR intervals as the beat encoder reads them: one row of features per decision.
+
+Every reference is causal: the median of the eight intervals before, a mean of the thirty-two before,
+the interval before. The next interval is known only when its beat was settled by the decision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.specs import RR_FEATURES
+
+__all__ = ["HISTORY", "past_intervals", "rr_features"]
+
+HISTORY = 32
+"""Intervals before the current one that a decision looks at."""
+
+SHORT = 8
+RR_RANGE = (0.15, 3.0)  # seconds; beyond it an interval says no more than "very short" or "a pause"
+
+
+def past_intervals(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intervals that end at each beat and the ``HISTORY`` before: ``(beats, HISTORY + 1)``, oldest first.
+
+    Parameters
+    ----------
+    times : (beats,) seconds, ascending
+
+    Returns
+    -------
+    Seconds; NaN where there is no beat before.
+    """
+    intervals = np.full(HISTORY + len(times), np.nan)
+    intervals[HISTORY + 1 :] = np.diff(times)
+    if len(times) == 0:
+        return np.empty((0, HISTORY + 1))
+    return np.lib.stride_tricks.sliding_window_view(intervals, HISTORY + 1)
+
+
+def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median of each row, NaN left out; NaN where a row has nothing."""
+    ordered = np.sort(values, axis=1)  # NaN goes last
+    count = np.sum(np.isfinite(values), axis=1)
+    last = values.shape[1] - 1
+    rows = np.arange(len(values))
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, last)
+    middle: NDArray[np.float64] = 0.5 * (ordered[rows, low] + ordered[rows, high])
+    return middle
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each row, NaN left out; NaN where a row has nothing."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def rr_features(
+    intervals: NDArray[np.float64], ahead: NDArray[np.float64], known: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Features of each decision, in the order of ``specs.RR_FEATURES``.
+
+    Parameters
+    ----------
+    intervals : (beats, HISTORY + 1) seconds
+        As :func:`past_intervals` gives them: the last column ends at the beat itself.
+    ahead : (beats,) seconds
+        The interval to the next beat where ``known``, else the time waited so far.
+    known : (beats,) bool
+        Whether the next beat was settled by the decision.
+
+    Returns
+    -------
+    (beats, 8) float32; zeros stand for "no reference yet".
+    """
+    clipped = np.clip(intervals, *RR_RANGE)
+    current, past = clipped[:, -1], clipped[:, :-1]
+    short = past[:, -SHORT:]
+    median = _median(short)
+    reference = np.where(np.isfinite(median), median, current)
+    jitter = _mean(np.abs(np.diff(clipped[:, -SHORT - 1 :], axis=1))) / reference
+    counted = np.isfinite(intervals).sum(axis=1)
+    columns = [
+        np.log(current / 0.8),
+        np.log(current / median),
+        np.log(current / past[:, -1]),
+        np.log(current / _mean(past)),
+        np.log1p(4 * jitter),
+        np.log(np.clip(ahead, *RR_RANGE) / reference),
+        known.astype(np.float64),
+        counted / (HISTORY + 1),
+    ]
+    table = np.stack(columns, axis=1)
+    assert table.shape[1] == len(RR_FEATURES)
+    return np.nan_to_num(table, nan=0.0).astype(np.float32)
