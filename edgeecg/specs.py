@@ -149,7 +149,7 @@ class ModelSpec:
     @property
     def stem_context(self) -> int:
         """Model-grid samples before a token that its patch embedding reads."""
-        return 24
+        return 23  # three stride-2 convolutions of 7, 5 and 5 taps read 31 samples
 
     @property
     def beat_inputs(self) -> int:
