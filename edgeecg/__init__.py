@@ -1,0 +1,62 @@
+"""EdgeECG: beats and rhythms from a live ECG, with compact Transformers, from training to the edge device.
+
+Nothing heavy is loaded until a name is used::
+
+    import edgeecg
+
+    with edgeecg.open_engine("small") as engine:
+        stream = edgeecg.Stream(engine, fs=250)
+        for event in stream.push(samples):
+            print(event)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeecg import errors as errors
+    from edgeecg.specs import Alarm as Alarm
+    from edgeecg.specs import Beat as Beat
+    from edgeecg.specs import Event as Event
+    from edgeecg.specs import Gap as Gap
+    from edgeecg.specs import Quality as Quality
+    from edgeecg.specs import Rhythm as Rhythm
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Alarm": "edgeecg.specs",
+    "Beat": "edgeecg.specs",
+    "Event": "edgeecg.specs",
+    "Gap": "edgeecg.specs",
+    "Quality": "edgeecg.specs",
+    "Rhythm": "edgeecg.specs",
+}
+"""Public name to the module that defines it."""
+
+__all__ = [
+    "Alarm",
+    "Beat",
+    "Event",
+    "Gap",
+    "Quality",
+    "Rhythm",
+    "__version__",
+    "errors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name == "errors":
+        return import_module("edgeecg.errors")
+    if name not in _HOME:
+        raise AttributeError(f"module 'edgeecg' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted({*globals(), *__all__})
