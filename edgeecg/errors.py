@@ -6,11 +6,13 @@
     ├── InputError            what came in cannot be used (exit code 2 in the CLI)
     │   ├── RecordError       a recording: missing, truncated, wrong units, no gain
     │   ├── SignalError       samples: wrong shape, rate out of range, all NaN
+    │   │   └── PacketError   a packet from a device or a peer that cannot be decoded
     │   └── ConfigError       a setting or a TOML key
     ├── BundleError           a .edgeecg bundle: unknown name, tampered part, wrong schema
     ├── BackendError          an executor: library missing, driver missing, graph refused
     │   ├── MissingExtra      an optional dependency is not installed; names the extra
     │   └── DeviceError       a CUDA or TensorRT call failed while running
+    ├── LinkError             a device, broker or peer: not reachable, refused, broken off
     ├── StateError            a snapshot that does not fit this bundle or version
     └── AccuracyError         a candidate graph lost more accuracy than its budget
 
@@ -27,7 +29,9 @@ __all__ = [
     "DeviceError",
     "EdgeECGError",
     "InputError",
+    "LinkError",
     "MissingExtra",
+    "PacketError",
     "RecordError",
     "SignalError",
     "StateError",
@@ -48,6 +52,10 @@ class RecordError(InputError):
 
 class SignalError(InputError):
     """Samples of a wrong shape, rate or value."""
+
+
+class PacketError(SignalError):
+    """Bytes from a device or a peer that cannot be decoded."""
 
 
 class ConfigError(InputError):
@@ -82,6 +90,10 @@ class MissingExtra(BackendError):
 
 class DeviceError(BackendError):
     """A call to the device failed while running."""
+
+
+class LinkError(EdgeECGError):
+    """A device, broker or peer that cannot be reached, refuses, or broke off."""
 
 
 class StateError(EdgeECGError):
