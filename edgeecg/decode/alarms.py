@@ -1,0 +1,191 @@
+"""Beats and the settled clock to alarms, each told at its onset (``end`` is ``None``) and at its end.
+
+=========== ================================================================ ========================
+label       begins when                                                      ends
+=========== ================================================================ ========================
+pause       more than ``pause_seconds`` since the last beat                  with the next beat
+asystole    more than ``asystole_seconds`` of readable signal without a      with the next beat
+            beat, and the signal has gone quiet
+no-beat     the same, but the signal has not gone quiet (ventricular         with the next beat
+            flutter or fibrillation, or a rhythm that is not understood),
+            or no beat was ever found
+bradycardia the mean rate of ``rate_beats`` intervals is below               ``rate_margin`` above it
+            ``bradycardia``
+tachycardia that rate is above ``tachycardia``                               ``rate_margin`` below it
+couplet     exactly two V in a row; onset and end are told with the beat     with its second V
+            after
+v-run       three V in a row                                                 with its last V
+bigeminy    ``bigeminy`` V with exactly one other beat between each two      with its last V
+=========== ================================================================ ========================
+
+``start`` is the first beat of the finding (for silence: the last beat before it, or where the signal
+became readable). Missing or unreadable signal never begins an alarm, and ends those that are open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from edgeecg.decode import patterns, rate, silence
+from edgeecg.errors import ConfigError
+from edgeecg.specs import Alarm
+
+__all__ = ["AlarmFinder", "AlarmSettings", "AlarmState", "RateAlarms"]
+
+
+@dataclass(frozen=True)
+class AlarmSettings:
+    """Thresholds of the alarms.
+
+    Parameters
+    ----------
+    pause_seconds, asystole_seconds : float
+        Silence that makes a pause, and one that makes asystole or no-beat.
+    activity : float
+        Asystole is quiet: its level is below this share of the level that goes with beats.
+    bradycardia, tachycardia : float
+        Limits of the running rate, beats per minute.
+    rate_margin : float
+        Beats per minute back inside the limits at which a rate alarm ends.
+    rate_beats : int
+        Intervals in the running rate of these two alarms.
+    bigeminy : int
+        V beats, one other beat between each two, that make bigeminy.
+    """
+
+    pause_seconds: float = 2.0
+    asystole_seconds: float = 4.0
+    activity: float = 0.5
+    bradycardia: float = 50.0
+    tachycardia: float = 120.0
+    rate_margin: float = 5.0
+    rate_beats: int = 8
+    bigeminy: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pause_seconds <= self.asystole_seconds:
+            raise ConfigError("alarms need 0 < pause_seconds <= asystole_seconds")
+        if not 0 < self.bradycardia + 2 * self.rate_margin <= self.tachycardia or self.rate_margin < 0:
+            raise ConfigError("alarms need bradycardia + 2 * rate_margin <= tachycardia, rate_margin >= 0")
+        if self.rate_beats < 2 or self.bigeminy < 2 or not 0 <= self.activity <= 1:
+            raise ConfigError("alarms need rate_beats >= 2, bigeminy >= 2 and activity in 0..1")
+
+
+class RateAlarms(NamedTuple):
+    """``rate``: the running rate; ``slow`` and ``fast``: starts of the rate alarms that are open."""
+
+    rate: rate.RateState = rate.RateState(())
+    slow: int | None = None
+    fast: int | None = None
+
+
+class AlarmState(NamedTuple):
+    """What the finder remembers; nested tuples of plain values."""
+
+    silence: silence.SilenceState = silence.SilenceState()
+    rate: RateAlarms = RateAlarms()
+    patterns: patterns.PatternState = patterns.PatternState()
+
+
+@dataclass(frozen=True)
+class AlarmFinder:
+    """Beats, stretches of signal and gaps in, in the order of time; alarms out. The state is the caller's.
+
+    Parameters
+    ----------
+    settings : AlarmSettings
+    fs : float
+        Source rate, hertz.
+    """
+
+    settings: AlarmSettings
+    fs: float
+
+    @cached_property
+    def limits(self) -> silence.SilenceLimits:
+        """Thresholds of silence in source samples."""
+        pause = round(self.settings.pause_seconds * self.fs)
+        asystole = round(self.settings.asystole_seconds * self.fs)
+        return silence.SilenceLimits(pause, asystole, self.settings.activity)
+
+    def initial(self) -> AlarmState:
+        """State at sample 0."""
+        return AlarmState()
+
+    def beat(self, sample: int, label: str, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """Take in a beat at source sample ``sample`` with its ``BEAT_LABELS`` label."""
+        silent, hushed = silence.beat(sample, state.silence, self.limits)
+        paced, rates = self._rate(sample, state.rate)
+        found, pattern = patterns.beat(sample, label, state.patterns, self.settings.bigeminy)
+        return silent + paced + found, AlarmState(hushed, rates, pattern)
+
+    def advance(
+        self, to: int, readable: bool, level: float | None, state: AlarmState
+    ) -> tuple[list[Alarm], AlarmState]:
+        """Move the settled clock: every beat before source sample ``to`` has been told.
+
+        Call it on a grid that does not depend on the caller's blocks (a second of the model grid, a
+        change of readability), or the moment at which ``level`` is read will depend on them.
+
+        Parameters
+        ----------
+        to : int
+        readable : bool
+            Whether the signal from the clock up to ``to`` could be read.
+        level : float or None
+            Its recent mean absolute value in millivolts, ``None`` where that is not known.
+        """
+        silent, hushed = silence.advance(to, readable, level, state.silence, self.limits)
+        if readable:
+            return silent, state._replace(silence=hushed)
+        ended, state = self._broken(state)
+        return silent + ended, state._replace(silence=hushed)
+
+    def gap(self, start: int, length: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """``length`` samples from ``start`` on are missing."""
+        silent, hushed = silence.broken(start, start + length, state.silence)
+        ended, state = self._broken(state)
+        return silent + ended, state._replace(silence=hushed)
+
+    def flush(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """The stream ends at the clock: so do the alarms that are open."""
+        return self.gap(state.silence.clock, 0, state)
+
+    def _broken(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """Beats may be missing: rates and patterns begin anew."""
+        events = []
+        if state.rate.rate.samples:
+            events = _end_rate(state.rate.rate.samples[-1], state.rate)
+        found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
+        return events + found, AlarmState(state.silence, RateAlarms(), pattern)
+
+    def _rate(self, sample: int, state: RateAlarms) -> tuple[list[Alarm], RateAlarms]:
+        wanted = self.settings.rate_beats
+        now = rate.beat(sample, state.rate, wanted)
+        per_minute = rate.per_minute(now, self.fs, least=wanted)
+        state = state._replace(rate=now)
+        if per_minute is None:
+            return [], state
+        low, high, margin = self.settings.bradycardia, self.settings.tachycardia, self.settings.rate_margin
+        events = []
+        if state.slow is not None and per_minute >= low + margin:
+            events.append(Alarm(state.slow, sample, "bradycardia"))
+            state = state._replace(slow=None)
+        if state.fast is not None and per_minute <= high - margin:
+            events.append(Alarm(state.fast, sample, "tachycardia"))
+            state = state._replace(fast=None)
+        if state.slow is None and per_minute < low:
+            events.append(Alarm(now.samples[0], None, "bradycardia"))
+            state = state._replace(slow=now.samples[0])
+        if state.fast is None and per_minute > high:
+            events.append(Alarm(now.samples[0], None, "tachycardia"))
+            state = state._replace(fast=now.samples[0])
+        return events, state
+
+
+def _end_rate(sample: int, state: RateAlarms) -> list[Alarm]:
+    """End the rate alarms that are open at ``sample``."""
+    opened = ((state.slow, "bradycardia"), (state.fast, "tachycardia"))
+    return [Alarm(start, sample, label) for start, label in opened if start is not None]

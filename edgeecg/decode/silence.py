@@ -1,0 +1,103 @@
+"""No beat for a while: pause, asystole, or a signal in which no beat is found.
+
+The clock is the *settled* sample, before which every beat has been told. It moves by stretches of
+readable or unreadable signal, so silence is heard without waiting for a beat that may never come.
+Silence is counted in readable samples only: what is missing or unreadable starts the count anew.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edgeecg.specs import Alarm
+
+__all__ = ["SilenceLimits", "SilenceState", "advance", "beat", "broken"]
+
+LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
+
+
+class SilenceLimits(NamedTuple):
+    """``pause`` and ``asystole``: source samples; ``activity``: share of the level that goes with beats."""
+
+    pause: int
+    asystole: int
+    activity: float
+
+
+class SilenceState(NamedTuple):
+    """Plain values.
+
+    ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the signal is
+    unreadable. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
+    ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
+    starts of the alarms that are open.
+    """
+
+    clock: int = 0
+    since: int | None = 0
+    after_beat: bool = False
+    level: float | None = None
+    usual: float | None = None
+    pause: int | None = None
+    asystole: int | None = None
+    no_beat: int | None = None
+
+
+def advance(
+    to: int, readable: bool, level: float | None, state: SilenceState, limits: SilenceLimits
+) -> tuple[list[Alarm], SilenceState]:
+    """All beats before sample ``to`` have been told; the signal up to it was readable, or was not."""
+    to = max(to, state.clock)
+    if not readable:
+        events, state = _end(state.clock, state)
+        return events, state._replace(clock=to, since=None, after_beat=False, level=level)
+    since = state.clock if state.since is None else state.since
+    state = state._replace(clock=to, since=since, level=level)
+    events = []
+    if state.after_beat and state.pause is None and to - since > limits.pause:
+        events.append(Alarm(since, None, "pause"))
+        state = state._replace(pause=since)
+    if to - since > limits.asystole:
+        more, state = _silent(since, state, limits)
+        events += more
+    return events, state
+
+
+def _silent(since: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
+    """Too long without a beat: a heart that stands still, or one that is not understood?
+
+    The level of the signal tells: without beats it decays, in ventricular fibrillation it does not.
+    Where the level is not known, nothing is claimed beyond "no beat".
+    """
+    level, usual = state.level, state.usual
+    if level is not None and usual is not None and level < limits.activity * usual:
+        if state.asystole is None:
+            return [Alarm(since, None, "asystole")], state._replace(asystole=since)
+    elif state.no_beat is None:
+        return [Alarm(since, None, "no-beat")], state._replace(no_beat=since)
+    return [], state
+
+
+def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
+    """A beat ends every silence; one that grew too long just before it is told first."""
+    events, state = advance(sample, True, state.level, state, limits)
+    ended, state = _end(sample, state)
+    level, usual = state.level, state.usual
+    if level is None or usual is None:
+        usual = level if usual is None else usual
+    else:
+        usual += LEVEL_MEMORY * (level - usual)
+    return events + ended, state._replace(since=sample, after_beat=True, usual=usual)
+
+
+def broken(start: int, stop: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
+    """Samples from ``start`` up to ``stop`` are missing."""
+    events, state = _end(start, state)
+    return events, state._replace(clock=stop, since=stop, after_beat=False)
+
+
+def _end(sample: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
+    """End what is open at ``sample``."""
+    opened = ((state.pause, "pause"), (state.asystole, "asystole"), (state.no_beat, "no-beat"))
+    events = [Alarm(start, sample, label) for start, label in opened if start is not None]
+    return events, state._replace(pause=None, asystole=None, no_beat=None)

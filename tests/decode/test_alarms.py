@@ -1,0 +1,218 @@
+"""Alarms from beats whose times and labels are written down here."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
+from edgeecg.errors import ConfigError
+from edgeecg.specs import Alarm
+
+FS = 100
+RATELESS = AlarmSettings(bradycardia=1, tachycardia=1000)  # the patterns alone
+
+
+class Stream:
+    """A finder with its state and what it has told."""
+
+    def __init__(self, settings=None):
+        self.finder = AlarmFinder(settings or AlarmSettings(), FS)
+        self.state, self.events = self.finder.initial(), []
+
+    def _take(self, answer):
+        events, self.state = answer
+        self.events += events
+        return self
+
+    def beats(self, samples, labels=None):
+        for sample, label in zip(samples, labels or "N" * len(samples), strict=True):
+            self._take(self.finder.beat(sample, label, self.state))
+        return self
+
+    def advance(self, to, readable=True, level=None):
+        return self._take(self.finder.advance(to, readable, level, self.state))
+
+    def gap(self, start, length):
+        return self._take(self.finder.gap(start, length, self.state))
+
+    def flush(self):
+        return self._take(self.finder.flush(self.state))
+
+    def told(self, *labels):
+        return [(e.start, e.end) for e in self.events if e.label in labels]
+
+
+def pattern(labels):
+    return Stream(RATELESS).beats(range(0, 80 * len(labels), 80), labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "label", "expected"),
+    [
+        ("NNVVNN", "couplet", [(160, None), (160, 240)]),
+        ("NNVVNN", "v-run", []),
+        ("NVVVN", "v-run", [(80, None), (80, 240)]),
+        ("NVVVN", "couplet", []),
+        ("NVVVVVVN", "v-run", [(80, None), (80, 480)]),
+        ("NVVV", "v-run", [(80, None)]),
+        ("NVV", "couplet", []),  # may still become a run
+        ("NVNNVN", "couplet", []),
+        ("NVSVNVN", "bigeminy", [(80, None)]),
+        ("NVNVNVNN", "bigeminy", [(80, None), (80, 400)]),
+        ("NVNVNVV", "bigeminy", [(80, None), (80, 400)]),
+        ("NVNVNN", "bigeminy", []),
+        ("NVNNVNVNN", "bigeminy", []),
+        ("VVNVNVN", "bigeminy", [(80, None)]),
+    ],
+)
+def test_patterns(labels, label, expected):
+    assert pattern(labels).told(label) == expected
+
+
+def test_a_gap_breaks_patterns_and_begins_none():
+    stream = pattern("NVV").gap(300, 500).beats([900, 980], "VN")
+    assert stream.events == []
+    assert pattern("NVVV").gap(400, 500).told("v-run") == [(80, None), (80, 240)]
+
+
+def test_a_pause_is_told_while_it_lasts_and_ends_with_the_next_beat():
+    stream = Stream(RATELESS).beats([0, 80]).advance(280)
+    assert stream.events == []
+    stream.advance(281)
+    assert stream.told("pause") == [(80, None)]
+    assert stream.beats([300]).told("pause") == [(80, None), (80, 300)]
+
+
+def test_a_pause_that_no_tick_saw_is_told_with_the_beat_that_ends_it():
+    assert Stream(RATELESS).beats([0, 80, 300]).told("pause") == [(80, None), (80, 300)]
+
+
+def test_asystole_when_the_signal_goes_quiet_and_no_beat_when_it_does_not():
+    quiet = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(501, level=0.05)
+    assert quiet.told("asystole") == [(100, None)]
+    assert quiet.told("no-beat") == []
+    flutter = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(501, level=0.4)
+    assert flutter.told("no-beat") == [(100, None)]
+    assert flutter.told("asystole") == []
+    assert flutter.beats([700]).told("no-beat") == [(100, None), (100, 700)]
+
+
+def test_fibrillation_that_follows_asystole_is_told_too():
+    stream = Stream(RATELESS).advance(10, level=0.2).beats([20]).advance(500, level=0.05)
+    assert stream.advance(600, level=0.3).told("no-beat") == [(20, None)]
+
+
+def test_a_readable_stream_without_any_beat_speaks():
+    assert Stream().advance(400).events == []
+    assert Stream().advance(401).events == [Alarm(0, None, "no-beat")]
+
+
+def test_missing_seconds_make_no_alarm():
+    stream = Stream().beats(range(0, 1000, 80)).gap(1000, 6000).beats(range(7040, 8000, 80))
+    assert stream.flush().events == []
+
+
+def test_unreadable_seconds_make_no_alarm_and_silence_counts_from_their_end():
+    stream = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(150)
+    stream.advance(1000, readable=False)
+    assert stream.events == []
+    assert stream.advance(1400, level=0.01).events == []
+    assert stream.advance(1401, level=0.01).events == [Alarm(1000, None, "asystole")]
+    assert stream.advance(1500, readable=False).events[-1] == Alarm(1000, 1401, "asystole")
+
+
+@pytest.mark.parametrize(("spacing", "label"), [(130, "bradycardia"), (45, "tachycardia")])
+def test_rate_alarms_begin_after_a_full_window_and_end_with_a_margin(spacing, label):
+    usual = range(0, 800, 80)
+    odd = range(720 + spacing, 720 + 20 * spacing, spacing)
+    again = range(odd[-1] + 80, odd[-1] + 1600, 80)
+    stream = Stream().beats([*usual, *odd])
+    ((start, end),) = stream.told(label)
+    assert end is None
+    assert start < odd[8]
+    assert [event.label for event in stream.beats(again).events] == [label, label]
+
+
+def test_a_rate_just_inside_the_margin_does_not_end_the_alarm():
+    stream = Stream().beats(range(0, 3000, 130)).beats(range(3105, 6000, 115))  # 46, then 52 a minute
+    assert stream.told("bradycardia") == [(0, None)]
+
+
+def test_eight_intervals_are_needed():
+    assert Stream().beats(range(0, 8 * 130, 130)).events == []
+    assert len(Stream().beats(range(0, 9 * 130, 130)).events) == 1
+
+
+def test_flush_ends_what_is_open():
+    stream = Stream().beats(range(0, 900, 40), "V" * 23).advance(900).flush()
+    assert sorted((e.label, e.end is None) for e in stream.events) == [
+        ("tachycardia", False),
+        ("tachycardia", True),
+        ("v-run", False),
+        ("v-run", True),
+    ]
+    assert stream.state._replace(silence=AlarmState().silence) == AlarmState()
+
+
+def test_every_onset_has_one_end_whatever_happens():
+    source = random.Random(5)
+    stream, clock = Stream(), 0
+    for turn in range(4000):
+        pace = (30, 80, 150)[turn // 100 % 3]
+        clock += source.choice([pace] * 12 + [80, 300, 700])
+        act = source.random()
+        if act < 0.9:
+            stream.beats([clock], source.choice("NNNVVS"))
+        elif act < 0.95:
+            stream.advance(clock, source.random() < 0.5, source.random())
+        else:
+            stream.gap(clock, 500)
+            clock += 500
+    opened = {}
+    for event in stream.flush().events:
+        if event.end is None:
+            assert event.label not in opened
+            opened[event.label] = event.start
+        else:
+            assert opened.pop(event.label) == event.start <= event.end
+    assert opened == {}
+    assert {e.label for e in stream.events} == {
+        "pause",
+        "asystole",
+        "no-beat",
+        "bradycardia",
+        "tachycardia",
+        "couplet",
+        "v-run",
+        "bigeminy",
+    }
+
+
+def test_finer_ticks_change_nothing_but_the_time_of_telling():
+    beats = {80: "N", 160: "N", 700: "V", 780: "V", 850: "N", 1400: "N"}
+    whole, fine = Stream(RATELESS), Stream(RATELESS)
+    whole.beats(beats, "".join(beats.values()))
+    for clock in range(1, 1401):
+        if clock in beats:
+            fine.beats([clock], beats[clock])
+        else:
+            fine.advance(clock)
+    assert fine.events == whole.events
+
+
+def test_the_state_is_plain_and_survives_json():
+    stream = Stream().advance(10, level=0.2).beats(range(20, 2000, 45), "NV" * 22)
+    restored = msgspec.json.decode(msgspec.json.encode(stream.state), type=AlarmState)
+    assert restored == stream.state
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"pause_seconds": 0}, {"pause_seconds": 5}, {"tachycardia": 55}, {"rate_beats": 1}, {"activity": 2}],
+)
+def test_thresholds_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ConfigError, match="alarms need"):
+        AlarmSettings(**wrong)
