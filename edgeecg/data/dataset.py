@@ -1,0 +1,299 @@
+"""Recordings made ready for training, and the windows that are drawn from them.
+
+A window is a pure function of (seed, step): a run that was killed goes on with the very batches that
+it would have seen. Every window begins as a fresh stream, filters and all, as a patient's does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.data.augment import AugmentSettings, mix_leads, noise_piece, noisy_spans, warp
+from edgeecg.decode.peaks import REACH
+from edgeecg.decode.rr import past_intervals, rr_features
+from edgeecg.errors import ConfigError
+from edgeecg.signal.filter import BandPass
+from edgeecg.signal.normalise import GainControl
+from edgeecg.signal.resample import Resampler
+from edgeecg.specs import MODEL_FS, RR_FEATURES, ModelSpec, SignalSpec
+
+__all__ = ["UNKNOWN", "TrainingRecord", "Windows", "on_model_grid", "qrs_power"]
+
+UNKNOWN = -1
+"""Label of a beat, a token or a record about which nothing is claimed: it has no loss."""
+
+Batch = dict[str, NDArray[np.float32] | NDArray[np.int64]]
+
+
+def on_model_grid(signal: NDArray[np.float64], fs: float) -> NDArray[np.float32]:
+    """``(n, leads)`` source millivolts to ``(leads, m)`` at 128 Hz; sample m lies at m / 128 s."""
+    resampler = Resampler(fs)
+    tail = np.repeat(signal[-1:], int(fs), axis=0)  # pushes the last samples through the filter's delay
+    padded = np.nan_to_num(np.concatenate([signal, tail]).T)
+    y, _ = resampler.step(padded, resampler.initial())
+    length = resampler.ready(len(signal))
+    return np.ascontiguousarray(y[:, resampler.latency : resampler.latency + length], dtype=np.float32)
+
+
+def qrs_power(lead: NDArray[np.float32], beats: NDArray[np.float64]) -> float:
+    """Signal power in mV^2 as WFDB's ``nst`` counts it: peak-to-peak QRS amplitude squared over 8."""
+    half = round(0.05 * MODEL_FS)
+    places = np.rint(beats).astype(np.int64)
+    places = places[(places >= half) & (places < len(lead) - half)][:300]
+    if len(places) == 0:
+        return float(np.percentile(np.abs(lead - np.median(lead)), 99)) ** 2 / 2
+    cut = lead[places[:, None] + np.arange(-half, half + 1)]
+    return float(np.median(np.ptp(cut, axis=1))) ** 2 / 8
+
+
+@dataclass
+class TrainingRecord:
+    """One recording on the model grid; positions are model samples from its start.
+
+    Parameters
+    ----------
+    name, patient, source : str
+        ``source`` is the set it comes from.
+    signal : (leads, n) float32, millivolts
+    beats : (beats,) float64
+    labels : (beats,) int64
+        Index into ``BEAT_LABELS`` or ``UNKNOWN``.
+    complete : bool
+        Whether every beat is in ``beats``: else silence there means nothing.
+    atrial_fibrillation : (n_spans, 2) float64 or None
+        Spans in AF; ``None`` where nobody labelled the rhythm.
+    weak_rhythm : int
+        1: the whole record is AF, 0: it is not, ``UNKNOWN``.
+    weak_label : str
+        Label of the whole record (``N``, ``A``, ``O``, ``~``) or empty.
+    masked : (n_spans, 2) float64
+        Spans that are left out, such as ventricular flutter.
+    p_waves : (waves,) float64 or None
+    """
+
+    name: str
+    patient: str
+    source: str
+    signal: NDArray[np.float32]
+    beats: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    complete: bool = True
+    atrial_fibrillation: NDArray[np.float64] | None = None
+    weak_rhythm: int = UNKNOWN
+    weak_label: str = ""
+    masked: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    p_waves: NDArray[np.float64] | None = None
+    power: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.power = tuple(qrs_power(lead, self.beats) for lead in self.signal)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Draws batches of windows.
+
+    Parameters
+    ----------
+    records : sequence of TrainingRecord
+    noise : sequence of float32 arrays
+        Recorded noise at 128 Hz.
+    share : mapping of source to weight
+        How much of a batch each set fills; within a set every *patient* has the same chance.
+    rare : float
+        Probability that a window is laid around a beat that is not N.
+    """
+
+    records: Sequence[TrainingRecord]
+    noise: Sequence[NDArray[np.float32]]
+    spec: ModelSpec
+    signal: SignalSpec
+    augment: AugmentSettings
+    share: Mapping[str, float]
+    seconds: int = 60
+    batch: int = 16
+    rare: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = {record.source for record in self.records}
+        if not self.records or not any(self.share.get(source, 0) > 0 for source in known):
+            raise ConfigError(f"no recordings to draw from: share names {sorted(self.share)}, data has {sorted(known)}")
+
+    @property
+    def length(self) -> int:
+        """Model samples per window."""
+        return self.seconds * MODEL_FS
+
+    @property
+    def tokens(self) -> int:
+        """Tokens per window."""
+        return self.length // self.spec.patch
+
+    @property
+    def most_beats(self) -> int:
+        """Beats that a window has room for: 240 a minute."""
+        return 4 * self.seconds
+
+    @cached_property
+    def by_patient(self) -> dict[str, dict[str, list[TrainingRecord]]]:
+        """Records by source and patient."""
+        tree: dict[str, dict[str, list[TrainingRecord]]] = {}
+        for record in self.records:
+            tree.setdefault(record.source, {}).setdefault(record.patient, []).append(record)
+        return tree
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of one step."""
+        rng = np.random.default_rng([self.seed, step])
+        tree = self.by_patient
+        sources = [source for source in sorted(tree) if self.share.get(source, 0) > 0]
+        weights = np.array([self.share[source] for source in sources])
+        windows = []
+        for _ in range(self.batch):
+            patients = tree[sources[int(rng.choice(len(sources), p=weights / weights.sum()))]]
+            records = patients[sorted(patients)[int(rng.integers(len(patients)))]]
+            windows.append(self.window(records[int(rng.integers(len(records)))], rng))
+        batch: Batch = {key: np.stack([window[key] for window in windows]) for key in windows[0]}
+        batch["signal"] = self.front_end(batch["signal"])
+        return batch
+
+    def front_end(self, millivolts: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Filter and normalise ``(rows, n)`` as the stream does."""
+        bandpass, gain = BandPass(self.signal), GainControl(self.signal)
+        y, _ = bandpass.step(millivolts, bandpass.initial(millivolts[:, 0]))
+        y, _ = gain.step(y, gain.initial(len(y)))
+        return y.astype(np.float32)
+
+    def start(self, record: TrainingRecord, span: int, rng: np.random.Generator) -> int:
+        """Where in the record the window begins."""
+        room = record.signal.shape[1] - span
+        if room <= 0:
+            return 0
+        unusual = record.beats[record.labels > 0]
+        if len(unusual) and rng.random() < self.rare:
+            beat = unusual[int(rng.integers(len(unusual)))]
+            return int(np.clip(beat - rng.uniform(0.1, 0.95) * span, 0, room))
+        return int(rng.integers(room))
+
+    def window(self, record: TrainingRecord, rng: np.random.Generator) -> dict[str, NDArray]:  # type: ignore[type-arg]
+        """One window: signal in millivolts, token targets, beats and their targets."""
+        settings = self.augment
+        factor = float(np.exp(rng.uniform(-settings.warp, settings.warp))) if settings.warp else 1.0
+        span = int(np.ceil(self.length / factor)) + 1
+        begin = self.start(record, span, rng)
+        leads = record.signal[:, begin : begin + span]
+        used = min(self.length, int(leads.shape[1] * factor))
+        signal = np.zeros(self.length)
+        signal[:used] = warp(mix_leads(leads, settings.mix, rng), factor, used)
+        power = max(record.power)
+        clean = np.ones(self.length)
+        if rng.random() < settings.noise:
+            snr = rng.uniform(*settings.snr)
+            spans = noisy_spans(self.length, rng)
+            signal += spans * noise_piece(self.noise, self.length, rng) * np.sqrt(power / 10 ** (snr / 10))
+            clean -= spans * np.clip((6 - snr) / 9, 0, 1)
+        signal[used:] = signal[used - 1]
+        signal *= np.exp(rng.uniform(-1, 1) * np.log(settings.gain)) * (-1 if rng.random() < settings.invert else 1)
+        shift = BandPass(self.signal).latency
+
+        def moved(places: NDArray[np.float64]) -> NDArray[np.float64]:
+            return (places - begin) * factor + shift
+
+        return {
+            "signal": signal,
+            **self.token_targets(record, moved, used, clean),
+            **self.beat_targets(record, moved, used, rng),
+        }
+
+    def token_targets(self, record, moved, used, clean) -> dict[str, NDArray]:  # type: ignore[type-arg,no-untyped-def]
+        """Targets of the heads, ``(tokens,)`` each."""
+        patch, tokens = self.spec.patch, self.tokens
+        seen = np.arange(tokens) < used // patch
+        middle = (np.arange(tokens) + 0.5) * patch
+        for start, end in moved(record.masked):
+            seen &= (middle < start) | (middle > end)
+        beat = np.full(tokens, 0 if record.complete else UNKNOWN)
+        offset, shape = np.zeros(tokens, np.float32), np.full(tokens, UNKNOWN)
+        place = moved(record.beats) / patch
+        inside = (place >= 0) & (place < tokens - 1)
+        token = place[inside].astype(np.int64)
+        part = place[inside] - token
+        beat[token[(part < 0.15) & (token > 0)] - 1] = UNKNOWN  # a peak at the border belongs to both
+        beat[token[part > 0.85] + 1] = UNKNOWN
+        beat[token], offset[token], shape[token] = 1, part, record.labels[inside]
+        beat[~seen] = shape[~seen] = UNKNOWN
+        rhythm = np.full(tokens, UNKNOWN)
+        if record.atrial_fibrillation is not None:
+            rhythm[:] = 0
+            for start, end in moved(record.atrial_fibrillation):
+                rhythm[(middle >= start) & (middle <= end)] = 1
+            rhythm[~seen] = UNKNOWN
+        wave = np.full(tokens, UNKNOWN)
+        if record.p_waves is not None:
+            wave[seen] = 0
+            peaks = moved(record.p_waves) / patch
+            wave[peaks[(peaks >= 0) & (peaks < tokens)].astype(np.int64)] = 1
+            wave[~seen] = UNKNOWN
+        quality = np.where(seen, clean.reshape(tokens, patch).mean(axis=1), UNKNOWN)
+        if record.weak_label == "~":
+            quality[seen] = 0
+        return {
+            "beat": beat,
+            "offset": offset,
+            "shape": shape,
+            "rhythm": rhythm,
+            "p_wave": wave,
+            "quality": quality.astype(np.float32),
+            "seen": seen.astype(np.int64),
+            "weak_rhythm": np.array(record.weak_rhythm),
+        }
+
+    def beat_targets(self, record, moved, used, rng) -> dict[str, NDArray]:  # type: ignore[type-arg,no-untyped-def]
+        """Beats as the beat encoder gets them: some missing, some false, all a little displaced."""
+        patch, delay, room = self.spec.patch, self.spec.delay, self.most_beats
+        place, labels = moved(record.beats), record.labels
+        keep = (place >= 0) & (place < used - patch * (delay + self.spec.token.lag))
+        keep &= rng.random(len(place)) >= self.augment.drop
+        place = place[keep] + rng.normal(0, 0.5, int(keep.sum()))
+        labels = labels[keep].copy()
+        for start, end in moved(record.masked):
+            labels[(place >= start) & (place <= end)] = UNKNOWN
+        false = rng.uniform(0, max(used - patch * 16, 1), rng.poisson(self.augment.extra * len(place)))
+        place, labels = np.r_[place, false], np.r_[labels, np.full(len(false), UNKNOWN)]
+        order = np.argsort(place)[:room]
+        place, labels = np.maximum(place[order], 0), labels[order]
+        token = (place // patch).astype(np.int64)
+        following = np.r_[token[1:], np.iinfo(np.int64).max]
+        known = following + REACH <= token + delay
+        gap = np.r_[np.diff(place), np.inf] / MODEL_FS
+        waited = np.where(known, gap, delay * patch / MODEL_FS)
+        count = len(place)
+        features = np.zeros((room, len(RR_FEATURES)), np.float32)
+        features[:count] = rr_features(past_intervals(place / MODEL_FS), waited, known)
+        tokens = np.zeros(room, np.int64)
+        tokens[:count] = token
+        classes, weak = np.full(room, UNKNOWN), np.full(room, UNKNOWN)
+        classes[:count] = labels
+        if record.weak_label in ("N", "A"):  # 0: neither S nor V; 1: in AF, so not S
+            weak[:count] = record.weak_label == "A"
+        rhythm = np.full(room, UNKNOWN)
+        if record.atrial_fibrillation is not None:
+            rhythm[:count] = 0
+            for start, end in moved(record.atrial_fibrillation):
+                rhythm[:count][(place >= start) & (place <= end)] = 1
+        present = np.zeros(room, np.int64)
+        present[:count] = 1
+        return {
+            "beat_token": tokens,
+            "beat_rr": features,
+            "beat_class": classes,
+            "beat_weak": weak,
+            "beat_rhythm": rhythm,
+            "beat_present": present,
+        }

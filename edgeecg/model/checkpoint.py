@@ -1,0 +1,104 @@
+"""Checkpoints: a folder with ``weights.safetensors`` and ``checkpoint.json``; never a pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Union
+
+import msgspec
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from edgeecg.errors import ConfigError
+from edgeecg.model.transformer import Network
+from edgeecg.specs import ModelSpec
+
+__all__ = ["Checkpoint", "load_checkpoint", "network_from_weights", "save_checkpoint", "weights_of"]
+
+WEIGHTS = "weights.safetensors"
+SETTINGS = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network and what is known of it.
+
+    Parameters
+    ----------
+    network : Network
+        In evaluation mode, on the CPU.
+    meta : mapping
+        Whatever :func:`save_checkpoint` was given: thresholds, provenance, training settings.
+    """
+
+    network: Network
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    model: ModelSpec
+    meta: dict[str, Any]
+
+
+def save_checkpoint(folder: Union[str, os.PathLike[str]], network: Network, meta: Mapping[str, Any]) -> Path:
+    """Write a network to a folder; each file appears whole or not at all.
+
+    Parameters
+    ----------
+    meta : mapping
+        What JSON can hold.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    settings = msgspec.json.format(msgspec.json.encode(_Settings(network.spec, dict(meta))), indent=2)
+    for name, data in ((WEIGHTS, weights_of(network)), (SETTINGS, settings)):
+        temporary = target / f".{name}.{os.getpid()}"
+        temporary.write_bytes(data)
+        os.replace(temporary, target / name)
+    return target
+
+
+def load_checkpoint(folder: Union[str, os.PathLike[str]]) -> Checkpoint:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises
+    ------
+    ConfigError
+        A file is missing, or the two do not fit each other.
+    """
+    source = Path(folder)
+    for name in (WEIGHTS, SETTINGS):
+        if not (source / name).is_file():
+            raise ConfigError(f"no checkpoint in {source}: {name} is missing; give the folder that `edgeecg train` wrote")
+    try:
+        settings = msgspec.json.decode((source / SETTINGS).read_bytes(), type=_Settings)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{source / SETTINGS} cannot be read ({error}): train again") from error
+    try:
+        network = network_from_weights(settings.model, (source / WEIGHTS).read_bytes())
+    except ConfigError as error:
+        raise ConfigError(f"{source / WEIGHTS}: {error}") from error
+    return Checkpoint(network, settings.meta)
+
+
+def weights_of(network: Network) -> bytes:
+    """The network's weights as safetensors."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    return bytes(save(tensors))
+
+
+def network_from_weights(spec: ModelSpec, data: bytes) -> Network:
+    """A network of these sizes with these weights, in evaluation mode; ``ConfigError`` if they do not fit."""
+    network = Network(spec)
+    try:
+        network.load_state_dict(load(data))
+    except SafetensorError as error:
+        raise ConfigError(f"the weights cannot be read ({error}): get the file again") from error
+    except RuntimeError as error:  # load_state_dict lists what is missing over several lines
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"the weights do not fit the model's sizes: {reason[:200]}") from error
+    return network.eval()

@@ -1,0 +1,165 @@
+"""Everything that a training run can be told, with its default; a TOML file changes what it names.
+
+Read with msgspec: a misspelt key or a wrong type is an error that names its place.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeecg.data.augment import AugmentSettings
+from edgeecg.errors import ConfigError
+from edgeecg.model.losses import LossSettings
+from edgeecg.specs import Positions, SignalSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["DataSettings", "OptimSettings", "TrainConfig", "read_config"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on.
+
+    Parameters
+    ----------
+    root : str
+        Folder with one folder a set; empty: ``EDGEECG_DATA``, and without that synthetic patients.
+    sets : dict of str to float
+        Share of each set in a batch: ``mitdb``, ``svdb``, ``cinc2017``, ``synthetic``.
+    validation : list of str
+        Records (``mitdb/119``) whose patients are left out of training and scored at every evaluation.
+    folds, fold : int
+        With ``folds`` > 1 the patients of each set are dealt to folds by a hash of their name, and the
+        patients of ``fold`` are the validation patients.
+    limit : int
+        Most records of one set, 0 for all: for a quick trial.
+    synthetic_patients : int
+        How many synthetic patients are made.
+    """
+
+    root: str = ""
+    sets: dict[str, float] = field(
+        default_factory=lambda: {"mitdb": 0.35, "svdb": 0.35, "cinc2017": 0.2, "synthetic": 0.1}
+    )
+    validation: tuple[str, ...] = ()
+    folds: int = 0
+    fold: int = 0
+    limit: int = 0
+    synthetic_patients: int = 64
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """How long and how fast.
+
+    Parameters
+    ----------
+    steps : int
+        Batches in all; the schedule is fixed: no early stop.
+    batch, seconds : int
+        Windows a batch, and their length.
+    rate, warmup, decay : float
+        Peak learning rate (AdamW), share of the steps that it rises, weight decay.
+    average : float
+        Decay of the running average of the weights, which is what is kept.
+    clip : float
+        Largest norm of the gradient.
+    pseudo_every : int
+        Steps between searches for beats in recordings that have none labelled; 0 for never.
+    evaluate_every, checkpoint_every : int
+        Steps between evaluations of the validation patients, and between checkpoints.
+    rare : float
+        Share of the windows laid around a beat that is not N.
+    """
+
+    steps: int = 4000
+    batch: int = 16
+    seconds: int = 60
+    rate: float = 3e-3
+    warmup: float = 0.05
+    decay: float = 0.02
+    average: float = 0.998
+    clip: float = 1.0
+    pseudo_every: int = 1000
+    evaluate_every: int = 500
+    checkpoint_every: int = 250
+    rare: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Parameters
+    ----------
+    preset : str
+        ``nano``, ``micro``, ``small`` or ``base``.
+    positions : str
+        ``rotary`` streams; ``sinusoidal``, ``learned`` and ``none`` are for comparison.
+    seed : int
+        Of weights, batches and augmentation.
+    precision : str
+        Of Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (where the device has it).
+    devices : int
+        How many devices (GPUs, or processes on a CPU).
+    """
+
+    preset: str = "small"
+    positions: Positions = "rotary"
+    seed: int = 0
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int = 1
+    workers: int = 1
+    data: DataSettings = field(default_factory=DataSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    signal: SignalSpec = field(default_factory=SignalSpec)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def _known_keys(cls: type, values: dict[str, Any], place: str = "") -> None:
+    """Refuse keys that mean nothing: msgspec lets them pass for dataclasses."""
+    hints = {f.name: f for f in cls.__dataclass_fields__.values()}  # type: ignore[attr-defined]
+    for key, value in values.items():
+        if key not in hints:
+            raise ConfigError(f"unknown key {place + key!r}: known there are {', '.join(hints)}")
+        factory = hints[key].default_factory
+        if isinstance(value, dict) and isinstance(factory, type):
+            _known_keys(factory, value, f"{place}{key}.")
+
+
+def read_config(path: Path | None) -> TrainConfig:
+    """Read a TOML file; ``None`` gives the defaults.
+
+    Raises
+    ------
+    ConfigError
+        Missing file, bad TOML, unknown key, wrong type: says which and where.
+    """
+    if path is None:
+        return TrainConfig()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no configuration at {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    _known_keys(TrainConfig, values)
+    try:
+        return msgspec.convert(values, TrainConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
