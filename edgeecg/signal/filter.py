@@ -14,7 +14,7 @@ from edgeecg.specs import MODEL_FS, SignalSpec
 __all__ = ["BandPass", "FilterState"]
 
 FilterState = NDArray[np.float64]
-"""Delays of all sections, ``(sections, rows, 2)``."""
+"""Delays of all sections, ``(sections, rows, 2)``; NaN in a row that has not begun."""
 
 NOTCH_Q = 8.0  # 6 Hz wide: mains drifts, and the QRS has little there
 
@@ -51,16 +51,26 @@ class BandPass:
         _, h = scipy.signal.sosfreqz(self.sections, w)
         return int(round(float(-np.diff(np.unwrap(np.angle(h)))[0] / np.diff(w)[0])))
 
-    def initial(self, first: NDArray[np.float64]) -> FilterState:
-        """State of rows that have stood at their first sample ``(rows,)`` for ever: no start-up swing."""
-        zi: NDArray[np.float64] = scipy.signal.sosfilt_zi(self.sections)
-        return zi[:, None, :] * first[None, :, None]
+    def initial(self, rows: int) -> FilterState:
+        """State of ``rows`` streams that have not begun: the first sample primes it."""
+        return np.full((len(self.sections), rows, 2), np.nan)
 
-    def step(
-        self, x: NDArray[np.float64], state: FilterState
-    ) -> tuple[NDArray[np.float64], FilterState]:
+    def primed(self, first: NDArray[np.float64]) -> FilterState:
+        """State of rows that have stood at their first sample ``(rows,)`` for ever: no start-up swing."""
+        return self._standing[:, None, :] * first[None, :, None]
+
+    @cached_property
+    def _standing(self) -> NDArray[np.float64]:
+        """State ``(sections, 2)`` after a constant one."""
+        zi: NDArray[np.float64] = scipy.signal.sosfilt_zi(self.sections)
+        return zi
+
+    def step(self, x: NDArray[np.float64], state: FilterState) -> tuple[NDArray[np.float64], FilterState]:
         """Filter ``(rows, n)`` samples that follow those before."""
         if x.shape[-1] == 0:
             return x, state
+        fresh = np.isnan(state[0, :, 0])
+        if fresh.any():
+            state = np.where(fresh[None, :, None], self.primed(x[:, 0]), state)
         y, state = scipy.signal.sosfilt(self.sections, x, axis=-1, zi=state)
         return y, state

@@ -9,20 +9,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeecg.errors import SignalError
 from edgeecg.signal.filter import BandPass, FilterState
 from edgeecg.signal.normalise import GainControl, GainState
 from edgeecg.signal.resample import Resampler, ResampleState
 from edgeecg.specs import SignalSpec
 
-__all__ = ["FrontEnd", "FrontEndState"]
+__all__ = ["FrontEnd", "FrontEndOutput", "FrontEndState"]
 
 
 class FrontEndState(NamedTuple):
-    """States of the stages; ``filter`` is ``None`` until the first sample primes it."""
+    """States of the stages; the first sample of a row primes it."""
 
     resample: ResampleState
-    filter: FilterState | None
+    filter: FilterState
     gain: GainState
+
+
+class FrontEndOutput(NamedTuple):
+    """What the stages make of a block, each ``(rows, m)`` on the model grid.
+
+    ``resampled`` and ``filtered`` are millivolts, ``network`` is in units of the signal's level.
+    """
+
+    resampled: NDArray[np.float64]
+    filtered: NDArray[np.float64]
+    network: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,22 +68,88 @@ class FrontEnd:
         return GainControl(self.spec)
 
     @property
+    def latencies(self) -> dict[str, int]:
+        """Delay of a QRS through each stage, model samples."""
+        return {
+            "resample": self.resampler.latency,
+            "band-pass": self.bandpass.latency,
+            "gain": self.gain.latency,
+        }
+
+    @property
     def latency(self) -> int:
         """Delay of a QRS from source to output, model samples."""
-        return self.resampler.latency + self.bandpass.latency + self.gain.latency
+        return sum(self.latencies.values())
 
     def initial(self, rows: int) -> FrontEndState:
         """State of ``rows`` streams that have not begun."""
-        return FrontEndState(self.resampler.initial(), None, self.gain.initial(rows))
+        return FrontEndState(
+            self.resampler.initial(rows), self.bandpass.initial(rows), self.gain.initial(rows)
+        )
 
-    def step(
-        self, x: NDArray[np.float64], state: FrontEndState
-    ) -> tuple[NDArray[np.float64], FrontEndState]:
-        """``(rows, n)`` source millivolts to ``(rows, m)`` network input."""
-        y, resample = self.resampler.step(np.asarray(x, dtype=np.float64), state.resample)
-        if y.shape[-1] == 0:
-            return y, state._replace(resample=resample)
-        primed = self.bandpass.initial(y[:, 0]) if state.filter is None else state.filter
-        y, filtered = self.bandpass.step(y, primed)
-        y, gain = self.gain.step(y, state.gain)
-        return y, FrontEndState(resample, filtered, gain)
+    def step(self, x: NDArray[np.float64], state: FrontEndState) -> tuple[NDArray[np.float64], FrontEndState]:
+        """``(rows, n)`` source millivolts to ``(rows, m)`` network input.
+
+        Raises
+        ------
+        SignalError
+            As :meth:`process`.
+        """
+        output, state = self.process(x, state)
+        return output.network, state
+
+    def process(
+        self, x: NDArray[np.float64], state: FrontEndState, upto: int | None = None
+    ) -> tuple[FrontEndOutput, FrontEndState]:
+        """The same, with the signal between the stages.
+
+        Parameters
+        ----------
+        x : (rows, n) millivolts
+            Source samples that follow those before; all rows share rate and phase.
+        state : FrontEndState
+        upto : int, optional
+            No more than this many model samples in all, as :meth:`Resampler.step`.
+
+        Raises
+        ------
+        SignalError
+            If a sample is NaN or infinite.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        if not np.isfinite(x).all():
+            raise SignalError(
+                "the signal has NaN or infinite samples: cut it with edgeecg.signal.block.Blocks, "
+                "which holds short runs of them and names the long ones as gaps"
+            )
+        resampled, resample = self.resampler.step(x, state.resample, upto)
+        filtered, bandpass = self.bandpass.step(resampled, state.filter)
+        network, gain = self.gain.step(filtered, state.gain)
+        return FrontEndOutput(resampled, filtered, network), FrontEndState(resample, bandpass, gain)
+
+    # ---- rows as plain arrays -------------------------------------------------------------------
+
+    @cached_property
+    def width(self) -> int:
+        """Columns of :meth:`pack`."""
+        return self.resampler.context + 2 * len(self.bandpass.sections) + 2
+
+    def pack(self, state: FrontEndState) -> NDArray[np.float64]:
+        """All that the rows remember but their common phase, as one array ``(rows, width)``.
+
+        Rows of streams that stand at the same place of a block can be taken, put and joined by
+        indexing this array; a row of :meth:`initial` is a stream that has not begun.
+        """
+        rows = len(state.gain.level)
+        delays = state.filter.transpose(1, 0, 2).reshape(rows, -1)
+        return np.concatenate([state.resample.tail, delays, state.gain.level, state.gain.weight], axis=1)
+
+    def unpack(self, packed: NDArray[np.float64], made: int) -> FrontEndState:
+        """State of packed rows that stand between two blocks, ``made`` model samples into a period."""
+        context, rows = self.resampler.context, len(packed)
+        delays = packed[:, context:-2].reshape(rows, -1, 2).transpose(1, 0, 2)
+        return FrontEndState(
+            self.resampler.between(packed[:, :context], made),
+            np.ascontiguousarray(delays),
+            GainState(packed[:, -2:-1], packed[:, -1:]),
+        )

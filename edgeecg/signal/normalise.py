@@ -53,9 +53,7 @@ class GainControl:
         weight = np.full((rows, 1), self.decay * PRIOR_SECONDS * MODEL_FS)
         return GainState(weight * PRIOR_LEVEL, weight)
 
-    def step(
-        self, x: NDArray[np.float64], state: GainState
-    ) -> tuple[NDArray[np.float64], GainState]:
+    def step(self, x: NDArray[np.float64], state: GainState) -> tuple[NDArray[np.float64], GainState]:
         """Normalise ``(rows, n)`` millivolts to units of their level, clipped."""
         if x.shape[-1] == 0:
             return x, state

@@ -26,9 +26,13 @@ FS_RANGE = (100.0, 1000.0)
 
 
 class ResampleState(NamedTuple):
-    """``tail``: last source samples ``(rows, context)``; ``taken``, ``made``: samples in and out so far."""
+    """``tail``: last source samples ``(rows, context)``; ``taken``, ``made``: samples in and out so far.
 
-    tail: NDArray[np.float64] | None
+    The tail of a row that has not begun is NaN. Only ``taken`` and ``made`` modulo one period of the
+    ratio matter: ``down`` source samples are ``up`` model samples.
+    """
+
+    tail: NDArray[np.float64]
     taken: int
     made: int
 
@@ -76,6 +80,15 @@ class Resampler:
         up, down = self.ratio.numerator, self.ratio.denominator
         return -(-(2 * HALF_LENGTH + 1) * down // up) + 1
 
+    @property
+    def lead_in(self) -> int:
+        """Copies of its first sample that make a stream's first block as long as the ones that follow.
+
+        Model sample 0 lies on source sample 0, so a block that follows another begins up to
+        ``down / up`` source samples before its first model sample; a first block cannot.
+        """
+        return -(-self.ratio.denominator // self.ratio.numerator) - 1
+
     def needed(self, made: int) -> int:
         """Source samples that must have come for ``made`` model samples to be ready."""
         return (made - 1) * self.ratio.denominator // self.ratio.numerator + 1 if made else 0
@@ -85,23 +98,41 @@ class Resampler:
         up, down = self.ratio.numerator, self.ratio.denominator
         return (taken * up - 1) // down + 1 if taken else 0
 
-    def initial(self) -> ResampleState:
-        """State of a stream that has not begun."""
-        return ResampleState(None, 0, 0)
+    def initial(self, rows: int) -> ResampleState:
+        """State of ``rows`` streams that have not begun."""
+        return ResampleState(np.full((rows, self.context), np.nan), 0, 0)
+
+    def between(self, tail: NDArray[np.float64], made: int) -> ResampleState:
+        """State of rows that stand between two blocks, ``made`` model samples into a period.
+
+        A row of ``tail`` that is NaN is a stream's beginning: its next block begins with ``lead_in``
+        copies of its first sample.
+        """
+        up, down = self.ratio.numerator, self.ratio.denominator
+        return ResampleState(tail, (made - 1) * down // up + 1, made)
 
     def step(
-        self, x: NDArray[np.float64], state: ResampleState
+        self, x: NDArray[np.float64], state: ResampleState, upto: int | None = None
     ) -> tuple[NDArray[np.float64], ResampleState]:
-        """Resample ``(rows, n)`` source samples that follow those before; all rows share the phase."""
+        """Resample ``(rows, n)`` source samples that follow those before; all rows share the phase.
+
+        With ``upto`` no more than that many model samples are made in all (a source sample can make
+        two where the rate is below 128 Hz); the one left over comes with the next step.
+        """
         if self.ratio == 1 or x.shape[-1] == 0:
             return x, state._replace(taken=state.taken + x.shape[-1], made=state.made + x.shape[-1])
-        tail = np.repeat(x[:, :1], self.context, axis=1) if state.tail is None else state.tail
+        fresh = np.isnan(state.tail[:, -1:])
+        tail = np.where(fresh, x[:, :1], state.tail) if fresh.any() else state.tail
         x = np.concatenate([tail, x], axis=1)
         up, down = self.ratio.numerator, self.ratio.denominator
         start = (state.taken - self.context) * up  # index of x[0] at the rate up * fs
         phase = start % down
         taken = state.taken + x.shape[1] - self.context
-        made = self.ready(taken)
-        y = scipy.signal.upfirdn(np.concatenate([np.zeros(phase), self.taps]), x, up, down)
+        made = self.ready(taken) if upto is None else min(self.ready(taken), upto)
+        y = scipy.signal.upfirdn(self._padded_taps(phase), x, up, down)
         shift = (phase - start) // down
         return y[:, shift + state.made : shift + made], ResampleState(x[:, -self.context :], taken, made)
+
+    def _padded_taps(self, phase: int) -> NDArray[np.float64]:
+        """The FIR behind ``phase`` zeros, so that ``upfirdn`` starts at the right place."""
+        return np.concatenate([np.zeros(phase), self.taps])
