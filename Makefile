@@ -19,10 +19,10 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench clean distclean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 11
 
 setup: $(STAMP) ## the environment in .venv, with all that tests and demo need
 
@@ -54,6 +54,9 @@ bench: $(STAMP) ## every benchmark, one after the other; figures go to runs/benc
 	@set -e; mkdir -p runs/bench; for script in benchmarks/*.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" --out runs/bench; done
 
-clean: ## remove the environment, caches and runs
-	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## remove caches and build outputs (runs/ stays)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment too
+	rm -rf .venv
