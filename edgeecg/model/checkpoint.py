@@ -73,7 +73,9 @@ def load_checkpoint(folder: Union[str, os.PathLike[str]]) -> Checkpoint:
     source = Path(folder)
     for name in (WEIGHTS, SETTINGS):
         if not (source / name).is_file():
-            raise ConfigError(f"no checkpoint in {source}: {name} is missing; give the folder that `edgeecg train` wrote")
+            raise ConfigError(
+                f"no checkpoint in {source}: {name} is missing; give the folder that `edgeecg train` wrote"
+            )
     try:
         settings = msgspec.json.decode((source / SETTINGS).read_bytes(), type=_Settings)
     except msgspec.MsgspecError as error:

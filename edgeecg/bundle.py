@@ -1,0 +1,399 @@
+"""What is deployed: one ``.edgeecg`` file with graphs, front end, labels, thresholds and golden vectors.
+
+The format is written down in ``docs/bundle.md``. A bundle is read once into memory; every part is held
+against its size and SHA-256 in the manifest, and later reads give those same verified bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import BundleError, EdgeECGError
+from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, RR_FEATURES, ModelSpec, SignalSpec
+
+__all__ = [
+    "GRAPHS",
+    "PRECISIONS",
+    "SCHEMA",
+    "Bundle",
+    "GraphName",
+    "Labels",
+    "LeadPolicy",
+    "Manifest",
+    "Part",
+    "Precision",
+    "Thresholds",
+    "packaged_names",
+    "write_bundle",
+]
+
+SCHEMA = 1
+"""Version of the format that this release reads and writes."""
+
+GraphName = Literal["token", "beat"]
+Precision = Literal["fp32", "fp16", "int8", "mixed"]
+LeadPolicy = Literal["first", "best", "fused"]
+GRAPHS: tuple[GraphName, ...] = ("token", "beat")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "mixed")
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+WEIGHTS = "weights.safetensors"
+SUFFIX = ".edgeecg"
+_LARGEST = 1 << 30  # bytes; no part of a compact network comes near
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same parts give the same file, whenever it is written
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Operating points, chosen on validation patients and settable by the user.
+
+    Parameters
+    ----------
+    beat : float
+        Least probability mass of a beat, 0 to 1.
+    bias : mapping of label to float
+        Added to the class logits before the softmax; labels left out have 0.
+    rhythm : mapping of name to float
+        Operating points of the rhythm decoder, by its own names.
+    """
+
+    beat: float = 0.5
+    bias: Mapping[str, float] = field(default_factory=dict)
+    rhythm: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beat < 1:
+            raise BundleError(f"the beat threshold is {self.beat}: it must lie between 0 and 1")
+        unknown = sorted(set(self.bias) - set(BEAT_LABELS))
+        if unknown:
+            raise BundleError(f"a bias for {', '.join(unknown)}: the labels are {', '.join(BEAT_LABELS)}")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Order of the columns that the graphs give and take; a bundle of another order is refused."""
+
+    beats: tuple[str, ...] = BEAT_LABELS
+    rhythms: tuple[str, ...] = RHYTHM_LABELS
+    heads: tuple[str, ...] = HEADS
+    rr_features: tuple[str, ...] = RR_FEATURES
+
+
+@dataclass(frozen=True)
+class Part:
+    """Size in bytes and SHA-256 of one part of the zip."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``manifest.json``, typed.
+
+    Parameters
+    ----------
+    schema : int
+        :data:`SCHEMA`.
+    name : str
+        What the bundle calls itself, e.g. ``small``.
+    created : str
+        UTC, ISO 8601.
+    model, signal : ModelSpec, SignalSpec
+        Sizes of the graphs; the front end that feeds them.
+    lead_policy : str
+        ``first``, ``best`` or ``fused``.
+    default_precision : str
+        What an engine opens when it is not told.
+    thresholds, labels : Thresholds, Labels
+        Operating points; order of columns.
+    parts : mapping of path in the zip to Part
+        Every other part of the file.
+    provenance : mapping
+        Data and code that it comes from; free, for people.
+    """
+
+    schema: int
+    name: str
+    created: str
+    model: ModelSpec
+    signal: SignalSpec
+    lead_policy: LeadPolicy
+    default_precision: Precision
+    thresholds: Thresholds
+    labels: Labels
+    parts: Mapping[str, Part]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened, verified bundle; immutable, and free of any library that runs graphs.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What it says of itself.
+    digest : str
+        SHA-256 of ``manifest.json``, which holds the hashes of all parts: it names these exact graphs.
+    parts : mapping of str to bytes
+        The verified parts.
+    """
+
+    manifest: Manifest
+    digest: str
+    parts: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def open(cls, source: Union[str, os.PathLike[str]]) -> Bundle:
+        """Open a bundle by path or by packaged name.
+
+        Raises
+        ------
+        BundleError
+            No such file or name; not a zip; a part missing, unnamed or changed; another schema.
+        """
+        label, data = _read(source)
+        try:
+            return cls.from_bytes(data)
+        except BundleError as error:
+            raise BundleError(f"{label}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Bundle:
+        """Verify the bytes of a ``.edgeecg`` file."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                text = _member(archive, MANIFEST, 1 << 24)
+                manifest = _parse(text)
+                parts = _verified(archive, manifest)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise BundleError(f"not a whole zip file ({error}): copy or build the bundle again") from error
+        return cls(manifest, hashlib.sha256(text).hexdigest(), parts)
+
+    @property
+    def name(self) -> str:
+        """What the bundle calls itself."""
+        return self.manifest.name
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Sizes of both graphs."""
+        return self.manifest.model
+
+    @property
+    def signal(self) -> SignalSpec:
+        """The front end that feeds the token graph."""
+        return self.manifest.signal
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Operating points."""
+        return self.manifest.thresholds
+
+    @property
+    def lead_policy(self) -> LeadPolicy:
+        """What is done with several leads."""
+        return self.manifest.lead_policy
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Precisions of which the bundle holds both graphs."""
+        return tuple(p for p in PRECISIONS if all(graph_part(g, p) in self.parts for g in GRAPHS))
+
+    def graph(self, name: GraphName, precision: Precision = "fp32") -> bytes:
+        """Serialized ONNX model; raises ``BundleError`` that lists the precisions there are."""
+        part = graph_part(name, precision)
+        if part not in self.parts:
+            raise BundleError(
+                f"bundle {self.name} has no {name} graph in {precision}: it has {', '.join(self.precisions)}; "
+                "make others with `edgeecg quantize`"
+            )
+        return self.parts[part]
+
+    def golden(self) -> dict[str, NDArray[np.float32]]:
+        """Golden vectors, by ``<graph>.<input>`` and ``<graph>.<precision>.<output>``."""
+        with np.load(io.BytesIO(self.parts[GOLDEN]), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def weights(self) -> bytes:
+        """The torch weights as safetensors; raises ``BundleError`` where the bundle was built without."""
+        if WEIGHTS not in self.parts:
+            raise BundleError(f"bundle {self.name} has no weights: it cannot be fine-tuned or explained")
+        return self.parts[WEIGHTS]
+
+
+def graph_part(name: GraphName, precision: Precision) -> str:
+    """Path of a graph in the zip."""
+    return f"graphs/{name}.{precision}.onnx"
+
+
+def packaged_names() -> tuple[str, ...]:
+    """Bundles that come with the package."""
+    folder = resources.files("edgeecg") / "zoo"
+    return tuple(sorted(f.name[: -len(SUFFIX)] for f in folder.iterdir() if f.name.endswith(SUFFIX)))
+
+
+def write_bundle(
+    path: Union[str, os.PathLike[str]],
+    *,
+    name: str,
+    created: str,
+    model: ModelSpec,
+    parts: Mapping[str, bytes],
+    signal: SignalSpec = SignalSpec(),
+    lead_policy: LeadPolicy = "best",
+    default_precision: Precision = "fp32",
+    thresholds: Thresholds = Thresholds(),
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write a bundle under a temporary name beside ``path``, verify it, then rename it.
+
+    Parameters
+    ----------
+    parts : mapping of path in the zip to bytes
+        At least ``golden.npz`` and both graphs of the default precision.
+
+    Returns
+    -------
+    The bundle, as opened from the bytes that were written.
+    """
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=name,
+        created=created,
+        model=model,
+        signal=signal,
+        lead_policy=lead_policy,
+        default_precision=default_precision,
+        thresholds=thresholds,
+        labels=Labels(),
+        parts={key: Part(len(parts[key]), hashlib.sha256(parts[key]).hexdigest()) for key in sorted(parts)},
+        provenance=dict(provenance or {}),
+    )
+    data = _zip(
+        {
+            MANIFEST: msgspec.json.format(msgspec.json.encode(manifest), indent=2),
+            **dict(sorted(parts.items())),
+        }
+    )
+    bundle = Bundle.from_bytes(data)
+    _write_atomically(Path(path), data)
+    return bundle
+
+
+def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
+    """Name for messages, and the bytes of a path or of a packaged bundle."""
+    path = Path(source)
+    try:
+        if path.is_file():
+            return str(path), path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from error
+    names = packaged_names()
+    if str(source) in names:
+        return str(source), (resources.files("edgeecg") / "zoo" / f"{source}{SUFFIX}").read_bytes()
+    have = (
+        f"the packaged bundles are {', '.join(names)}"
+        if names
+        else "this installation has no packaged bundle"
+    )
+    raise BundleError(f"no bundle {str(source)!r}: give the path of a {SUFFIX} file, or a name; {have}")
+
+
+def _member(archive: zipfile.ZipFile, part: str, largest: int) -> bytes:
+    try:
+        info = archive.getinfo(part)
+    except KeyError:
+        raise BundleError(f"part {part} is missing: copy or build the bundle again") from None
+    if info.file_size > largest:
+        raise BundleError(
+            f"part {part} is {info.file_size} bytes where {largest} were expected: not a good bundle"
+        )
+    try:
+        return archive.read(info)
+    except RuntimeError as error:  # an encrypted member
+        raise BundleError(f"part {part} cannot be read ({error}): build the bundle again") from error
+
+
+def _parse(text: bytes) -> Manifest:
+    """Manifest from JSON; the schema is looked at first, so that a newer one says so."""
+    try:
+        schema = msgspec.json.decode(text, type=dict).get("schema")
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{MANIFEST} is not JSON ({error}): build the bundle again") from error
+    if schema != SCHEMA:
+        advice = "update edgeecg" if isinstance(schema, int) and schema > SCHEMA else "build the bundle again"
+        raise BundleError(f"bundle schema {schema!r}, but this release reads {SCHEMA}: {advice}")
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, EdgeECGError) as error:
+        raise BundleError(
+            f"{MANIFEST} does not fit schema {SCHEMA} ({error}): build the bundle again"
+        ) from error
+    if manifest.labels != Labels():
+        raise BundleError(
+            "its labels are ordered otherwise than this release reads them: build the bundle again"
+        )
+    return manifest
+
+
+def _verified(archive: zipfile.ZipFile, manifest: Manifest) -> dict[str, bytes]:
+    needed = {GOLDEN, *(graph_part(g, manifest.default_precision) for g in GRAPHS)}
+    unnamed = sorted({info.filename for info in archive.infolist()} - set(manifest.parts) - {MANIFEST})
+    if unnamed:
+        raise BundleError(f"part {unnamed[0]} is not in the manifest: the bundle was changed, get it again")
+    missing = sorted(needed - set(manifest.parts))
+    if missing:
+        raise BundleError(f"part {missing[0]} is missing from the manifest: build the bundle again")
+    parts = {}
+    for part, said in manifest.parts.items():
+        data = _member(archive, part, min(said.size, _LARGEST))
+        if len(data) != said.size or hashlib.sha256(data).hexdigest() != said.sha256:
+            raise BundleError(
+                f"part {part} is not what the manifest says (SHA-256 differs): tampered or damaged"
+            )
+        parts[part] = data
+    return parts
+
+
+def _zip(parts: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, data in parts.items():
+            info = zipfile.ZipInfo(part, _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise BundleError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise BundleError(f"cannot write {path}: {error.strerror}") from error

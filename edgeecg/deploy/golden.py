@@ -1,0 +1,79 @@
+"""Golden vectors: inputs of both graphs, and what each precision gives for them on ONNX Runtime.
+
+Half the rows are warm (their caches full of real keys), half are fresh streams, so that a wrong layout of
+the state, a wrong mask and a wrong scale all show.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeecg.bundle import GRAPHS, GraphName, Precision, graph_part
+from edgeecg.model.transformer import Network
+from edgeecg.runtime.ort import OrtExecutor
+from edgeecg.specs import MODEL_FS, RR_FEATURES
+
+__all__ = ["golden_inputs", "golden_part", "heartbeats"]
+
+ROWS = 4
+TOKENS = 8
+WARM_STEPS = 12
+
+
+def heartbeats(rows: int, samples: int, seed: int) -> NDArray[np.float32]:
+    """Network input that looks like heart beats: sharp peaks and slow waves in noise, ``(rows, samples)``."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / MODEL_FS
+    out = 0.2 * rng.standard_normal((rows, samples))
+    for row in range(rows):
+        centres = np.cumsum(rng.uniform(0.4, 1.2, samples // 32))
+        for shift, width, height in ((0.0, 0.015, 8.0), (-0.16, 0.03, 0.8), (0.25, 0.06, 1.5)):
+            size = height * rng.uniform(0.7, 1.3)
+            out[row] += size * np.exp(-(((time[:, None] - centres - shift) / width) ** 2)).sum(axis=1)
+    return out.astype(np.float32)
+
+
+def golden_inputs(network: Network, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """``token.signal``, ``token.state``, ``beat.beats``, ``beat.state``: four rows, one hop, one beat."""
+    spec = network.spec
+    signal = heartbeats(ROWS, spec.patch * TOKENS * (WARM_STEPS + 1), seed)
+    warm = torch.from_numpy(signal[:, : -spec.patch * TOKENS])
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        _, embedding, state = network.token.step(warm, torch.zeros(ROWS, network.token.state_size))
+        intervals = 0.3 * rng.standard_normal((ROWS, spec.beat.span + 8, len(RR_FEATURES))).astype(np.float32)
+        pick = torch.from_numpy(rng.integers(spec.token.lag, embedding.shape[1], (2, intervals.shape[1])))
+        beats = torch.cat([embedding[:, pick[0]], embedding[:, pick[1]], torch.from_numpy(intervals)], dim=2)
+        *_, beat_state = network.beat.step(beats[:, :-1], torch.zeros(ROWS, network.beat.state_size))
+    state[ROWS // 2 :] = 0
+    beat_state[ROWS // 2 :] = 0
+    return {
+        "token.signal": np.ascontiguousarray(signal[:, -spec.patch * TOKENS :]),
+        "token.state": state.numpy(),
+        "beat.beats": beats[:, -1:].numpy(),
+        "beat.state": beat_state.numpy(),
+    }
+
+
+def golden_part(inputs: Mapping[str, NDArray[np.float32]], graphs: Mapping[str, bytes]) -> bytes:
+    """``golden.npz``: the inputs, and the outputs of every graph among ``graphs`` (by path in the zip)."""
+    arrays = dict(inputs)
+    for part, model in graphs.items():
+        name, precision = _graph_of(part)
+        with OrtExecutor(model) as executor:
+            outputs = executor.run({spec.name: inputs[f"{name}.{spec.name}"] for spec in executor.inputs})
+        arrays |= {f"{name}.{precision}.{key}": value for key, value in outputs.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{key: arrays[key] for key in sorted(arrays)})
+    return buffer.getvalue()
+
+
+def _graph_of(part: str) -> tuple[GraphName, Precision]:
+    from edgeecg.bundle import PRECISIONS
+
+    return next((g, p) for g in GRAPHS for p in PRECISIONS if graph_part(g, p) == part)

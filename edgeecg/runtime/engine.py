@@ -1,0 +1,146 @@
+"""A bundle opened: its two graphs in executors that have just reproduced the golden vectors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Union
+
+import numpy as np
+
+from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
+from edgeecg.errors import BackendError, ConfigError
+from edgeecg.runtime.executor import Executor
+from edgeecg.runtime.ort import OrtExecutor
+
+__all__ = ["BACKENDS", "TOLERANCE", "Backend", "Engine", "check_golden", "open_engine"]
+
+Backend = Literal["onnxruntime", "tensorrt"]
+BACKENDS: tuple[Backend, ...] = ("onnxruntime", "tensorrt")
+
+TOLERANCE: dict[str, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-1, "mixed": 1e-1}
+"""Largest error of a golden output, as a share of the output's largest absolute value.
+
+Loose enough for another order of summation and TF32, tight enough for a wrong scale, layout or kernel."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Both graphs of a bundle, ready to run; it owns what the executors hold.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What it was opened from.
+    token, beat : Executor
+        The two graphs.
+    backend : str
+        ``onnxruntime`` or ``tensorrt``.
+    precision : str
+        Precision of the graphs.
+    """
+
+    bundle: Bundle
+    token: Executor
+    beat: Executor
+    backend: Backend
+    precision: Precision
+
+    def close(self) -> None:
+        """Close both executors; closing twice is fine."""
+        self.token.close()
+        self.beat.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_engine(
+    bundle: Union[str, os.PathLike[str], Bundle],
+    backend: Union[Backend, Literal["auto"]] = "auto",
+    precision: Precision | None = None,
+    threads: int = 1,
+) -> Engine:
+    """Open a bundle and hold it against its golden vectors.
+
+    Parameters
+    ----------
+    bundle : path, packaged name or Bundle
+        What to open.
+    backend : str
+        ``auto`` takes TensorRT where it can be used, else ONNX Runtime.
+    precision : str, optional
+        ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out.
+    threads : int
+        CPU threads inside one operator.
+
+    Raises
+    ------
+    BundleError
+        The bundle cannot be opened, or lacks the precision.
+    BackendError
+        The backend cannot be used here, or does not reproduce the golden vectors.
+    """
+    if backend not in (*BACKENDS, "auto"):
+        raise ConfigError(f"no backend {backend!r}: choose auto, {' or '.join(BACKENDS)}")
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    wanted = precision or opened.manifest.default_precision
+    if wanted not in PRECISIONS:
+        raise ConfigError(f"no precision {wanted!r}: choose one of {', '.join(opened.precisions)}")
+    graphs = {name: opened.graph(name, wanted) for name in GRAPHS}
+    chosen = _usable() if backend == "auto" else backend
+    if chosen == "tensorrt":
+        from edgeecg.runtime.trt import open_executors
+
+        token, beat = open_executors(opened, wanted)
+    else:
+        token, beat = OrtExecutor(graphs["token"], threads), OrtExecutor(graphs["beat"], threads)
+    engine = Engine(opened, token, beat, chosen, wanted)
+    try:
+        check_golden(opened, "token", token, wanted)
+        check_golden(opened, "beat", beat, wanted)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def check_golden(bundle: Bundle, name: GraphName, executor: Executor, precision: Precision) -> float:
+    """Run the golden inputs of a graph and hold the outputs against what the bundle expects.
+
+    Returns
+    -------
+    The largest error of any output, as a share of that output's largest absolute value.
+
+    Raises
+    ------
+    BackendError
+        An output departs by more than :data:`TOLERANCE`.
+    """
+    golden = bundle.golden()
+    outputs = executor.run({spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs})
+    worst = 0.0
+    for key, value in outputs.items():
+        expected = golden[f"{name}.{precision}.{key}"]
+        error = float(np.max(np.abs(value - expected)) / np.max(np.abs(expected)))
+        if not error <= TOLERANCE[precision]:  # NaN fails, too
+            raise BackendError(
+                f"the {precision} {name} graph of bundle {bundle.name} gives a wrong {key} here (off by "
+                f"{error:.1e} of its range, allowed {TOLERANCE[precision]:.0e}): open it with another backend or precision"
+            )
+        worst = max(worst, error)
+    return worst
+
+
+def _usable() -> Backend:
+    try:
+        from edgeecg.runtime.trt import why_not
+    except ImportError:
+        return "onnxruntime"
+    return "onnxruntime" if why_not() else "tensorrt"

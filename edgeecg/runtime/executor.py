@@ -1,0 +1,100 @@
+"""The seam: one graph, named tensors in and out.
+
+Everything above (engine, pipeline, profile, compare) talks to this protocol and to nothing else, so an
+executor may be ONNX Runtime on a CPU, TensorRT on a GPU, or a fake in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Union, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import SignalError
+
+__all__ = ["Executor", "TensorSpec", "Tensors", "check_inputs"]
+
+Tensors = Mapping[str, NDArray[np.float32]]
+"""Arrays by the name of their graph input or output; always float32."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a graph.
+
+    Parameters
+    ----------
+    name : str
+        Name in the graph.
+    shape : tuple of int or str
+        A number is fixed; a word is a dynamic dimension, and equal words are equal numbers in a call.
+    """
+
+    name: str
+    shape: tuple[Union[int, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(map(str, self.shape))})"
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs one graph. Holds no stream state: state is an input and an output like any other."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` takes."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` gives."""
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Run the graph once.
+
+        Raises
+        ------
+        SignalError
+            An input is missing, unknown, not float32 or of a wrong shape.
+        BackendError
+            The executor is closed.
+        DeviceError
+            The device failed while running.
+        """
+
+    def close(self) -> None:
+        """Give back what the executor holds; closing twice is fine."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
+    """Hold the inputs of a call against the graph's; raises ``SignalError`` in one line."""
+    if len(inputs) != len(specs) or any(spec.name not in inputs for spec in specs):
+        wanted, given = ", ".join(spec.name for spec in specs), ", ".join(map(str, inputs)) or "nothing"
+        raise SignalError(f"the graph takes the inputs {wanted}, but was given {given}")
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        array = inputs[spec.name]
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            kind = getattr(array, "dtype", type(array).__name__)
+            raise SignalError(f"input {spec.name} is {kind}: convert it with np.asarray(x, np.float32)")
+        fits = array.ndim == len(spec.shape) and all(
+            size == (sizes.setdefault(want, size) if isinstance(want, str) else want)
+            for size, want in zip(array.shape, spec.shape)
+        )
+        if not fits:
+            known = f" with {', '.join(f'{k} = {v}' for k, v in sizes.items())}" if sizes else ""
+            raise SignalError(f"input {spec.name} has shape {array.shape}, but the graph takes {spec}{known}")
+        if 0 in array.shape:
+            raise SignalError(
+                f"input {spec.name} has shape {array.shape}: nothing to run on, leave the call out"
+            )

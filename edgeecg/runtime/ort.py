@@ -1,0 +1,144 @@
+"""ONNX Runtime on the CPU: the embedded default, and the reference that other executors are held to."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import BackendError, ConfigError, DeviceError
+from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+__all__ = ["OrtExecutor"]
+
+
+class OrtExecutor:
+    """One ONNX graph in ONNX Runtime's CPU provider.
+
+    Parameters
+    ----------
+    model : bytes
+        The serialized ONNX model.
+    threads : int
+        Threads inside one operator; 1 is best for single streams and for many engines side by side.
+    profile : bool
+        Record the time of every operator; read it with :meth:`end_profile`.
+
+    Raises
+    ------
+    BackendError
+        ONNX Runtime refuses the graph.
+    """
+
+    def __init__(self, model: bytes, threads: int = 1, profile: bool = False) -> None:
+        if threads < 1:
+            raise ConfigError(f"threads = {threads}: give 1 or more")
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeecg-") if profile else None
+        self._session: ort.InferenceSession | None = _open_session(
+            model, threads, self._folder.name if self._folder else None
+        )
+        self._inputs = tuple(TensorSpec(i.name, tuple(i.shape)) for i in self._session.get_inputs())
+        self._outputs = tuple(TensorSpec(o.name, tuple(o.shape)) for o in self._session.get_outputs())
+        self._names = [spec.name for spec in self._outputs]
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` gives."""
+        return self._outputs
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Run the graph once; threads may call it side by side."""
+        session = self._live()
+        check_inputs(self._inputs, inputs)
+        try:
+            values = session.run(self._names, dict(inputs))
+        except _errors() as error:
+            raise DeviceError(f"ONNX Runtime failed while running: {_first_line(error)}") from error
+        return dict(zip(self._names, values))
+
+    def end_profile(self) -> list[dict[str, Any]]:
+        """Events recorded since the executor was opened, as ONNX Runtime writes them; ends the recording.
+
+        Raises
+        ------
+        BackendError
+            The executor was not opened with ``profile=True``, or the recording has ended.
+        """
+        session = self._live()
+        if self._folder is None:
+            raise BackendError(
+                "nothing is being recorded: open the executor with profile=True, and read it once"
+            )
+        path = Path(session.end_profiling())
+        events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        self._folder.cleanup()
+        self._folder = None
+        return events
+
+    def close(self) -> None:
+        """Free the session."""
+        if self._session is not None and self._folder is not None:
+            self._session.end_profiling()
+            self._folder.cleanup()
+            self._folder = None
+        self._session = None
+
+    def __enter__(self) -> OrtExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _live(self) -> ort.InferenceSession:
+        if self._session is None:
+            raise BackendError("the executor is closed: open the engine again")
+        return self._session
+
+
+def _open_session(model: bytes, threads: int, profile_folder: str | None) -> ort.InferenceSession:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise BackendError("ONNX Runtime cannot be imported: pip install 'onnxruntime>=1.18'") from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if profile_folder is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(profile_folder) / "ort")
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except _errors() as error:
+        raise BackendError(
+            f"ONNX Runtime {ort.__version__} refuses the graph: {_first_line(error)}"
+        ) from error
+
+
+@cache
+def _errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: about fifteen classes that share no base but ``Exception``."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*kinds, RuntimeError)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
