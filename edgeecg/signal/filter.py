@@ -49,7 +49,7 @@ class BandPass:
         """Group delay at 12 Hz, where a QRS has most of its power, in model samples."""
         w = 2 * np.pi * np.array([11.5, 12.5]) / MODEL_FS
         _, h = scipy.signal.sosfreqz(self.sections, w)
-        return int(round(float(-np.diff(np.unwrap(np.angle(h)))[0] / np.diff(w)[0])))
+        return round(float(-np.diff(np.unwrap(np.angle(h)))[0] / np.diff(w)[0]))
 
     def initial(self, rows: int) -> FilterState:
         """State of ``rows`` streams that have not begun: the first sample primes it."""

@@ -72,7 +72,9 @@ class Resampler:
         up, down = self.ratio.numerator, self.ratio.denominator
         half = HALF_LENGTH * down
         cutoff = min(MODEL_FS / 2, 0.98 * self.fs / 2)
-        return up * scipy.signal.firwin(2 * half + 1, cutoff, window=("kaiser", 5.6), fs=float(up * self.fs))
+        window = ("kaiser", 5.6)
+        taps = up * scipy.signal.firwin(2 * half + 1, cutoff, window=window, fs=float(up * self.fs))
+        return np.asarray(taps)
 
     @cached_property
     def context(self) -> int:

@@ -96,7 +96,7 @@ class Ring(Generic[Scalar]):
         window = saved.get("window")
         if window is None or "total" not in saved or window.shape != (self.rows, self.capacity):
             raise StateError(
-                f"this snapshot is not of a ring of {self.rows} rows by {self.capacity} samples: take a new one"
+                f"this snapshot is not of a ring of {self.rows} by {self.capacity} samples: take a new one"
             )
         self.total = int(saved["total"]) - self.capacity
         self.push(window.astype(self._twice.dtype))
