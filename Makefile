@@ -11,7 +11,7 @@ JOBS ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.ready
-PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP = $(BIN)/python -m pip --disable-pip-version-check install -qq
 # One thread a worker: the workers share the cores.
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
