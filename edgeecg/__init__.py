@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeecg import errors as errors
+    from edgeecg.bundle import Bundle as Bundle
+    from edgeecg.io.record import Annotations as Annotations
+    from edgeecg.io.record import Record as Record
+    from edgeecg.runtime.engine import Engine as Engine
+    from edgeecg.runtime.engine import open_engine as open_engine
     from edgeecg.specs import Alarm as Alarm
     from edgeecg.specs import Beat as Beat
     from edgeecg.specs import Event as Event
@@ -28,23 +33,33 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Alarm": "edgeecg.specs",
+    "Annotations": "edgeecg.io.record",
     "Beat": "edgeecg.specs",
+    "Bundle": "edgeecg.bundle",
+    "Engine": "edgeecg.runtime.engine",
     "Event": "edgeecg.specs",
     "Gap": "edgeecg.specs",
     "Quality": "edgeecg.specs",
+    "Record": "edgeecg.io.record",
     "Rhythm": "edgeecg.specs",
+    "open_engine": "edgeecg.runtime.engine",
 }
 """Public name to the module that defines it."""
 
 __all__ = [
     "Alarm",
+    "Annotations",
     "Beat",
+    "Bundle",
+    "Engine",
     "Event",
     "Gap",
     "Quality",
+    "Record",
     "Rhythm",
     "__version__",
     "errors",
+    "open_engine",
 ]
 
 

@@ -22,13 +22,18 @@ def test_the_door_is_what_was_agreed() -> None:
     """Adding a name here is a promise to keep it."""
     assert sorted(edgeecg.__all__) == [
         "Alarm",
+        "Annotations",
         "Beat",
+        "Bundle",
+        "Engine",
         "Event",
         "Gap",
         "Quality",
+        "Record",
         "Rhythm",
         "__version__",
         "errors",
+        "open_engine",
     ]
 
 

@@ -1,0 +1,81 @@
+"""README and docs hold: Python examples run, and every `edgeecg` line names real verbs and options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeecg.cli.main import VERBS, load
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(?P<kind>[\w-]*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *kinds: str) -> list[str]:
+    """Bodies of the fenced blocks of some kinds."""
+    found = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [match["body"] for match in found if match["kind"] in kinds]
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Words of each `edgeecg` command in a shell block; pipes and continuation lines are understood."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for part in re.split(r"\||&&|;", line.removeprefix("$ ")):
+            words = shlex.split(part, comments=True)
+            if words and words[0] == "edgeecg":
+                yield words[1:]
+
+
+def complaint(words: list[str]) -> str | None:
+    """What is wrong with a command line, if anything."""
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in {"--help", "--version", "VERB"}:
+        return None
+    if words[0] not in VERBS:
+        return f"no verb {words[0]!r}"
+    command: Any = load(words[0])
+    rest = words[1:]
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+        if rest[0] not in command.commands:
+            return f"no verb {rest[0]!r} in {command.name!r}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    known = {"--help", "-h"}
+    for parameter in command.params:
+        known.update(parameter.opts, parameter.secondary_opts)
+    used = {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+    return f"unknown options {sorted(used - known)} of {words[0]!r}" if used - known else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    lines = [words for text in blocks(page, "sh", "bash", "console") for words in command_lines(text)]
+    wrong = {" ".join(words): said for words in lines if (said := complaint(words))}
+    assert wrong == {}
+
+
+def test_the_check_sees_a_wrong_command() -> None:
+    assert complaint(["nothing"]) == "no verb 'nothing'"
+    assert complaint(["doctor", "--speed-of-light"]) == "unknown options ['--speed-of-light'] of 'doctor'"
+
+
+@pytest.mark.parametrize("number", range(len(blocks(ROOT / "README.md", "python"))))
+def test_readme_python_runs(number: int, tmp_path: Path) -> None:
+    code = blocks(ROOT / "README.md", "python")[number]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip(), "an example that shows nothing teaches nothing"
