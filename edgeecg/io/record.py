@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -145,9 +145,7 @@ class Record:
         """
         if isinstance(which, str):
             if which not in self.leads:
-                raise RecordError(
-                    f"record {self.name} has no lead {which!r}; it has {', '.join(self.leads)}"
-                )
+                raise RecordError(f"record {self.name} has no lead {which!r}; it has {', '.join(self.leads)}")
             return self.signal[:, self.leads.index(which)]
         if not -len(self.leads) <= which < len(self.leads):
             raise RecordError(f"record {self.name} has {len(self.leads)} leads; number {which} is not one")
@@ -159,7 +157,7 @@ class Record:
         return replace(self, signal=np.stack([self.lead(w) for w in which], axis=1), leads=names)
 
     def cut(self, start: int, stop: int) -> Record:
-        """Samples ``start`` to ``stop`` (left out) as a record of its own; ``start`` time is kept only at 0."""
+        """Samples ``start`` to ``stop`` (left out) as a record of its own."""
         marks = None if self.annotations is None else self.annotations.within(start, stop)
-        clock = self.start if start == 0 else None
+        clock = None if self.start is None else self.start + timedelta(seconds=start / self.fs)
         return replace(self, signal=self.signal[start:stop], annotations=marks, start=clock)

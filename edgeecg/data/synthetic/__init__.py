@@ -13,8 +13,8 @@ Examples
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,9 +172,8 @@ def synthetic_cohort(
         for i in range(count):
             kind = kinds[i % len(kinds)]
             patient = draw_patient(kind, int(rng.integers(2**31)), f"{split}{i:03d}-{kind}")
-            settings = SyntheticSettings(
-                patient, seconds, fs, leads, float(rng.uniform(*snr_db)), mains=float(rng.choice([50.0, 60.0]))
-            )
+            snr, mains = float(rng.uniform(*snr_db)), float(rng.choice([50.0, 60.0]))
+            settings = SyntheticSettings(patient, seconds, fs, leads, snr, mains=mains)
             made.append(synthesize(settings, int(rng.integers(2**31))))
         cohort[split] = tuple(made)
     return cohort

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ def disturbance(
     n: int, fs: float, leads: int, mix: NoiseMix, mains: float, respiration: float, rng: np.random.Generator
 ) -> Array:
     """A mixture of all kinds, ``(n, leads)``, of unit power on average; leads share part of it."""
-    parts = (
+    parts: tuple[tuple[float, Callable[[], Array]], ...] = (
         (mix.wander, lambda: wander(n, fs, respiration, rng)),
         (mix.mains, lambda: mains_hum(n, fs, mains, rng)),
         (mix.muscle, lambda: muscle(n, fs, rng)),
@@ -28,7 +30,8 @@ def disturbance(
             common = make()
             own = np.stack([make() for _ in range(leads)], axis=1)
             total += np.sqrt(power) * (np.sqrt(0.4) * common[:, None] + np.sqrt(0.6) * own)
-    return total / np.sqrt(mix.wander + mix.mains + mix.muscle + mix.electrode)
+    total /= np.sqrt(sum(power for power, _ in parts))
+    return total
 
 
 def wander(n: int, fs: float, respiration: float, rng: np.random.Generator) -> Array:

@@ -102,13 +102,15 @@ class SyntheticPatient:
     def __post_init__(self) -> None:
         shares = (self.atrial, self.ventricular, self.fusion, self.clusters, self.bigeminy, self.dropped)
         if min(shares) < 0 or max(shares) > 1 or sum(shares[:3]) + self.dropped > 0.9:
-            raise ConfigError(f"patient {self.name}: shares of beats must be 0 to 1, and 0.9 at most together")
+            raise ConfigError(f"patient {self.name}: shares of beats must lie in 0..1, in all 0.9 at most")
         if min(self.fibrillation, self.flutter) < 0 or self.fibrillation + self.flutter > 1:
-            raise ConfigError(f"patient {self.name}: shares of time in fibrillation and flutter must add to 0..1")
+            raise ConfigError(f"patient {self.name}: fibrillation and flutter must add to 0..1 of the time")
         if not 25 <= self.rate <= 220:
             raise ConfigError(f"patient {self.name}: rate {self.rate} is not within 25..220 beats a minute")
         if self.conduction not in ("normal", "left", "right"):
-            raise ConfigError(f"patient {self.name}: conduction {self.conduction!r} is not normal, left or right")
+            raise ConfigError(
+                f"patient {self.name}: conduction {self.conduction!r} must be normal, left or right"
+            )
         if not (0 <= self.variability <= 0.3 and self.respiration > 0 and self.episode > 0):
             raise ConfigError(
                 f"patient {self.name}: variability must be 0..0.3, respiration and episode length positive"
@@ -169,7 +171,7 @@ class SyntheticSettings:
             raise ConfigError(f"rate {self.fs} Hz is not within 100..1000 Hz")
         if not 5 <= self.seconds <= 86400 * 7:
             raise ConfigError(f"a synthetic recording lasts 5 s to 7 days, not {self.seconds} s")
-        if self.resolution < 0 or not 0 < self.mains:
+        if self.resolution < 0 or not self.mains > 0:
             raise ConfigError("resolution must be 0 or more millivolts, and the mains frequency positive")
 
 

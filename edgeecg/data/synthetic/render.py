@@ -34,11 +34,11 @@ def render(script: Script, settings: SyntheticSettings, rng: np.random.Generator
     projection = lead_matrix(anatomy, settings.leads)
     dipole = np.zeros((n, 3))
     for wave in script.p_waves:
-        shape = _p_shape(anatomy, wave.focus)
-        _add(dipole, fs, wave.time, 0.15, shape, 1 + 0.05 * rng.normal())
+        _add(dipole, fs, wave.time, 0.15, _p_shape(anatomy, wave.focus), 1 + 0.05 * rng.normal())
     times = np.array([beat.time for beat in script.beats])
     stretch = _recovery_stretch(times, patient)
-    swell = 1 + 0.05 * np.sin(2 * np.pi * patient.respiration * times + 0.7) + rng.normal(0, 0.015, len(times))
+    breath = np.sin(2 * np.pi * patient.respiration * times + 0.7)
+    swell = 1 + 0.05 * breath + rng.normal(0, 0.015, len(times))
     fiducials = np.empty(len(times))
     for i, beat in enumerate(script.beats):
         shape = _beat_shape(anatomy, beat)
@@ -111,9 +111,7 @@ def _add(dipole: Array, fs: float, time: float, reach: float, waves: Waves, scal
     dipole[window] += scale * waves.at(seconds)
 
 
-def _add_beat(
-    dipole: Array, fs: float, time: float, shape: BeatShape, stretch: float, scale: float
-) -> None:
+def _add_beat(dipole: Array, fs: float, time: float, shape: BeatShape, stretch: float, scale: float) -> None:
     window = _window(len(dipole), fs, time, BEFORE, AFTER)
     seconds = np.arange(window.start, window.stop) / fs - time
     dipole[window] += scale * shape.at(seconds, stretch)

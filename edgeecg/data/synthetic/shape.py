@@ -135,18 +135,18 @@ def _signs(rng: np.random.Generator) -> Array:
     return rng.choice([-1.0, 1.0], 3) * rng.uniform(0.4, 1.3, 3)
 
 
-def _frontal(angle_degrees: float) -> Array:
-    """Unit vector in the frontal plane; 0 points left, 90 to the feet."""
+def _towards(angle_degrees: float, back: float) -> Array:
+    """Unit vector in the frontal plane (0 points left, 90 to the feet), tilted to the back."""
     angle = np.deg2rad(angle_degrees)
-    return np.array([np.cos(angle), np.sin(angle), 0.0])
+    return np.array([np.cos(angle), np.sin(angle), back])
 
 
 def _normal_qrs(rng: np.random.Generator) -> Waves:
     """Septum, free wall, base; with a notch or an old infarct's Q in some."""
-    axis = _frontal(float(np.clip(rng.normal(48, 26), -25, 100)))
+    angle = float(np.clip(rng.normal(48, 26), -25, 100))
     size = float(np.exp(rng.normal(0.0, 0.28)))
     width = float(rng.uniform(0.0085, 0.0135))
-    main = size * (axis * rng.uniform(0.9, 1.3) + [0, 0, rng.uniform(-0.1, 0.45)])
+    main = size * float(rng.uniform(0.9, 1.3)) * _towards(angle, back=float(rng.uniform(-0.1, 0.4)))
     septum = size * np.array([-0.16, -0.02, -0.25]) * rng.uniform(0.2, 1.6, 3)
     base = size * np.array([-0.22, -0.20, 0.45]) * rng.uniform(0.1, 1.7, 3)
     rows = [
@@ -163,7 +163,7 @@ def _normal_qrs(rng: np.random.Generator) -> Waves:
 
 def _primary_recovery(rng: np.random.Generator) -> Waves:
     """ST segment and T wave of a narrow beat: concordant as a rule, flat or inverted in some; U at times."""
-    axis = _frontal(float(rng.normal(45, 25))) + [0, 0, rng.uniform(-0.6, 0.1)]
+    axis = _towards(float(rng.normal(45, 25)), back=float(rng.uniform(-0.6, 0.1)))
     height = float(rng.choice([0.28, 0.10, -0.18], p=[0.74, 0.16, 0.10]) * np.exp(rng.normal(0, 0.35)))
     peak = float(rng.uniform(0.27, 0.33))
     rise = float(rng.uniform(0.045, 0.065))
@@ -182,8 +182,7 @@ def _secondary_recovery(qrs: Waves, rng: np.random.Generator, share: float) -> W
     rise, fall = float(rng.uniform(0.055, 0.08)), float(rng.uniform(0.035, 0.055))
     area = qrs.area()
     height = -share * float(rng.uniform(0.45, 0.85)) * area / (np.sqrt(np.pi / 2) * (rise + fall))
-    slope = _waves((0.15, 0.06, 0.06, 0.35 * height), (float(rng.uniform(0.28, 0.34)), rise, fall, height))
-    return slope
+    return _waves((0.15, 0.06, 0.06, 0.35 * height), (float(rng.uniform(0.28, 0.34)), rise, fall, height))
 
 
 def _with_right_block(qrs: Waves, rng: np.random.Generator) -> Waves:
@@ -195,7 +194,7 @@ def _with_right_block(qrs: Waves, rng: np.random.Generator) -> Waves:
 
 def _left_block(rng: np.random.Generator) -> tuple[Waves, Waves]:
     """A broad notched wave to the left and back."""
-    direction = _frontal(float(rng.normal(15, 25))) + [0, 0, rng.uniform(0.3, 0.7)]
+    direction = _towards(float(rng.normal(15, 25)), back=float(rng.uniform(0.3, 0.7)))
     size, width = float(np.exp(rng.normal(0, 0.25))), float(rng.uniform(0.017, 0.024))
     turn = rng.normal(0, 0.15, (2, 3))
     qrs = _waves(

@@ -1,0 +1,99 @@
+"""WFDB annotation files: beats and rhythm changes that PhysioNet's own tools read."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from edgeecg.errors import RecordError
+from edgeecg.io.library import load_wfdb
+from edgeecg.io.record import BEAT_SYMBOLS, Annotations
+
+__all__ = ["MARK_SYMBOLS", "read_annotations", "write_annotations"]
+
+MARK_SYMBOLS = frozenset("[]!x()ptu`'^|~+sT*D=\"@")
+"""WFDB symbols that mark something else than a beat."""
+
+_EXTENSION = re.compile(r"^[A-Za-z]+$")
+_EMPTY_FILE = b"\0\0"  # the end mark alone; wfdb writes no file without annotations
+
+
+def read_annotations(stem: str | os.PathLike[str], extension: str = "atr") -> Annotations:
+    """Read the annotation file ``stem.extension``, sorted by time.
+
+    Raises
+    ------
+    RecordError
+        If it is missing or not an annotation file.
+    MissingExtra
+        If wfdb is not installed.
+    """
+    path = Path(f"{os.fspath(stem)}.{extension}")
+    if not path.is_file():
+        there = sorted(near.suffix[1:] for near in path.parent.glob(f"{path.stem}.*"))
+        raise RecordError(f"no annotation file {path}; that record has {', '.join(there) or 'no files'}")
+    wfdb = load_wfdb("reading WFDB annotations")
+    try:
+        raw = wfdb.rdann(str(path.with_suffix("")), extension)
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise RecordError(f"annotation file {path} is damaged: fetch it again ({error})") from error
+    samples = np.asarray(raw.sample, dtype=np.int64)
+    order = np.argsort(samples, kind="stable")
+    aux = np.array([text.rstrip("\0").strip() for text in raw.aux_note], dtype=np.str_)
+    return Annotations(samples[order], np.array(raw.symbol, dtype=np.str_)[order], aux[order])
+
+
+def write_annotations(
+    stem: str | os.PathLike[str], annotations: Annotations, fs: float, *, extension: str = "edg"
+) -> Path:
+    """Write ``stem.extension`` so that ``rdann``, ``bxb`` and ``epicmp`` read it; returns its path.
+
+    The file appears under its name only when complete.
+
+    Parameters
+    ----------
+    stem : path
+        The record, without extension; its folder must be there.
+    annotations : Annotations
+    fs : float
+        Rate that the samples count in, hertz.
+    extension : str
+        Name of the annotator, letters only.
+
+    Raises
+    ------
+    RecordError
+        For an extension or a symbol that WFDB does not have, a negative sample or a missing folder.
+    MissingExtra
+        If wfdb is not installed.
+    """
+    target = Path(f"{os.fspath(stem)}.{extension}")
+    if not _EXTENSION.match(extension):
+        raise RecordError(f"an annotation file's extension is letters only, not {extension!r}")
+    if not target.parent.is_dir():
+        raise RecordError(f"cannot write {target}: its folder is missing")
+    unknown = set(annotations.symbol.tolist()) - BEAT_SYMBOLS - MARK_SYMBOLS
+    if unknown or (len(annotations) and annotations.sample[0] < 0):
+        wrong = f"unknown symbols {sorted(unknown)}" if unknown else "a negative sample"
+        raise RecordError(f"cannot write {target}: {wrong}")
+    wfdb = load_wfdb("writing WFDB annotations")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as workshop:
+        made = Path(workshop, f"marks.{extension}")
+        if len(annotations) == 0:
+            made.write_bytes(_EMPTY_FILE)
+        else:
+            wfdb.wrann(
+                "marks",
+                extension,
+                annotations.sample,
+                symbol=annotations.symbol.tolist(),
+                aux_note=annotations.aux.tolist(),
+                fs=fs,
+                write_dir=workshop,
+            )
+        os.replace(made, target)
+    return target

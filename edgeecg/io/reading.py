@@ -1,0 +1,96 @@
+"""One door for recordings: the reader is chosen by the file's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeecg.errors import RecordError
+from edgeecg.io.edf import read_edf
+from edgeecg.io.record import Record
+from edgeecg.io.table import read_table
+from edgeecg.io.wfdb import read_wfdb, wfdb_stem
+
+__all__ = ["is_record", "read_record"]
+
+_EDF = (".edf", ".bdf")
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+def read_record(
+    path: str | os.PathLike[str],
+    *,
+    leads: Sequence[str] | None = None,
+    fs: float | None = None,
+    gain: float | None = None,
+    units: str | None = None,
+    annotator: str | None = None,
+) -> Record:
+    """Read a recording: WFDB, EDF, BDF, CSV, TSV or Parquet.
+
+    Parameters
+    ----------
+    path : path
+        A file, or a WFDB record without extension.
+    leads : sequence of str, optional
+        Which leads, in this order; by default all that are ECG.
+    fs : float, optional
+        Rate in hertz, only for tables without a time column.
+    gain : float, optional
+        Counts per unit, where the file has none or a wrong one.
+    units : str, optional
+        Unit of the samples (V, mV, uV, nV), likewise.
+    annotator : str, optional
+        Extension of the WFDB annotation file; by default ``atr`` where it is there.
+
+    Returns
+    -------
+    Record
+        In millivolts.
+
+    Raises
+    ------
+    RecordError
+        If the recording cannot be read or is not what it says; the message tells how to mend it.
+    MissingExtra
+        If the reader's library is not installed.
+
+    Examples
+    --------
+    >>> from edgeecg.io import read_record
+    >>> record = read_record("mitdb/100")
+    >>> record.signal.shape, record.fs, record.leads
+    """
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if file.is_dir():
+        raise RecordError(f"{file} is a folder: name a record in it, such as {file / 'NAME'}")
+    if suffix in _EDF or suffix in _TABLES:
+        if annotator is not None:
+            raise RecordError(f"{file} has no annotation files: an annotator belongs to WFDB records")
+        if suffix in _TABLES:
+            return read_table(file, leads=leads, fs=fs, gain=gain, units=units)
+        _no_rate(file, fs)
+        return read_edf(file, leads=leads, gain=gain, units=units)
+    if suffix in (".hea", ".dat", ".mat", "") or is_record(file):
+        _no_rate(file, fs)
+        return read_wfdb(file, leads=leads, gain=gain, units=units, annotator=annotator)
+    raise RecordError(
+        f"{file}: cannot tell its format by its name; recordings are WFDB (.hea), .edf, .bdf, .csv, .tsv "
+        "or .parquet"
+    )
+
+
+def is_record(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, or a WFDB record without extension, is there under this name."""
+    file = Path(path)
+    if file.suffix.lower() in (*_EDF, *_TABLES):
+        return file.is_file()
+    stem = wfdb_stem(file)
+    return (stem.parent / f"{stem.name}.hea").is_file()
+
+
+def _no_rate(file: Path, fs: float | None) -> None:
+    if fs is not None:
+        raise RecordError(f"{file} states its own rate: leave fs out, it is for tables")

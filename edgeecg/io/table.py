@@ -1,0 +1,248 @@
+"""CSV and Parquet: a column a lead, at times a column of seconds; read by pyarrow."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import MissingExtra, RecordError
+from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
+from edgeecg.io.record import Record
+
+__all__ = ["read_table"]
+
+_BARE = r"[ _](?P<bare>[mun\u00b5\u03bc]V)"
+_UNIT = re.compile(rf"^(?P<name>.+?)\s*(?:[\[(]\s*(?P<boxed>[^\])]+)\s*[\])]|{_BARE})$")
+_TIME = re.compile(r"^(time|t|timestamp|seconds?|secs?|elapsed|date_?time)$", re.IGNORECASE)
+_TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "ns": 1e-9}
+_INDEX = re.compile(r"^(index|sample|samples|sample ?#|sample_?(number|index)|)$", re.IGNORECASE)
+SNAP = 5e-4  # a rate this near to a whole number of hertz is that number: clocks are written in milliseconds
+
+
+class _Clock(NamedTuple):
+    """Rate, row of each sample on an even grid (``None``: as they come), and time of the first."""
+
+    fs: float
+    rows: NDArray[np.int64] | None
+    start: datetime | None
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    leads: Sequence[str] | None = None,
+    fs: float | None = None,
+    gain: float | None = None,
+    units: str | None = None,
+) -> Record:
+    """Read a CSV, TSV or Parquet file with a column a lead.
+
+    Parameters
+    ----------
+    path : path
+        Columns may state their unit (``MLII (mV)``, ``ecg_uV``), a time column gives the rate; in Parquet
+        a field's metadata ``unit`` and the schema's ``fs`` do the same.
+    leads : sequence of str, optional
+        Columns to read, by their names without unit; by default all.
+    fs : float, optional
+        Rate in hertz, where there is no time column.
+    gain : float, optional
+        Stored numbers per unit.
+    units : str, optional
+        Unit of the numbers.
+
+    Returns
+    -------
+    Record
+        Rows that are missing by the time column are NaN.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, empty or holds text, has no rate, no unit, or times that run backwards.
+    MissingExtra
+        If pyarrow is not installed.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise RecordError(f"no file {file}: check the path")
+    if file.stat().st_size == 0:
+        raise RecordError(f"{file} is empty")
+    table, metadata_fs = _parquet(file) if file.suffix.lower() == ".parquet" else (_csv(file), None)
+    if table.num_rows == 0:
+        raise RecordError(f"{file} has column names but no rows")
+    clock = _clock(file, table, fs if fs is not None else metadata_fs, stated=fs is not None)
+    channels = _channels(file, table, clock, leads)
+    chosen = chosen_channels(file.name, channels, leads, any_unit=gain is not None or units is not None)
+    signal, rate, names = in_millivolts(file.name, chosen, gain=gain, units=units)
+    return Record(file.stem, signal, rate, names, start=clock.start)
+
+
+def _csv(file: Path) -> Any:
+    """The table in a text file: its delimiter and whether it has names are seen in its first line."""
+    try:
+        import pyarrow as pa
+        from pyarrow import csv
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "records", "reading CSV files") from error
+    comments = 0
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        for first in lines:
+            if not first.startswith("#") and first.strip():
+                break
+            comments += 1
+        else:
+            raise RecordError(f"{file} has no rows")
+    delimiter = max(",;\t", key=first.count)
+    cells = [cell.strip().strip('"') for cell in first.strip().split(delimiter)]
+    nameless = all(_is_number(cell) for cell in cells)
+    names = [f"ECG{i + 1}" for i in range(len(cells))] if nameless else None
+    try:
+        return csv.read_csv(
+            file,
+            read_options=csv.ReadOptions(skip_rows=comments, column_names=names),
+            parse_options=csv.ParseOptions(delimiter=delimiter),
+            convert_options=csv.ConvertOptions(null_values=["", "NaN", "nan", "NA", "null"]),
+        )
+    except pa.ArrowInvalid as error:
+        raise RecordError(f"{file} is not a table: {' '.join(str(error).split())[:200]}") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parquet(file: Path) -> tuple[Any, float | None]:
+    """The table in a Parquet file, and the rate that its schema states."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "records", "reading Parquet files") from error
+    try:
+        table = parquet.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{file} is not a Parquet file, or damaged: copy it again ({error})") from error
+    stated = (table.schema.metadata or {}).get(b"fs")
+    if stated is not None and not _is_number(stated.decode()):
+        raise RecordError(f"{file}: fs in its schema is {stated.decode()!r}, not a number of hertz")
+    return table, None if stated is None else float(stated)
+
+
+def _split_unit(label: str) -> tuple[str, str | None]:
+    """A column's name and the unit it states."""
+    match = _UNIT.match(label.strip())
+    if match is None:
+        return label.strip(), None
+    return match["name"].strip(), (match["boxed"] or match["bare"]).strip()
+
+
+def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
+    """When the rows were sampled: by the time column, or by the rate the caller states."""
+    if fs is not None and not (np.isfinite(fs) and fs > 0):
+        raise RecordError(f"{file}: rate {fs} is not a positive number of hertz")
+    labels = [label for label in table.column_names if _TIME.match(_split_unit(label)[0])]
+    if not labels:
+        if fs is None:
+            raise RecordError(f"{file} has no time column: give its rate in hertz (fs=250, --fs 250)")
+        return _Clock(fs, None, None)
+    seconds, start = _seconds(file, table.column(labels[0]), labels[0])
+    if stated and fs is not None and len(seconds) == 1:
+        return _Clock(fs, None, start)
+    steps = np.diff(seconds)
+    if len(steps) == 0 or not np.isfinite(seconds).all() or steps.min() <= 0:
+        row = int(np.argmax(~(steps > 0))) + 2 if len(steps) else 1
+        raise RecordError(
+            f"{file}: times in column {labels[0]!r} must ascend, row {row} does not: sort the rows, or leave "
+            "the column out and give the rate (fs=250, --fs 250)"
+        )
+    usual = steps[steps < 1.5 * np.median(steps)]
+    measured = 1 / float(usual.mean())
+    whole = round(measured)
+    rate = fs if fs is not None else (float(whole) if abs(measured - whole) < SNAP * whole else measured)
+    if abs(rate - measured) > 0.02 * measured:
+        raise RecordError(
+            f"{file}: rate {rate:g} Hz does not fit column {labels[0]!r}, which says {measured:.4g} Hz"
+        )
+    return _Clock(rate, _grid(steps, rate), start)
+
+
+def _grid(steps: NDArray[np.float64], fs: float) -> NDArray[np.int64] | None:
+    """Row of each sample where some are missing: a step of more than one and a half periods is a gap."""
+    jumps = np.where(steps * fs < 1.5, 1, np.round(steps * fs)).astype(np.int64)
+    if (jumps == 1).all():
+        return None
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(jumps)])
+
+
+def _seconds(file: Path, column: Any, label: str) -> tuple[NDArray[np.float64], datetime | None]:
+    """A time column in seconds, and the wall-clock time it begins at, if it holds dates."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        ticks = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_numpy()
+        epoch = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(ticks[0]))
+        return (ticks - ticks[0]) * 1e-6, epoch if column.type.tz else epoch.replace(tzinfo=None)
+    values = _numbers(file, column, label)
+    unit = _split_unit(label)[1] or "s"
+    if unit.lower() not in _TIME_UNITS:
+        raise RecordError(f"{file}: unit {unit!r} of column {label!r} is none of {', '.join(_TIME_UNITS)}")
+    return values * _TIME_UNITS[unit.lower()], None
+
+
+def _numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
+    """A column as floats, missing cells as NaN."""
+    import pyarrow as pa
+
+    numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    if not numeric and not pa.types.is_null(column.type) and not pa.types.is_decimal(column.type):
+        example = next((str(cell) for cell in column.to_pylist() if not _is_number(str(cell))), "")
+        raise RecordError(
+            f"{file}: column {label!r} holds text such as {example[:20]!r}: drop it, or name the leads "
+            "(leads=['II'], --leads II)"
+        )
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _channels(file: Path, table: Any, clock: _Clock, leads: Sequence[str] | None) -> list[Channel]:
+    """Lead columns on the clock's grid, holes as NaN."""
+    channels = []
+    for field in table.schema:
+        name, unit = _split_unit(field.name)
+        if leads is not None and field.name in leads:
+            name = field.name
+        if _TIME.match(name) or (_INDEX.match(name) and (leads is None or name not in leads)):
+            continue
+        if leads is not None and name not in leads:
+            continue
+        stated = (field.metadata or {}).get(b"unit")
+        values = _numbers(file, table.column(field.name), field.name)
+        if clock.rows is not None:
+            spread = np.full(int(clock.rows[-1]) + 1, np.nan)
+            spread[clock.rows] = values
+            values = spread
+        channels.append(Channel(name, values, clock.fs, stated.decode() if stated else unit))
+    if leads is not None:
+        _check_named(file, table, channels, leads)
+    return channels
+
+
+def _check_named(file: Path, table: Any, channels: Sequence[Channel], leads: Sequence[str]) -> None:
+    """Every column that the caller names must be there."""
+    missing = [lead for lead in leads if lead not in [channel.name for channel in channels]]
+    if missing:
+        raise RecordError(
+            f"{file} has no column {', '.join(map(repr, missing))}; it has {', '.join(table.column_names)}"
+        )
