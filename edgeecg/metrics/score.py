@@ -1,0 +1,256 @@
+"""What was true of a record, what was said of it, and all scores of the one against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import SignalError
+from edgeecg.io.record import BEAT_SYMBOLS, Annotations
+from edgeecg.metrics import rhythm, runs
+from edgeecg.metrics.beats import BeatList, Confusion, Score, confusion
+from edgeecg.metrics.match import LEARNING, Interval, match
+from edgeecg.metrics.rhythm import EpisodeScore, Stretch
+from edgeecg.specs import AAMI, Beat, Event, Rhythm
+
+__all__ = [
+    "PERIODS",
+    "Judged",
+    "RecordScores",
+    "Said",
+    "Truth",
+    "flutter",
+    "said_by_annotations",
+    "said_by_events",
+    "score",
+    "truth",
+]
+
+PERIODS = {"whole record": 0.0, "from 5 min": LEARNING}
+"""What is compared: the name of the figure, and the seconds it leaves out at the start."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Reference of one record.
+
+    Parameters
+    ----------
+    record, patient : str
+    fs : float
+        Hertz.
+    length : int
+        Samples of the record.
+    sample : (n,) int64
+        Its beats.
+    labels : mapping of str to (n,) str
+        AAMI class of each beat, under each mapping's name, the primary one first. Empty where beats
+        are not annotated.
+    masks : tuple of (int, int)
+        Ventricular flutter or fibrillation.
+    af, af_excluded : tuple of (int, int), or None
+        Atrial fibrillation, and atrial flutter; ``None`` where rhythm is not annotated.
+    af_record : bool or None
+        Whether the record as a whole is labelled AF; ``None`` without such a label.
+    """
+
+    record: str
+    patient: str
+    fs: float
+    length: int
+    sample: NDArray[np.int64]
+    labels: Mapping[str, NDArray[np.str_]]
+    masks: tuple[Interval, ...] = ()
+    af: tuple[Stretch, ...] | None = None
+    af_excluded: tuple[Stretch, ...] = ()
+    af_record: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What an annotator says of one record.
+
+    Parameters
+    ----------
+    sample : (m,) int64
+    labels : mapping of str to (m,) str
+        As in :class:`Truth`.
+    probability : (m,) float or None
+        Of each beat's label, where it is told.
+    af : tuple of (int, int)
+        Atrial fibrillation.
+    """
+
+    sample: NDArray[np.int64]
+    labels: Mapping[str, NDArray[np.str_]]
+    probability: NDArray[np.float64] | None = None
+    af: tuple[Stretch, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Matched beats with their probability: ``(n,)`` probability, label said, label true."""
+
+    probability: NDArray[np.float64]
+    said: NDArray[np.str_]
+    true: NDArray[np.str_]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordScores:
+    """All scores of one record; ``None`` where the reference does not allow one.
+
+    ``beats`` is keyed by mapping and period, ``runs`` by mapping (whole record).
+    """
+
+    record: str
+    patient: str
+    beats: Mapping[tuple[str, str], Confusion]
+    runs: Mapping[str, runs.Runs]
+    judged: Judged | None
+    episodes: EpisodeScore | None
+    af_beats: Score | None
+    af_record: tuple[bool, bool] | None
+
+
+def flutter(marks: Annotations, length: int) -> tuple[Interval, ...]:
+    """Stretches from ``[`` to ``]``; one that is never closed lasts to the end of the record."""
+    found: list[Interval] = []
+    start: int | None = None
+    for sample, symbol in zip(marks.sample.tolist(), marks.symbol.tolist(), strict=True):
+        if symbol == "[" and start is None:
+            start = sample
+        elif symbol == "]" and start is not None:
+            found.append((start, sample))
+            start = None
+    if start is not None:
+        found.append((start, length))
+    return tuple(found)
+
+
+def truth(
+    marks: Annotations | None,
+    mappings: Mapping[str, Mapping[str, str]],
+    *,
+    record: str,
+    patient: str,
+    fs: float,
+    length: int,
+    rhythms: bool,
+    af_record: bool | None = None,
+) -> Truth:
+    """Reference from WFDB annotations.
+
+    Parameters
+    ----------
+    marks : Annotations or None
+        ``None`` where beats are not annotated.
+    mappings : mapping of str to mapping of str to str
+        For each name WFDB symbols to AAMI classes, the primary one first.
+    rhythms : bool
+        Whether the set annotates rhythm: no AF mark then means no AF.
+    """
+    bare = Truth(record, patient, fs, length, np.empty(0, np.int64), {}, af_record=af_record)
+    if marks is None:
+        return bare
+    beats = marks.beats()
+    return replace(
+        bare,
+        sample=beats.sample,
+        labels=_labels(beats.symbol, mappings),
+        masks=flutter(marks, length),
+        af=_episodes(marks, length, "(AFIB") if rhythms else None,
+        af_excluded=_episodes(marks, length, "(AFL") if rhythms else (),
+    )
+
+
+def said_by_annotations(marks: Annotations, mappings: Mapping[str, Mapping[str, str]], length: int) -> Said:
+    """What a test annotation file says; the parameters are those of :func:`truth`."""
+    beats = marks.beats()
+    return Said(beats.sample, _labels(beats.symbol, mappings), af=_episodes(marks, length, "(AFIB"))
+
+
+def said_by_events(events: Sequence[Event], mappings: Sequence[str], length: int) -> Said:
+    """What a stream of events says; their labels are AAMI's already, whatever the mapping."""
+    beats = sorted((e for e in events if isinstance(e, Beat)), key=lambda beat: beat.sample)
+    label = np.array([AAMI[beat.label] for beat in beats], np.str_)
+    rhythms = {
+        e.start: e for e in events if isinstance(e, Rhythm) and e.label == "AFIB"
+    }  # the end is told last
+    return Said(
+        np.array([beat.sample for beat in beats], np.int64),
+        dict.fromkeys(mappings, label),
+        np.array([beat.probability for beat in beats], np.float64),
+        tuple((start, length if e.end is None else e.end) for start, e in sorted(rhythms.items())),
+    )
+
+
+def _labels(
+    symbols: NDArray[np.str_], mappings: Mapping[str, Mapping[str, str]]
+) -> dict[str, NDArray[np.str_]]:
+    unmapped = sorted({s for table in mappings.values() for s in BEAT_SYMBOLS - table.keys()})
+    if unmapped:
+        raise SignalError(f"a label mapping leaves out the beat symbols {' '.join(unmapped)}: add them to it")
+    return {
+        name: np.array([table[symbol] for symbol in symbols.tolist()], np.str_)
+        for name, table in mappings.items()
+    }
+
+
+def _episodes(marks: Annotations, length: int, label: str) -> tuple[Stretch, ...]:
+    changes = marks.select(marks.symbol == "+")
+    return rhythm.episodes(changes.sample, changes.aux.tolist(), length, label)
+
+
+def score(true: Truth, said: Said, *, af_fraction: float = rhythm.RECORD_FRACTION) -> RecordScores:
+    """Every score of one record that its reference allows.
+
+    Parameters
+    ----------
+    true : Truth
+    said : Said
+        With labels under the names of the reference's mappings.
+    af_fraction : float
+        Share of beats in AFIB episodes from which on the record counts as called AF.
+    """
+    beats: dict[tuple[str, str], Confusion] = {}
+    judged = None
+    for period, skipped in PERIODS.items() if true.labels else ():
+        start = round(skipped * true.fs)
+        if start >= true.length:
+            continue
+        found = match(true.sample, said.sample, true.fs, start=start, end=true.length, masks=true.masks)
+        for name in true.labels:
+            beats[name, period] = confusion(true.labels[name], said.labels[name], found)
+        if start == 0 and said.probability is not None:
+            primary = next(iter(true.labels))
+            ours, theirs = found.pairs.T
+            judged = Judged(
+                said.probability[theirs], said.labels[primary][theirs], true.labels[primary][ours]
+            )
+    episodes = af_beats = None
+    if true.af is not None:
+        episodes = rhythm.compare(true.af, said.af, true.fs, end=true.length, exclude=true.af_excluded)
+        af_beats = rhythm.beat_score(true.sample, true.af, said.af, true.af_excluded)
+    called = None
+    if true.af_record is not None:
+        called = (true.af_record, rhythm.called_af(said.sample, said.af, af_fraction))
+    return RecordScores(
+        record=true.record,
+        patient=true.patient,
+        beats=beats,
+        runs={name: _runs(true, said, name) for name in true.labels},
+        judged=judged,
+        episodes=episodes,
+        af_beats=af_beats,
+        af_record=called,
+    )
+
+
+def _runs(true: Truth, said: Said, name: str) -> runs.Runs:
+    reference = BeatList(true.sample, true.labels[name])
+    test = BeatList(said.sample, said.labels[name])
+    return runs.compare(reference, test, true.fs, end=true.length, masks=true.masks)
