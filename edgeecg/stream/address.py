@@ -1,0 +1,131 @@
+"""Sources and sinks as text: ``lsl:NAME``, ``serial:/dev/ttyUSB0?fs=250``, and what text may say.
+
+A registry is a tuple of `Form`; the module of a form is imported when the form is first used, and the
+keyword arguments of its class are the options that the text may carry after a ``?``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from edgeecg.errors import ConfigError, MissingExtra
+
+__all__ = ["Form", "build", "need", "split"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to name a source or sink.
+
+    Parameters
+    ----------
+    scheme : str
+        What stands before the colon; empty for the form that has none (a path).
+    shape : str
+        The form as a user reads it, e.g. ``lsl:NAME``.
+    factory : str
+        ``module:class``; the class takes the text after the colon first, options by keyword.
+    what : str
+        One line for help texts.
+    whole : bool
+        Whether the class wants a URL: the scheme stays, and so do query keys that are no options of ours.
+    """
+
+    scheme: str
+    shape: str
+    factory: str
+    what: str
+    whole: bool = False
+
+
+def need(module: str, package: str, extra: str, purpose: str) -> Any:
+    """Import an optional library, or say which extra brings it.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(package, extra, purpose) from error
+
+
+def split(text: str) -> tuple[str, str, dict[str, str]]:
+    """``scheme:rest?key=value`` to its parts; a path or a lone ``-`` has the scheme ``""``."""
+    body, _, query = text.partition("?")
+    scheme, colon, rest = body.partition(":")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if not colon or len(scheme) < 2 or "/" in scheme or "\\" in scheme:
+        return "", body, options  # one letter before a colon is a drive, not a scheme
+    return scheme.lower(), rest, options
+
+
+def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any]) -> Any:
+    """Make the source or sink that ``text`` names.
+
+    Parameters
+    ----------
+    kind : str
+        ``"source"`` or ``"sink"``, for messages.
+    text : str
+        The form with its options.
+    forms : sequence of Form
+        The registry.
+    options : mapping
+        Options by keyword; they win over those in the text. ``None`` means not given.
+
+    Raises
+    ------
+    ConfigError
+        If no form fits or an option is unknown or of a wrong type.
+    """
+    scheme, rest, said = split(text)
+    form = next((f for f in forms if f.scheme == ("-" if rest == "-" and not scheme else scheme)), None)
+    if form is None or not rest:
+        shapes = ", ".join(f.shape for f in forms)
+        raise ConfigError(f"{text!r} names no {kind}: write one of {shapes}")
+    module, _, name = form.factory.partition(":")
+    factory = getattr(importlib.import_module(module), name)
+    first, *known = inspect.signature(factory).parameters
+    target = rest
+    if form.whole:
+        foreign = {key: value for key, value in said.items() if key not in known}
+        said = {key: value for key, value in said.items() if key in known}
+        target = f"{scheme}:{rest}" + (f"?{urlencode(foreign)}" if foreign else "")
+    given = said | {key: value for key, value in options.items() if value is not None}
+    return factory(**_typed(kind, form, factory, {first: target} | given))
+
+
+def _typed(kind: str, form: Form, factory: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts to the types that the class declares; anything that is not text passes as it is."""
+    hints = typing.get_type_hints(factory.__init__)
+    first, *known = inspect.signature(factory).parameters
+    typed: dict[str, Any] = {}
+    for key, value in given.items():
+        if key != first and key not in known:
+            raise ConfigError(
+                f"{kind} {form.shape} has no option {key!r}; it has {', '.join(known) or 'none'}"
+            )
+        typed[key] = _convert(form.shape if key == first else key, value, hints[key])
+    return typed
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    listed = any(typing.get_origin(part) is tuple for part in (hint, *typing.get_args(hint)))
+    items = [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        return msgspec.convert(items if listed else value, hint, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}={value!r} cannot be used: {error}") from error

@@ -1,0 +1,325 @@
+"""Time base repair: packets as they come in, an unbroken count of samples out.
+
+A link loses, doubles and reorders packets; a device's clock drifts, jumps and starts again. The network
+needs one count of samples that never goes back. `TimeBase.step` gives `Piece` values in that count: what
+to push, and how many samples are missing before it.
+
+How a packet finds its place, best knowledge first:
+
+1. by its own sample count (``Packet.sample``);
+2. by its device clock (``Packet.stamp``), through a rate that follows the device's drift; a stamp that
+   strays less than ``jitter`` from an expected place means that place;
+3. by its turn, when it carries neither; then only the wall clock can tell of a loss: an arrival that is
+   ``silence`` seconds later than the samples account for.
+
+What happens then:
+
+======================  ==================================================================================
+at the expected place   it is given out
+behind, all known       a duplicate, or too late: dropped and counted
+behind, partly known    only its new end is given out
+ahead by a little       held until the samples between arrive, or until ``reorder`` seconds of signal
+                        wait; then the samples between are missing (``lost``)
+far behind              a suspect: when the next packet follows on it, the device has begun to count
+                        anew (``restart``); the wall clock says how much is missing
+ahead of all reason     likewise, a ``jump``; "all reason" is the wall clock or, without one, ``longest``
+======================  ==================================================================================
+
+A restart or jump without a wall clock is of unknown length and counts as one missing sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import ConfigError, SignalError
+from edgeecg.stream.sources.base import Packet
+
+__all__ = ["Piece", "TimeBase", "TimeState", "repair"]
+
+ANCHOR_GAIN = 0.1  # of a stamp's error goes into the anchor
+RATE_GAIN = 0.005  # and into the rate: critically damped over about 20 packets
+PULL = 0.02  # a crystal is never off by more: beyond that the declared rate is wrong
+PACE = 20  # packets from which a wrong rate is told
+RECENT = 32  # stamps by which a doubled packet is known
+CLOCK_SLACK = 5.0  # seconds by which device count and wall clock may differ over a gap, plus a tenth
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Samples in their place.
+
+    Parameters
+    ----------
+    start : int
+        Place of the first sample in the unbroken count.
+    samples : (n, leads) float64
+        Millivolts.
+    missing : int
+        Samples that are missing just before ``start``.
+    cause : str
+        Why: ``lost``, ``silence``, ``restart`` or ``jump``; empty when nothing is missing.
+    time : float, optional
+        Wall-clock time of the first sample, where the packet had one.
+    """
+
+    start: int
+    samples: NDArray[np.float64]
+    missing: int = 0
+    cause: str = ""
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class TimeState:
+    """What a time base remembers. After `TimeBase.flush` it holds no samples, only numbers.
+
+    ``next`` is the place that is expected; ``offset`` leads from the sender's count to ours; ``anchor``
+    is (place, stamp in ns) of the rate tracker and ``rate`` its samples a nanosecond; ``wall`` is the
+    wall-clock time at ``next``; ``held`` are packets ahead of their turn, by place; ``stamps`` are the
+    last stamps with their packets' lengths. ``dropped`` counts packets that were not used (duplicates,
+    too late, strays), ``lost`` missing samples, ``restarts`` new beginnings of the device's count.
+    """
+
+    next: int = 0
+    offset: int | None = None
+    anchor: tuple[int, float] | None = None
+    rate: float = 0.0
+    wall: float | None = None
+    held: tuple[tuple[int, Packet], ...] = ()
+    suspect: tuple[int, Packet] | None = None
+    stamps: tuple[tuple[int, int], ...] = ()
+    pace: tuple[float, ...] = ()
+    dropped: int = 0
+    lost: int = 0
+    restarts: int = 0
+
+    @property
+    def waiting_end(self) -> int:
+        """Place after the last sample that has come, given out or held."""
+        return self.held[-1][0] + len(self.held[-1][1]) if self.held else self.next
+
+
+@dataclass(frozen=True)
+class TimeBase:
+    """Settings of the repair.
+
+    Parameters
+    ----------
+    fs : float
+        Declared rate, hertz.
+    jitter : float
+        How far a stamp may stray from its true time, seconds; `Source.jitter` is meant for this.
+    reorder : float
+        Seconds of signal that may wait for a packet that is late.
+    silence : float
+        For packets without count or stamp: seconds of unexplained delay that mean a loss.
+    longest : float
+        Longest gap, seconds, that is believed without a wall clock to confirm it.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range.
+    """
+
+    fs: float
+    jitter: float = 0.05
+    reorder: float = 1.0
+    silence: float = 3.0
+    longest: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if not self.fs > 0:
+            raise ConfigError(f"fs={self.fs} is not a positive number of hertz")
+        if min(self.jitter, self.reorder) < 0 or min(self.silence, self.longest) <= 0:
+            raise ConfigError("jitter and reorder must be at least 0 s, silence and longest more than 0 s")
+
+    def initial(self) -> TimeState:
+        """State of a stream that has not begun."""
+        return TimeState(rate=self.fs / 1e9)
+
+    def step(self, packet: Packet, state: TimeState) -> tuple[list[Piece], TimeState]:
+        """Pieces that a packet settles, and the state after it.
+
+        Raises
+        ------
+        SignalError
+            If the device's stamps show another rate than the declared one.
+        """
+        if len(packet) == 0:
+            return [], state
+        if state.offset is None and state.anchor is None:
+            state = self._begin(packet, state)
+        if packet.stamp is not None and packet.sample is None:
+            state = self._watch_pace(packet.stamp, state)
+        place = self._place(packet, state)
+        if self._implausible(place, packet, state):
+            return self._doubt(place, packet, state)
+        if state.suspect is not None:
+            state = replace(state, suspect=None, dropped=state.dropped + 1)
+        return self._accept(place, packet, state)
+
+    def flush(self, state: TimeState) -> tuple[list[Piece], TimeState]:
+        """Give out what is held; at the end of a stream, or before its state is saved."""
+        return self._release(replace(state, suspect=None), everything=True)
+
+    def _begin(self, packet: Packet, state: TimeState) -> TimeState:
+        """The first packet lies at place ``next``: 0, or where a restored stream goes on."""
+        offset = None if packet.sample is None else state.next - packet.sample
+        anchor = None if packet.stamp is None else (state.next, float(packet.stamp))
+        return replace(state, offset=offset, anchor=anchor)
+
+    def _place(self, packet: Packet, state: TimeState) -> int:
+        if packet.sample is not None and state.offset is not None:
+            return packet.sample + state.offset
+        if packet.stamp is not None and state.anchor is not None:
+            return self._place_by_stamp(packet.stamp, state.anchor, state)
+        late = 0.0 if packet.time is None or state.wall is None else packet.time - state.wall
+        return state.next + (round(late * self.fs) if late > self.silence else 0)
+
+    def _place_by_stamp(self, stamp: int, anchor: tuple[int, float], state: TimeState) -> int:
+        where = anchor[0] + (stamp - anchor[1]) * state.rate
+        ends = [state.next, *(place + len(held) for place, held in state.held)]
+        nearest = min(ends, key=lambda end: abs(end - where))
+        near = abs(nearest - where) <= max(self.jitter * self.fs, 1.0)
+        doubled = any(stamp == known for known, _ in state.stamps)
+        return nearest if near and not doubled else round(where)
+
+    def _implausible(self, place: int, packet: Packet, state: TimeState) -> bool:
+        ahead = (place - state.waiting_end) / self.fs
+        if place + len(packet) <= state.next:
+            return (state.next - place - len(packet)) / self.fs > self.reorder
+        if ahead <= self.reorder:
+            return False
+        if packet.time is not None and state.wall is not None:
+            passed = packet.time - state.wall
+            return abs((place - state.next) / self.fs - passed) > CLOCK_SLACK + 0.1 * abs(passed)
+        return ahead > self.longest
+
+    def _doubt(self, place: int, packet: Packet, state: TimeState) -> tuple[list[Piece], TimeState]:
+        """An implausible packet: believed when it follows on the one before, which was implausible too."""
+        before = state.suspect
+        follows = before is not None and abs(place - before[0] - len(before[1])) <= self._loose(packet)
+        if before is None or not follows:
+            strays = 0 if before is None else 1
+            return [], replace(state, suspect=(place, packet), dropped=state.dropped + strays)
+        return self._rebase(before, packet, replace(state, suspect=None))
+
+    def _loose(self, packet: Packet) -> float:
+        return 0.0 if packet.sample is not None else max(self.jitter * self.fs, 1.0)
+
+    def _rebase(
+        self, first: tuple[int, Packet], second: Packet, state: TimeState
+    ) -> tuple[list[Piece], TimeState]:
+        """Go on in the device's new count, at the place that the wall clock says."""
+        cause = "restart" if first[0] < state.next else "jump"
+        pieces, state = self._release(state, everything=True)
+        missing = 1
+        if first[1].time is not None and state.wall is not None:
+            missing = max(1, round((first[1].time - state.wall) * self.fs))
+        place = state.next + missing
+        begun = self._begin(first[1], replace(state, next=place))
+        state = replace(begun, next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1)
+        piece, state = self._give(place, first[1], state, cause)
+        rest, state = self._accept(self._place(second, state), second, state)
+        return [*pieces, piece, *rest], state
+
+    def _accept(self, place: int, packet: Packet, state: TimeState) -> tuple[list[Piece], TimeState]:
+        state = self._track(place, packet, state)
+        if place + len(packet) <= state.next or any(place == held for held, _ in state.held):
+            return [], replace(state, dropped=state.dropped + 1)
+        unordered = packet.sample is None and packet.stamp is None
+        if place <= state.next or unordered:
+            piece, state = self._give(place, packet, state, "silence")
+            rest, state = self._release(state)
+            return [piece, *rest], state
+        held = tuple(sorted((*state.held, (place, packet)), key=lambda item: item[0]))
+        return self._release(replace(state, held=held))
+
+    def _release(self, state: TimeState, everything: bool = False) -> tuple[list[Piece], TimeState]:
+        """Give out the held packets whose turn has come, or that have waited long enough."""
+        pieces: list[Piece] = []
+        while state.held:
+            place, packet = state.held[0]
+            waited = state.waiting_end - state.next > self.reorder * self.fs
+            if not (everything or waited or place <= state.next):
+                break
+            state = replace(state, held=state.held[1:])
+            if place + len(packet) > state.next:
+                piece, state = self._give(place, packet, state, "lost")
+                pieces.append(piece)
+        return pieces, state
+
+    def _give(self, place: int, packet: Packet, state: TimeState, cause: str) -> tuple[Piece, TimeState]:
+        known = max(0, state.next - place)
+        start = place + known
+        samples = packet.samples[known:]
+        missing = start - state.next
+        time = None if packet.time is None else packet.time + known / self.fs
+        end = start + len(samples)
+        wall = None if state.wall is None else state.wall + (end - state.next) / self.fs
+        if time is not None:
+            wall = self._wall(time + len(samples) / self.fs, wall)
+        after = replace(state, next=end, wall=wall, lost=state.lost + missing)
+        return Piece(start, samples, missing, cause if missing else "", time), after
+
+    def _wall(self, heard: float, expected: float | None) -> float:
+        """Wall time at ``next``: an arrival may be late for many reasons, early for none but drift."""
+        if expected is None or heard < expected or heard - expected > self.silence:
+            return heard
+        return expected + 0.05 * (heard - expected)
+
+    def _track(self, place: int, packet: Packet, state: TimeState) -> TimeState:
+        """Let anchor and rate follow the device's stamps (a second-order loop)."""
+        anchor = state.anchor
+        if packet.stamp is None or anchor is None:
+            return state
+        state = replace(state, stamps=(*state.stamps, (packet.stamp, len(packet)))[-RECENT:])
+        passed = place - anchor[0]
+        if passed <= 0:
+            return state
+        expected = anchor[1] + passed / state.rate
+        error = packet.stamp - expected
+        if abs(error) * 1e-9 > max(self.jitter, 1 / self.fs):
+            return replace(state, anchor=(place, float(packet.stamp)))  # a gap lies between
+        nominal = self.fs / 1e9
+        rate = state.rate / (1 + RATE_GAIN * error * state.rate / passed)
+        rate = min(max(rate, nominal * (1 - PULL)), nominal * (1 + PULL))
+        return replace(state, anchor=(place, expected + ANCHOR_GAIN * error), rate=rate)
+
+    def _watch_pace(self, stamp: int, state: TimeState) -> TimeState:
+        """Stamps that advance evenly at another rate than declared are no loss: the rate is wrong."""
+        if not state.stamps:
+            return state
+        before, length = state.stamps[-1]
+        pace = (stamp - before) / length * self.fs * 1e-9
+        paces = (*state.pace, pace)[-PACE:]
+        even = len(paces) == PACE and max(paces) - min(paces) < PULL * abs(paces[0])
+        if even and paces[0] > 0 and abs(sum(paces) / PACE - 1) > 2 * PULL:
+            raise SignalError(
+                f"the device's clock shows {self.fs / paces[0]:.4g} Hz, but {self.fs:g} Hz is declared: "
+                f"open the source with fs={self.fs / paces[0]:.4g}"
+            )
+        return replace(state, pace=paces)
+
+
+def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:
+    """Pieces of a whole stream of packets: `TimeBase.step` over each, `TimeBase.flush` at the end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sent = [Packet(np.full((10, 1), i), sample=10 * i) for i in (0, 2, 1, 1, 3)]
+    >>> [(p.start, float(p.samples[0, 0])) for p in repair(sent, TimeBase(fs=100))]
+    [(0, 0.0), (10, 1.0), (20, 2.0), (30, 3.0)]
+    """
+    state = base.initial()
+    for packet in packets:
+        pieces, state = base.step(packet, state)
+        yield from pieces
+    yield from base.flush(state)[0]

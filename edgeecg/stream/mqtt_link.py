@@ -1,0 +1,71 @@
+"""What the MQTT source and sink share: the address, and a client that is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from edgeecg.errors import ConfigError, LinkError
+
+__all__ = ["MqttAddress", "connect"]
+
+
+@dataclass(frozen=True)
+class MqttAddress:
+    """``mqtt://[user:password@]host[:port]/topic``; as text it leaves the credentials out."""
+
+    host: str
+    port: int
+    topic: str
+    tls: bool = False
+    user: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> MqttAddress:
+        """The parts of a URL.
+
+        Raises
+        ------
+        ConfigError
+            If host or topic are missing or the port is no port.
+        """
+        shape = "write mqtt://HOST[:PORT]/TOPIC"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError(f"the MQTT address cannot be read ({error}): {shape}") from None
+        topic = unquote(parts.path.lstrip("/")) + (f"#{parts.fragment}" if "#" in url else "")
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic:
+            raise ConfigError(f"the MQTT address lacks its host or topic: {shape}")
+        tls = parts.scheme == "mqtts"
+        user = None if parts.username is None else unquote(parts.username)
+        password = None if parts.password is None else unquote(parts.password)
+        return cls(parts.hostname, port or (8883 if tls else 1883), topic, tls, user, password)
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}/{self.topic}"
+
+
+def connect(paho: Any, address: MqttAddress, on_connect: Callable[..., None]) -> Any:
+    """A client with a TCP connection; ``on_connect`` learns of the broker's answer in its loop.
+
+    Raises
+    ------
+    LinkError
+        If the broker cannot be reached.
+    """
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    if address.user is not None:
+        client.username_pw_set(address.user, address.password)
+    if address.tls:
+        client.tls_set()
+    client.on_connect = on_connect
+    try:
+        client.connect(address.host, address.port, keepalive=30)
+    except (OSError, ValueError) as error:
+        raise LinkError(f"broker {address.host}:{address.port} cannot be reached: {error}") from error
+    return client

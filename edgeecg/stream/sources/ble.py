@@ -1,0 +1,77 @@
+"""The seam to Bluetooth: four coroutines. `BleakTransport` is the real one; `fake_polar` has another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from edgeecg.errors import LinkError
+from edgeecg.stream.address import need
+
+__all__ = ["BleTransport", "BleakTransport"]
+
+
+class BleTransport(Protocol):
+    """One connection to one device, used from one asyncio loop. Failures are `LinkError`."""
+
+    async def connect(self, lost: Callable[[], None]) -> None:
+        """Connect; ``lost`` is called if the connection breaks later."""
+
+    async def notify(self, characteristic: str, heard: Callable[[bytes], None]) -> None:
+        """Subscribe to notifications or indications."""
+
+    async def write(self, characteristic: str, data: bytes) -> None:
+        """Write with response."""
+
+    async def disconnect(self) -> None:
+        """End the connection; does nothing if there is none."""
+
+
+class BleakTransport:
+    """Bluetooth by bleak: BlueZ on Linux, CoreBluetooth on macOS, WinRT on Windows.
+
+    Parameters
+    ----------
+    address : str
+        Bluetooth address (a UUID on macOS).
+    seconds : float
+        How long a connection may take.
+    """
+
+    def __init__(self, address: str, seconds: float = 20.0) -> None:
+        self._bleak = need("bleak", "bleak", "ble", "reading a Bluetooth device")
+        self._failure = need("bleak.exc", "bleak", "ble", "reading a Bluetooth device").BleakError
+        self._address, self._seconds = address, seconds
+        self._client: Any = None
+
+    async def connect(self, lost: Callable[[], None]) -> None:
+        """Connect; ``lost`` is called if the connection breaks later."""
+        self._client = self._bleak.BleakClient(
+            self._address, disconnected_callback=lambda _: lost(), timeout=self._seconds
+        )
+        await self._guard(
+            self._client.connect(), "cannot be reached; is it worn, near, and free of other links?"
+        )
+
+    async def notify(self, characteristic: str, heard: Callable[[bytes], None]) -> None:
+        """Subscribe to notifications or indications."""
+        await self._guard(
+            self._client.start_notify(characteristic, lambda _, data: heard(bytes(data))),
+            "does not offer this measurement; is it an H10?",
+        )
+
+    async def write(self, characteristic: str, data: bytes) -> None:
+        """Write with response."""
+        await self._guard(self._client.write_gatt_char(characteristic, data, response=True), "did not answer")
+
+    async def disconnect(self) -> None:
+        """End the connection; does nothing if there is none."""
+        if self._client is not None:
+            await self._guard(self._client.disconnect(), "did not let go")
+
+    async def _guard(self, call: Any, wrong: str) -> None:
+        try:
+            await call
+        except (self._failure, OSError, EOFError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            raise LinkError(f"the Bluetooth device {wrong} ({reason})") from error

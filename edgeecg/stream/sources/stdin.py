@@ -1,0 +1,155 @@
+"""Standard input, or any pipe: lines of text, or packed little-endian float32, lead after lead."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import ConfigError, PacketError
+from edgeecg.stream.sources.base import Packet, check_rate, default_leads, scale
+from edgeecg.stream.sources.lines import LineSplitter, parse_line
+from edgeecg.stream.sources.live import TICK, LiveSource
+
+__all__ = ["StdinSource", "decode_floats"]
+
+BLOCK = 1 << 16  # bytes a read
+
+
+def decode_floats(data: bytes, leads: int) -> tuple[NDArray[np.float64], bytes]:
+    """Whole rows of ``leads`` float32 values, ``(n, leads)``, and the bytes that are left over."""
+    whole = len(data) - len(data) % (4 * leads)
+    values = np.frombuffer(data[:whole], dtype="<f4").astype(np.float64).reshape(-1, leads)
+    return np.where(np.isfinite(values), values, np.nan), data[whole:]
+
+
+class StdinSource(LiveSource):
+    """Samples from standard input.
+
+    Parameters
+    ----------
+    name : str
+        ``-``; kept for the registry.
+    fs : float
+        Samples a second.
+    format : str
+        ``text`` (a line a sample) or ``f32`` (packed little-endian float32).
+    leads : tuple of str
+        Names of the columns; without them ``text`` counts the columns of its first line, ``f32`` has one.
+    units : str
+        ``mV``, ``uV`` or ``V``.
+    live : bool
+        Whether samples arrive as they are measured: then a pause in the input is a gap in the signal.
+    fd : int, optional
+        Another file descriptor to read.
+
+    Raises
+    ------
+    ConfigError
+        If the rate is missing or an option is not one of those named.
+    """
+
+    def __init__(
+        self,
+        name: str = "-",
+        *,
+        fs: float | None = None,
+        format: Literal["text", "f32"] = "text",  # noqa: A002 - the word a user types
+        leads: tuple[str, ...] = (),
+        units: str = "mV",
+        live: bool = False,
+        fd: int | None = None,
+    ) -> None:
+        super().__init__(timeout=None)
+        if format not in ("text", "f32"):
+            raise ConfigError(f"format={format!r} is not one of text, f32")
+        self.fs = check_rate(fs, "standard input")
+        self.leads = leads
+        self._text, self._scale, self._live = format == "text", scale(units), live
+        self._fd = fd
+        self._lines, self._line_number, self._rest = LineSplitter(), 0, b""
+        self._first: list[list[float]] = []
+
+    def _connect(self) -> None:
+        if self._fd is None:
+            self._fd = sys.stdin.fileno()
+        if not self._text:
+            self.leads = self.leads or default_leads(1)
+        while self._text and not self._first:
+            data = self._read()
+            if data is None and not self._stop.is_set():
+                continue
+            self._first = self._rows(self._lines.feed(data) if data else [self._lines.finish()])
+            if not data:
+                break
+        if self._text and not self._first:
+            raise PacketError("standard input ended before the first sample")
+        if self._text and not self.leads:
+            self.leads = default_leads(len(self._first[0]))
+        self._check_width(self._first)
+
+    def _produce(self) -> None:
+        self._send(np.array(self._first))
+        while not self._stop.is_set():
+            data = self._read()
+            if data is None:
+                continue
+            if not data:
+                self._finish()
+                return
+            if self._text:
+                self._send(np.array(self._checked(self._lines.feed(data))))
+            else:
+                values, self._rest = decode_floats(self._rest + data, len(self.leads))
+                self._send(values)
+
+    def _finish(self) -> None:
+        if self._rest:
+            raise PacketError(
+                f"standard input ends {len(self._rest)} bytes into a sample of {len(self.leads)} leads: "
+                "are leads= and format= right?"
+            )
+        if self._text:
+            self._send(np.array(self._checked([self._lines.finish()])))
+
+    def _read(self) -> bytes | None:
+        """What has come; ``None`` for nothing yet, empty at the end."""
+        assert self._fd is not None
+        ready, _, _ = select.select([self._fd], [], [], TICK)
+        return os.read(self._fd, BLOCK) if ready else None
+
+    def _rows(self, lines: list[bytes]) -> list[list[float]]:
+        rows = []
+        for line in lines:
+            self._line_number += 1
+            try:
+                row = parse_line(line)
+            except PacketError as error:
+                raise PacketError(f"standard input, line {self._line_number}: {error}") from None
+            if row is not None:
+                rows.append(row)
+        return rows
+
+    def _checked(self, lines: list[bytes]) -> list[list[float]]:
+        rows = self._rows(lines)
+        self._check_width(rows)
+        return rows
+
+    def _check_width(self, rows: list[list[float]]) -> None:
+        width = next((len(row) for row in rows if len(row) != len(self.leads)), None)
+        if width is not None:
+            raise PacketError(
+                f"standard input, near line {self._line_number}: {width} numbers in a line, "
+                f"but {len(self.leads)} leads"
+            )
+
+    def _send(self, values: NDArray[np.float64]) -> None:
+        if values.size == 0:
+            return
+        now = time.time() - len(values) / self.fs if self._live else None
+        self._put(Packet(values * self._scale, time=now))

@@ -1,0 +1,85 @@
+"""A WebSocket server that sends packets (websockets); see `wire` for the messages."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from edgeecg.errors import LinkError
+from edgeecg.stream.address import need
+from edgeecg.stream.sources.live import TICK
+from edgeecg.stream.sources.messages import End, MessageSource
+
+__all__ = ["WebSocketSource"]
+
+
+class WebSocketSource(MessageSource):
+    """Packets from a WebSocket server. A normal close by the server ends the stream.
+
+    Parameters
+    ----------
+    url : str
+        ``ws://`` or ``wss://`` address.
+    fs, leads, wait, timeout
+        See `MessageSource`.
+    retry : float
+        Seconds for which a broken connection is tried anew.
+
+    Raises
+    ------
+    ConfigError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        fs: float | None = None,
+        leads: tuple[str, ...] = (),
+        wait: float = 10.0,
+        timeout: float | None = 30.0,
+        retry: float = 60.0,
+    ) -> None:
+        public = url.partition("?")[0].rpartition("@")[2]  # neither tokens nor credentials in messages
+        super().__init__(public, fs, leads, wait, timeout)
+        self._url, self._retry = url, retry
+        self._connection: Any = None
+
+    def _link(self) -> None:
+        client = need("websockets.sync.client", "websockets", "websocket", "reading a WebSocket")
+        errors = need("websockets.exceptions", "websockets", "websocket", "reading a WebSocket")
+        self._ended, self._broken = errors.ConnectionClosedOK, errors.ConnectionClosed
+        try:
+            self._connection = client.connect(self._url, open_timeout=self._wait)
+        except (OSError, errors.InvalidHandshake, errors.InvalidURI, TimeoutError) as error:
+            raise LinkError(f"{self._peer} cannot be reached: {error}") from error
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _receive(self) -> bytes | str | None:
+        try:
+            data: bytes | str = self._connection.recv(timeout=TICK)
+        except TimeoutError:
+            return None
+        except self._ended:
+            raise End from None
+        except self._broken:
+            self._reconnect()
+            return None
+        return data
+
+    def _reconnect(self) -> None:
+        """Try again with growing pauses; the time base sees what was lost meanwhile."""
+        pause, limit = 0.5, time.monotonic() + self._retry
+        while not self._stop.wait(pause):
+            pause = min(2 * pause, 10.0)
+            try:
+                self._link()
+            except LinkError:
+                if time.monotonic() > limit:
+                    raise
+            else:
+                return
