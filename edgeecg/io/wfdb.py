@@ -24,6 +24,12 @@ __all__ = ["read_wfdb", "wfdb_stem", "write_wfdb"]
 _BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 3 / 2}
 _GAIN = re.compile(r"^-?\d+(\.\d*)?([eE][-+]?\d+)?")
 _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
+_PUBLISHED_WITHOUT_GAIN = (
+    # Records of PhysioNet's svdb and the noise of nstdb state gain 0, which stands for 200 counts per mV:
+    # name, names of the signals, rate.
+    (re.compile(r"^8\d\d$"), ("ECG1", "ECG2"), 128.0),
+    (re.compile(r"^(bw|em|ma)$"), ("noise1", "noise2"), 360.0),
+)
 _BROKEN = (ValueError, IndexError, KeyError, TypeError, AttributeError)  # what wfdb raises on a broken header
 
 
@@ -71,6 +77,8 @@ def read_wfdb(
         raw = wfdb.rdrecord(str(stem), smooth_frames=False, m2s=True)
     except (*_BROKEN, OSError) as error:
         raise RecordError(f"record {stem}: its files do not fit its header ({_line(error)})") from error
+    if _published(stem.name, raw):
+        calibrated = [True] * len(calibrated)
     channels = _channels(raw, calibrated)
     chosen = chosen_channels(stem.name, channels, leads, any_unit=gain is not None or units is not None)
     if gain is not None:
@@ -195,6 +203,15 @@ def _calibrated(stem: Path, n_sig: int) -> list[bool]:
         match = _GAIN.match(fields[2]) if len(fields) > 2 else None
         flags.append(match is not None and float(match.group()) != 0)
     return flags
+
+
+def _published(name: str, raw: Any) -> bool:
+    """Whether this is one of the public records whose gain is known though their header has none."""
+    signals, fs = tuple(raw.sig_name or ()), float(raw.fs)
+    return any(
+        pattern.match(name) and (signals, fs) == (names, rate)
+        for pattern, names, rate in _PUBLISHED_WITHOUT_GAIN
+    )
 
 
 def _channels(raw: Any, calibrated: Sequence[bool]) -> list[Channel]:

@@ -1,0 +1,129 @@
+"""From WFDB's symbols to the labels of beats and rhythms.
+
+Two mappings of beats exist side by side: that of the literature (de Chazal 2004, after AAMI EC57), which
+counts junctional and atrial escape beats as N and is the primary one here, and that of PhysioNet's ``bxb``,
+which counts them as S. In the primary one a paced beat is a label of its own, P; AAMI counts it as Q.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.io.record import Annotations, Record
+
+__all__ = ["BXB", "DE_CHAZAL", "P_WAVE", "Reference", "reference_of", "rhythm_intervals"]
+
+DE_CHAZAL: Mapping[str, str] = {
+    **dict.fromkeys("NLRBejn", "N"),
+    **dict.fromkeys("AaJS", "S"),
+    **dict.fromkeys("VEr", "V"),
+    "F": "F",
+    **dict.fromkeys("/f", "P"),
+    **dict.fromkeys("Q?", "Q"),
+}
+"""Label of each beat symbol by the literature's convention; Q is a beat that nobody could class."""
+
+BXB: Mapping[str, str] = {
+    **dict.fromkeys("NLRB", "N"),
+    **dict.fromkeys("AaJSejn", "S"),
+    **dict.fromkeys("VEr", "V"),
+    "F": "F",
+    **dict.fromkeys("/fQ?", "Q"),
+}
+"""AAMI class of each beat symbol as PhysioNet's ``bxb`` counts it."""
+
+P_WAVE = "p"
+UNREADABLE_START, UNREADABLE_END = "[", "]"  # ventricular flutter or fibrillation: no beats to tell apart
+_RHYTHM_NAMES = {"AF": "AFIB", "AFLUT": "AFL"}  # older spellings
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What is known of a record.
+
+    Parameters
+    ----------
+    beats : (b,) int64
+        Sample of each beat.
+    labels : (b,) str
+        Label of each: N, S, V, F, P, or Q where its class is not known.
+    rhythms : tuple of (int, int, str)
+        Rhythm intervals ``[start, end)`` by WFDB's names (``N``, ``AFIB``, ``AFL``, ...), ascending, without
+        overlap; empty where no rhythm was annotated, which does not mean that it is normal.
+    masked : tuple of (int, int)
+        Intervals without beats that could be told apart (ventricular flutter in mitdb 207).
+    p_waves : (p,) int64
+        Sample of each P wave's peak, where they were annotated (ludb, qtdb, synthetic).
+    """
+
+    beats: NDArray[np.int64]
+    labels: NDArray[np.str_]
+    rhythms: tuple[tuple[int, int, str], ...]
+    masked: tuple[tuple[int, int], ...]
+    p_waves: NDArray[np.int64]
+
+
+def reference_of(
+    record: Record, mapping: Mapping[str, str] = DE_CHAZAL, *, classed: bool = True
+) -> Reference:
+    """Read a record's annotations by a mapping.
+
+    Parameters
+    ----------
+    record : Record
+        Without annotations it has no beats and no rhythms.
+    mapping : mapping of str to str
+        ``DE_CHAZAL`` or ``BXB``.
+    classed : bool
+        Whether the beat symbols were checked for their class; if not, all beats are Q.
+    """
+    marks = record.annotations if record.annotations is not None else Annotations([], [])
+    beats = marks.beats()
+    labels = [mapping[symbol] if classed else "Q" for symbol in beats.symbol.tolist()]
+    return Reference(
+        beats=beats.sample,
+        labels=np.array(labels, dtype=np.str_),
+        rhythms=rhythm_intervals(marks, len(record)),
+        masked=_masked(marks, len(record)),
+        p_waves=marks.sample[marks.symbol == P_WAVE],
+    )
+
+
+def rhythm_intervals(marks: Annotations, n: int) -> tuple[tuple[int, int, str], ...]:
+    """Rhythm intervals from the changes (``+`` with aux ``(NAME``) in a record of ``n`` samples.
+
+    The first interval reaches back to sample 0: annotators set the first mark at the first beat.
+    """
+    changes = [
+        (int(sample), aux[1:].strip("\0 "))
+        for sample, symbol, aux in zip(marks.sample, marks.symbol, marks.aux, strict=True)
+        if symbol == "+" and aux.startswith("(")
+    ]
+    if not changes:
+        return ()
+    starts = [0, *(sample for sample, _ in changes[1:]), n]
+    names = [_RHYTHM_NAMES.get(name, name) for _, name in changes]
+    return tuple(
+        (start, end, name)
+        for start, end, name in zip(starts[:-1], starts[1:], names, strict=True)
+        if end > start
+    )
+
+
+def _masked(marks: Annotations, n: int) -> tuple[tuple[int, int], ...]:
+    """Intervals between ``[`` and ``]``; one that is not closed reaches to the end."""
+    intervals: list[tuple[int, int]] = []
+    begun: int | None = None
+    for sample, symbol in zip(marks.sample.tolist(), marks.symbol.tolist(), strict=True):
+        if symbol == UNREADABLE_START and begun is None:
+            begun = sample
+        elif symbol == UNREADABLE_END and begun is not None:
+            intervals.append((begun, sample))
+            begun = None
+    if begun is not None:
+        intervals.append((begun, n))
+    return tuple(intervals)
