@@ -35,7 +35,9 @@ class Verb:
     help: str
 
 
-VERBS: dict[str, Verb] = {}
+VERBS: dict[str, Verb] = {
+    "train": Verb("edgeecg.cli.train", "train", MODEL, "Recordings to a checkpoint; or fine-tune a bundle."),
+}
 """Verbs in the order of the typical path; ``function`` is a command, or a ``Typer`` for verbs of verbs."""
 
 
