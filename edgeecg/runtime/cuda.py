@@ -31,6 +31,7 @@ __all__ = [
     "Graph",
     "HostMemory",
     "Library",
+    "Resource",
     "Stream",
     "available_libraries",
     "open_device",
@@ -93,6 +94,23 @@ class DeviceInfo:
         return f"{self.name} sm_{self.capability[0]}{self.capability[1]} {self.memory >> 20} MiB"
 
 
+class Resource:
+    """Something of the device that must be given back: by ``free``, or when its device closes."""
+
+    def __init__(self, owner: set[Resource]) -> None:
+        self._owner = owner
+        owner.add(self)
+
+    def free(self) -> None:
+        """Give it back; a second call does nothing."""
+        if self in self._owner:
+            self._owner.discard(self)
+            self._release()
+
+    def _release(self) -> None:
+        raise NotImplementedError
+
+
 class Stream(Protocol):
     """A queue of work."""
 
@@ -103,6 +121,10 @@ class Stream(Protocol):
 
     def synchronize(self) -> None:
         """Wait until all work in it is done."""
+        ...
+
+    def free(self) -> None:
+        """Destroy it; a second call does nothing."""
         ...
 
 
@@ -123,6 +145,10 @@ class Event(Protocol):
 
     def since(self, earlier: Event) -> float:
         """Milliseconds on the device from ``earlier`` to this event."""
+        ...
+
+    def free(self) -> None:
+        """Destroy it; a second call does nothing."""
         ...
 
 

@@ -25,6 +25,7 @@ from edgeecg.runtime.cuda import (
     Event,
     Graph,
     HostMemory,
+    Resource,
     Stream,
     is_sticky,
 )
@@ -61,8 +62,9 @@ def load_driver() -> Any:
     return driver
 
 
-class _Stream:
-    def __init__(self, driver: Any) -> None:
+class _Stream(Resource):
+    def __init__(self, owner: set[Resource], driver: Any) -> None:
+        super().__init__(owner)
         self._driver = driver
         with checked(driver):
             self.raw = driver.Stream(1)  # CU_STREAM_NON_BLOCKING
@@ -75,12 +77,13 @@ class _Stream:
         with checked(self._driver):
             self.raw.synchronize()
 
-    def free(self) -> None:
+    def _release(self) -> None:
         self.raw = None  # pycuda destroys it with its last reference
 
 
-class _Event:
-    def __init__(self, driver: Any, blocking: bool, timing: bool) -> None:
+class _Event(Resource):
+    def __init__(self, owner: set[Resource], driver: Any, blocking: bool, timing: bool) -> None:
+        super().__init__(owner)
         self._driver = driver
         flags = driver.event_flags.BLOCKING_SYNC if blocking else 0
         flags |= 0 if timing else driver.event_flags.DISABLE_TIMING
@@ -105,40 +108,40 @@ class _Event:
         with checked(self._driver):
             return float(self.raw.time_since(earlier.raw))
 
-    def free(self) -> None:
+    def _release(self) -> None:
         self.raw = None
 
 
-class _DeviceMemory:
-    def __init__(self, driver: Any, size: int) -> None:
+class _DeviceMemory(Resource):
+    def __init__(self, owner: set[Resource], driver: Any, size: int) -> None:
         self._driver = driver
         self.size = size
         with checked(driver):
             self._raw = driver.mem_alloc(size)
         self.address = int(self._raw)
+        super().__init__(owner)
 
-    def free(self) -> None:
-        if self.address:
-            self.address = 0
-            with checked(self._driver):
-                self._raw.free()
+    def _release(self) -> None:
+        with checked(self._driver):
+            self._raw.free()
 
 
-class _HostMemory:
-    def __init__(self, driver: Any, shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool) -> None:
+class _HostMemory(Resource):
+    def __init__(
+        self, owner: set[Resource], driver: Any, shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool
+    ) -> None:
         self._driver = driver
         flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0
         with checked(driver):
             self.array: NDArray[Any] = driver.pagelocked_empty(shape, dtype, mem_flags=flags)
             self.array[...] = 0
-            self._raw = self.array.base
+            self._raw: Any = self.array.base
             self.address = int(self._raw.get_device_pointer()) if mapped else 0
+        super().__init__(owner)
 
-    def free(self) -> None:
-        if self._raw is not None:
-            raw, self._raw, self.address = self._raw, None, 0
-            with checked(self._driver):
-                raw.free()
+    def _release(self) -> None:
+        with checked(self._driver):
+            self._raw.free()
 
 
 def raw_stream(stream: Stream) -> Any:
@@ -166,7 +169,7 @@ class _Device:
             index, self._raw.name(), capability, bool(integrated), self._raw.total_memory()
         )
         self._threads = threading.local()
-        self._owned: list[Any] = []
+        self._owned: set[Resource] = set()
         self._open = True
 
     def _context(self) -> Any:
@@ -175,10 +178,6 @@ class _Device:
             with checked(self._driver):
                 self._threads.context = self._raw.retain_primary_context()
         return self._threads.context
-
-    def _own(self, thing: Any) -> Any:
-        self._owned.append(thing)
-        return thing
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -192,16 +191,16 @@ class _Device:
                 self._driver.Context.pop()
 
     def stream(self) -> Stream:
-        return self._own(_Stream(self._driver))  # type: ignore[no-any-return]
+        return _Stream(self._owned, self._driver)
 
     def event(self, blocking: bool = False, timing: bool = True) -> Event:
-        return self._own(_Event(self._driver, blocking, timing))  # type: ignore[no-any-return]
+        return _Event(self._owned, self._driver, blocking, timing)
 
     def allocate(self, size: int) -> DeviceMemory:
-        return self._own(_DeviceMemory(self._driver, size))  # type: ignore[no-any-return]
+        return _DeviceMemory(self._owned, self._driver, size)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool = False) -> HostMemory:
-        return self._own(_HostMemory(self._driver, shape, dtype, mapped))  # type: ignore[no-any-return]
+        return _HostMemory(self._owned, self._driver, shape, dtype, mapped)
 
     def copy_in(self, to: int, source: NDArray[Any], stream: Stream) -> None:
         with checked(self._driver):
@@ -244,9 +243,8 @@ class _Device:
             return
         self._open = False
         with self.active():
-            for thing in reversed(self._owned):
+            for thing in list(self._owned):
                 thing.free()
-            self._owned.clear()
         self._context().detach()
 
 

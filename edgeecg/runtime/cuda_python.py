@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +20,12 @@ from edgeecg.runtime.cuda import (
     Event,
     Graph,
     HostMemory,
+    Resource,
     Stream,
     is_sticky,
 )
 
 __all__ = ["open_device"]
-
-
-class Freed(Protocol):
-    """Anything that a device hands out and can free."""
-
-    def free(self) -> None:
-        """Give it back."""
-        ...
 
 
 def load_driver() -> Any:
@@ -74,11 +67,11 @@ class _Calls:
         return results[0] if len(results) == 1 else tuple(results)
 
 
-class _Stream:
-    def __init__(self, calls: _Calls) -> None:
+class _Stream(Resource):
+    def __init__(self, owner: set[Resource], calls: _Calls) -> None:
         self._calls = calls
         self.raw = calls("cuStreamCreate", calls.driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
-        self._alive = True
+        super().__init__(owner)
 
     @property
     def handle(self) -> int:
@@ -87,20 +80,18 @@ class _Stream:
     def synchronize(self) -> None:
         self._calls("cuStreamSynchronize", self.raw)
 
-    def free(self) -> None:
-        if self._alive:
-            self._alive = False
-            self._calls("cuStreamDestroy", self.raw)
+    def _release(self) -> None:
+        self._calls("cuStreamDestroy", self.raw)
 
 
-class _Event:
-    def __init__(self, calls: _Calls, blocking: bool, timing: bool) -> None:
+class _Event(Resource):
+    def __init__(self, owner: set[Resource], calls: _Calls, blocking: bool, timing: bool) -> None:
         self._calls = calls
         kinds = calls.driver.CUevent_flags
         flags = int(kinds.CU_EVENT_BLOCKING_SYNC) if blocking else 0
         flags |= 0 if timing else int(kinds.CU_EVENT_DISABLE_TIMING)
         self.raw = calls("cuEventCreate", flags)
-        self._alive = True
+        super().__init__(owner)
 
     def record(self, stream: Stream) -> None:
         self._calls("cuEventRecord", self.raw, stream.handle)
@@ -122,26 +113,25 @@ class _Event:
             raise TypeError("events of one device only")
         return float(self._calls("cuEventElapsedTime", earlier.raw, self.raw))
 
-    def free(self) -> None:
-        if self._alive:
-            self._alive = False
-            self._calls("cuEventDestroy", self.raw)
+    def _release(self) -> None:
+        self._calls("cuEventDestroy", self.raw)
 
 
-class _DeviceMemory:
-    def __init__(self, calls: _Calls, size: int) -> None:
+class _DeviceMemory(Resource):
+    def __init__(self, owner: set[Resource], calls: _Calls, size: int) -> None:
         self._calls = calls
         self.size = size
         self.address = int(calls("cuMemAlloc", size))
+        super().__init__(owner)
 
-    def free(self) -> None:
-        if self.address:
-            address, self.address = self.address, 0
-            self._calls("cuMemFree", address)
+    def _release(self) -> None:
+        self._calls("cuMemFree", self.address)
 
 
-class _HostMemory:
-    def __init__(self, calls: _Calls, shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool) -> None:
+class _HostMemory(Resource):
+    def __init__(
+        self, owner: set[Resource], calls: _Calls, shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool
+    ) -> None:
         self._calls = calls
         size = max(1, int(np.prod(shape)) * dtype.itemsize)
         flags = calls.driver.CU_MEMHOSTALLOC_DEVICEMAP if mapped else 0
@@ -152,27 +142,24 @@ class _HostMemory:
         )
         self.array[...] = 0
         self.address = int(calls("cuMemHostGetDevicePointer", self._host, 0)) if mapped else 0
+        super().__init__(owner)
 
-    def free(self) -> None:
-        if self._host:
-            host, self._host, self.address = self._host, 0, 0
-            self._calls("cuMemFreeHost", host)
+    def _release(self) -> None:
+        self._calls("cuMemFreeHost", self._host)
 
 
-class _Graph:
-    def __init__(self, calls: _Calls, recorded: Any) -> None:
+class _Graph(Resource):
+    def __init__(self, owner: set[Resource], calls: _Calls, recorded: Any) -> None:
         self._calls = calls
         self._runs = calls("cuGraphInstantiate", recorded, 0)
         calls("cuGraphDestroy", recorded)
-        self._alive = True
+        super().__init__(owner)
 
     def launch(self, stream: Stream) -> None:
         self._calls("cuGraphLaunch", self._runs, stream.handle)
 
-    def free(self) -> None:
-        if self._alive:
-            self._alive = False
-            self._calls("cuGraphExecDestroy", self._runs)
+    def _release(self) -> None:
+        self._calls("cuGraphExecDestroy", self._runs)
 
 
 class _Device:
@@ -189,7 +176,7 @@ class _Device:
         self._raw = self._calls("cuDeviceGet", index)
         self.info = self._describe(index)
         self._context = self._calls("cuDevicePrimaryCtxRetain", self._raw)
-        self._owned: list[Freed] = []
+        self._owned: set[Resource] = set()
         self._open = True
 
     def _describe(self, index: int) -> DeviceInfo:
@@ -202,10 +189,6 @@ class _Device:
         memory = int(self._calls("cuDeviceTotalMem", self._raw))
         return DeviceInfo(index, name, (major, minor), bool(integrated), memory)
 
-    def _own(self, thing: Any) -> Any:
-        self._owned.append(thing)
-        return thing
-
     @contextmanager
     def active(self) -> Iterator[None]:
         self._calls("cuCtxPushCurrent", self._context)
@@ -215,16 +198,16 @@ class _Device:
             self._calls("cuCtxPopCurrent")
 
     def stream(self) -> Stream:
-        return self._own(_Stream(self._calls))  # type: ignore[no-any-return]
+        return _Stream(self._owned, self._calls)
 
     def event(self, blocking: bool = False, timing: bool = True) -> Event:
-        return self._own(_Event(self._calls, blocking, timing))  # type: ignore[no-any-return]
+        return _Event(self._owned, self._calls, blocking, timing)
 
     def allocate(self, size: int) -> DeviceMemory:
-        return self._own(_DeviceMemory(self._calls, size))  # type: ignore[no-any-return]
+        return _DeviceMemory(self._owned, self._calls, size)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool = False) -> HostMemory:
-        return self._own(_HostMemory(self._calls, shape, dtype, mapped))  # type: ignore[no-any-return]
+        return _HostMemory(self._owned, self._calls, shape, dtype, mapped)
 
     def copy_in(self, to: int, source: NDArray[Any], stream: Stream) -> None:
         self._calls("cuMemcpyHtoDAsync", to, source.ctypes.data, source.nbytes, stream.handle)
@@ -249,7 +232,7 @@ class _Device:
             self._calls.driver.cuStreamEndCapture(stream.handle)
             raise
         recorded = self._calls("cuStreamEndCapture", stream.handle)
-        return self._own(_Graph(self._calls, recorded))  # type: ignore[no-any-return]
+        return _Graph(self._owned, self._calls, recorded)
 
     def memory(self) -> tuple[int, int]:
         free, total = self._calls("cuMemGetInfo")
@@ -267,9 +250,8 @@ class _Device:
             return
         self._open = False
         with self.active():
-            for thing in reversed(self._owned):
+            for thing in list(self._owned):
                 thing.free()
-        self._owned.clear()
         self._calls("cuDevicePrimaryCtxRelease", self._raw)
 
 

@@ -1,0 +1,153 @@
+"""TensorRT: engines built on the device from the verified ONNX, kept, and run with CUDA graphs.
+
+Importing this package loads neither TensorRT nor CUDA; opening something does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeecg.bundle import GRAPHS, Bundle, GraphName, Precision
+from edgeecg.errors import BackendError
+from edgeecg.runtime.cuda import Device, Library, open_device
+from edgeecg.runtime.executor import Executor
+from edgeecg.runtime.trt.build import BUCKETS, Progress, Recipe, beat_recipe, build_plan, token_recipe
+from edgeecg.runtime.trt.executor import Settings, TrtExecutor
+from edgeecg.runtime.trt.library import TensorRTLibrary, load_library
+from edgeecg.runtime.trt.plans import PlanKey, PlanStore
+from edgeecg.runtime.trt.recover import OnDeviceError, Recovery
+
+__all__ = ["Options", "open_executor", "open_executors", "recipes", "why_not"]
+
+log = logging.getLogger("edgeecg.tensorrt")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How TensorRT engines are opened.
+
+    Parameters
+    ----------
+    settings : Settings
+        How they run.
+    buckets : tuple of int
+        Rows that steps are built for.
+    hop_tokens : int
+        Tokens of a step.
+    dla : int, optional
+        DLA core to prefer.
+    gpu : int
+        Which GPU.
+    cuda : str
+        ``auto``, ``pycuda`` or ``cuda-python``.
+    on_device_error : str
+        After a sticky error: ``raise``, ``rebuild`` or ``cpu``.
+    cache : Path, optional
+        Folder of plans.
+    progress : callable, optional
+        Told of the builder's phases.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    buckets: tuple[int, ...] = BUCKETS
+    hop_tokens: int = 8
+    dla: int | None = None
+    gpu: int = 0
+    cuda: Library = "auto"
+    on_device_error: OnDeviceError = "rebuild"
+    cache: Path | None = None
+    progress: Progress | None = field(default=None, compare=False)
+
+
+def why_not(options: Options = Options()) -> str | None:
+    """Why TensorRT cannot be used here, in one line with the way out; ``None`` where it can."""
+    try:
+        load_library()
+        open_device(options.gpu, options.cuda, options.settings.graphs).close()
+    except BackendError as error:
+        return str(error)
+    return None
+
+
+def recipes(bundle: Bundle, options: Options = Options()) -> Mapping[GraphName, Recipe]:
+    """What both graphs of a bundle are built for."""
+    token = token_recipe(bundle.spec, options.hop_tokens, buckets=options.buckets)
+    beat = beat_recipe(buckets=options.buckets)
+    return {
+        "token": Recipe(token.extents, token.buckets, dla=options.dla),
+        "beat": Recipe(beat.extents, beat.buckets, dla=options.dla),
+    }
+
+
+def open_executors(
+    bundle: Bundle, precision: Precision, options: Options = Options()
+) -> tuple[Executor, Executor]:
+    """Open both graphs of a bundle, building what is not cached yet.
+
+    Returns
+    -------
+    Executors of the token and the beat graph; they survive a lost CUDA context as ``options`` say.
+
+    Raises
+    ------
+    BackendError
+        TensorRT or a GPU is missing, the graph is refused, or its golden vectors are not reproduced.
+    """
+    from edgeecg.runtime.ort import OrtExecutor
+
+    recovery = Recovery(
+        lambda: [open_executor(bundle, name, precision, options) for name in GRAPHS],
+        lambda: [OrtExecutor(bundle.graph(name, precision)) for name in GRAPHS],
+        options.on_device_error,
+    )
+    token, beat = recovery.executors()
+    return token, beat
+
+
+def open_executor(
+    bundle: Bundle, name: GraphName, precision: Precision, options: Options = Options()
+) -> TrtExecutor:
+    """Open one graph: from the cached plan if it fits, else from a new build, proved by golden vectors."""
+    library = load_library()
+    device = open_device(options.gpu, options.cuda, options.settings.graphs)
+    try:
+        return _open_on(device, library, bundle, name, precision, options)
+    except BaseException:
+        device.close()
+        raise
+
+
+def _open_on(
+    device: Device,
+    library: TensorRTLibrary,
+    bundle: Bundle,
+    name: GraphName,
+    precision: Precision,
+    options: Options,
+) -> TrtExecutor:
+    from edgeecg.runtime.trt.prove import prove
+
+    model = bundle.graph(name, precision)
+    recipe = recipes(bundle, options)[name]
+    key = PlanKey(bundle.digest, hashlib.sha256(model).hexdigest(), library.key, device.info.key, recipe.key)
+    store = PlanStore(options.cache)
+    plan = store.load(key, recipe)
+    if plan is not None:
+        try:
+            return TrtExecutor(library, plan, device, options.settings, owns_device=True)
+        except BackendError as error:
+            log.warning("the cached plan is no good (%s): building it again", error)
+            store.discard(key)
+    with device.active():
+        plan = build_plan(
+            library, model, recipe, options.progress, store.timing(library.key, device.info.key)
+        )
+    executor = TrtExecutor(library, plan, device, options.settings, owns_device=True)
+    prove(executor, bundle, name, precision)
+    store.save(key, plan)
+    store.keep_timing(library.key, device.info.key, plan.timing)
+    return executor

@@ -1,0 +1,283 @@
+"""ONNX to plan: strongly typed, with a profile per batch bucket and one for everything else.
+
+Precision is written in the graph, so nothing of it is asked of the builder. Each bucket is built for
+exactly one shape (its rows, one step), which is what CUDA graphs need and lets TensorRT choose kernels
+for it. The last profile takes any length up to the longest, for whole recordings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from edgeecg.errors import BackendError
+from edgeecg.runtime.executor import TensorSpec
+from edgeecg.runtime.trt.api import Builder, IBuilderConfig, INetworkDefinition, ITensor, OnnxParser, TensorRT
+from edgeecg.runtime.trt.library import TensorRTLibrary
+from edgeecg.specs import ModelSpec
+
+__all__ = ["BUCKETS", "Extent", "Plan", "Progress", "Recipe", "beat_recipe", "build_plan", "token_recipe"]
+
+BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+"""Rows of the profiles that steps run in."""
+
+OPEN_ROWS = 8
+"""Most rows of the profile that takes any length."""
+
+Progress = Callable[[str, int, int], bool]
+"""Told phase, step and number of steps of the phase; a false answer ends the build."""
+
+log = logging.getLogger("edgeecg.tensorrt")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Length of an input's second dimension: least, that of a step, greatest."""
+
+    shortest: int
+    step: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an engine is built for.
+
+    Parameters
+    ----------
+    extents : mapping of input name to Extent
+        Inputs whose second dimension is dynamic; the first is always rows.
+    buckets : tuple of int
+        Rows of the exact profiles, ascending.
+    workspace : int
+        Most device memory that a kernel may use while it runs, bytes.
+    effort : int
+        TensorRT's builder optimization level, 0 to 5.
+    dla : int, optional
+        DLA core; what it cannot run falls back to the GPU and is listed in ``Plan.fallback``.
+    detailed : bool
+        Keep layer names and tactics in the plan, for per-layer times.
+    """
+
+    extents: Mapping[str, Extent]
+    buckets: tuple[int, ...] = BUCKETS
+    workspace: int = 256 << 20
+    effort: int = 3
+    dla: int | None = None
+    detailed: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)) or self.buckets[0] < 1:
+            raise BackendError(
+                f"batch buckets {self.buckets}: give numbers of rows in ascending order, e.g. 1,4,16"
+            )
+
+    @property
+    def key(self) -> str:
+        """Digest of all that shapes the plan."""
+        text = repr(
+            (sorted(self.extents.items()), self.buckets, self.workspace, self.effort, self.dla, self.detailed)
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def rows(self, index: int) -> int:
+        """Most rows of a profile; the one after the buckets takes any length."""
+        return self.buckets[index] if index < len(self.buckets) else OPEN_ROWS
+
+    def shapes(
+        self, spec: TensorSpec, index: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Least, likeliest and greatest shape of an input in profile ``index``."""
+        exact = index < len(self.buckets)
+        extent = self.extents.get(spec.name)
+        kinds: tuple[Literal["least", "likely", "most"], ...] = ("least", "likely", "most")
+        shapes = []
+        for kind in kinds:
+            rows = self.rows(index) if exact or kind == "most" else 1
+            lengths = (
+                {}
+                if extent is None
+                else {
+                    "least": extent.step if exact else extent.shortest,
+                    "likely": extent.step if exact else max(extent.step, extent.longest // 2),
+                    "most": extent.step if exact else extent.longest,
+                }
+            )
+            shapes.append((rows, *(s if isinstance(s, int) else lengths[kind] for s in spec.shape[1:])))
+        return shapes[0], shapes[1], shapes[2]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A built engine, with what must be known to run it.
+
+    Parameters
+    ----------
+    data : bytes
+        The serialized engine: executable code for one GPU and one TensorRT.
+    recipe : Recipe
+        What it was built for.
+    inputs, outputs : tuple of TensorSpec
+        As the graph names them.
+    fallback : tuple of str
+        Layers that a DLA could not take.
+    timing : bytes
+        Timing cache after the build; empty where there is none.
+    """
+
+    data: bytes = field(repr=False)
+    recipe: Recipe
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    fallback: tuple[str, ...] = ()
+    timing: bytes = field(default=b"", repr=False)
+
+
+def token_recipe(
+    spec: ModelSpec, hop_tokens: int = 8, longest: int = 512, buckets: tuple[int, ...] = BUCKETS
+) -> Recipe:
+    """Recipe of a token graph: steps of one hop, and whole stretches up to ``longest`` tokens."""
+    patch = spec.patch
+    return Recipe({"signal": Extent(patch, patch * hop_tokens, patch * longest)}, buckets)
+
+
+def beat_recipe(longest: int = 64, buckets: tuple[int, ...] = BUCKETS) -> Recipe:
+    """Recipe of a beat graph: steps of one beat, and up to ``longest`` beats at once."""
+    return Recipe({"beats": Extent(1, 1, longest)}, buckets)
+
+
+def build_plan(
+    library: TensorRTLibrary,
+    model: bytes,
+    recipe: Recipe,
+    progress: Progress | None = None,
+    timing: bytes = b"",
+) -> Plan:
+    """Build an ONNX graph.
+
+    TensorRT-RTX builds on any machine, without a GPU too; TensorRT only on the GPU that will run it.
+
+    Parameters
+    ----------
+    model : bytes
+        Serialized ONNX model; its precision is what is built.
+    progress : callable, optional
+        Told of the builder's phases.
+    timing : bytes
+        Timing cache of an earlier build, or nothing.
+
+    Raises
+    ------
+    BackendError
+        The graph does not parse, does not fit the recipe, or the builder gives up or is stopped.
+    """
+    trt = library.module
+    builder = trt.Builder(library.logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, library.logger)
+    if not parser.parse(model):
+        raise BackendError(f"{library.key} cannot take the graph: {parse_errors(parser)}")
+    inputs = tuple(tensor_spec(network.get_input(i)) for i in range(network.num_inputs))
+    outputs = tuple(tensor_spec(network.get_output(i)) for i in range(network.num_outputs))
+    config = configure(trt, builder, recipe, inputs)
+    fallback = use_dla(trt, builder, config, network, recipe.dla) if recipe.dla is not None else ()
+    if progress is not None:
+        config.progress_monitor = make_monitor(trt, progress)
+    cached = not library.rtx  # RTX tunes at run time: its builder has no timings to keep
+    if cached:
+        config.set_timing_cache(config.create_timing_cache(timing), False)
+    data = builder.build_serialized_network(network, config)
+    if data is None:
+        raise BackendError(f"{library.key} cannot build the graph: {library.complaint()}")
+    kept = bytes(config.get_timing_cache().serialize()) if cached else b""
+    return Plan(bytes(data), recipe, inputs, outputs, fallback, kept)
+
+
+def configure(
+    trt: TensorRT, builder: Builder, recipe: Recipe, inputs: tuple[TensorSpec, ...]
+) -> IBuilderConfig:
+    """Builder settings with all profiles of a recipe."""
+    unknown = [
+        spec.name for spec in inputs
+        if spec.name not in recipe.extents and any(isinstance(size, str) for size in spec.shape[1:])
+    ]  # fmt: skip
+    if unknown:
+        raise BackendError(f"input {unknown[0]} has a dynamic length that the recipe does not name")
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace)
+    config.builder_optimization_level = recipe.effort
+    if recipe.detailed:
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    for index in range(len(recipe.buckets) + 1):
+        profile = builder.create_optimization_profile()
+        for spec in inputs:
+            profile.set_shape(spec.name, *recipe.shapes(spec, index))
+        if config.add_optimization_profile(profile) != index:
+            raise BackendError(f"TensorRT refuses the shapes of profile {index}: check the recipe's lengths")
+    return config
+
+
+def use_dla(
+    trt: TensorRT, builder: Builder, config: IBuilderConfig, network: INetworkDefinition, core: int
+) -> tuple[str, ...]:
+    """Prefer a DLA core; names of the layers that it cannot run and the GPU will."""
+    if core >= builder.num_DLA_cores:
+        raise BackendError(
+            f"there is no DLA core {core}: this device has {builder.num_DLA_cores}, leave --dla out"
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    return tuple(layer.name for layer in layers if not config.can_run_on_DLA(layer))
+
+
+def tensor_spec(tensor: ITensor) -> TensorSpec:
+    """Name and shape of a network's input or output, dynamic dimensions by their names."""
+    shape = tuple(
+        tensor.get_dimension_name(i) or f"size{i}" if size < 0 else int(size)
+        for i, size in enumerate(tensor.shape)
+    )
+    return TensorSpec(tensor.name, shape)
+
+
+def parse_errors(parser: OnnxParser) -> str:
+    """The parser's first complaint, with the node that it is about."""
+    if not parser.num_errors:
+        return "the parser gave no reason"
+    error = parser.get_error(0)
+    node = f" at {error.node_operator()} {error.node_name()}" if error.node_name() else ""
+    return " ".join(f"{error.desc()}{node}".split())[:300]
+
+
+def make_monitor(trt: TensorRT, progress: Progress) -> Any:
+    """Instance of TensorRT's progress monitor that tells ``progress`` of the outermost phases."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
+        """TensorRT calls this from its builder's threads."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._outer: dict[str, int] = {}
+            self._depth: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._depth[phase_name] = self._depth.get(parent_phase or "", -1) + 1
+            if self._depth[phase_name] <= 1:
+                self._outer[phase_name] = num_steps
+                progress(phase_name, 0, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name in self._outer:
+                return progress(phase_name, step + 1, self._outer[phase_name])
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            steps = self._outer.pop(phase_name, None)
+            if steps is not None:
+                progress(phase_name, steps, steps)
+
+    return Monitor()

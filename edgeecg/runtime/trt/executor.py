@@ -1,0 +1,318 @@
+"""A TensorRT engine behind the executor protocol: batch buckets, CUDA graphs, pinned buffers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import BackendError
+from edgeecg.runtime.cuda import Device, Stream
+from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
+from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
+from edgeecg.runtime.trt.build import Plan
+from edgeecg.runtime.trt.cohort import Cohort
+from edgeecg.runtime.trt.lane import Clock, Lane, Transfer
+from edgeecg.runtime.trt.library import TensorRTLibrary
+
+__all__ = ["Settings", "StageTimes", "TrtExecutor", "choose_slices"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine runs.
+
+    Parameters
+    ----------
+    graphs : bool
+        Launch steps as CUDA graphs where the CUDA library can capture them.
+    transfer : str
+        ``copy``, ``mapped``, or ``measure``: on integrated GPUs time both and keep the faster one.
+    wait : str
+        ``spin`` (lowest latency, one core busy) or ``block`` (the thread sleeps).
+    """
+
+    graphs: bool = True
+    transfer: Literal["copy", "mapped", "measure"] = "measure"
+    wait: Literal["spin", "block"] = "spin"
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Milliseconds of one call: the host's time to queue it, and the device's of its three parts."""
+
+    enqueue: float
+    copy_in: float
+    compute: float
+    copy_out: float
+
+
+def choose_slices(
+    rows: int, exact: bool, buckets: tuple[int, ...], open_rows: int
+) -> list[tuple[int, int, int]]:
+    """Cut a batch into what the profiles take: profile, first row, number of rows.
+
+    The greatest bucket as often as it fills, then the least one that takes the rest; a length that is
+    not a step's goes to the open profile, whose index is ``len(buckets)``.
+    """
+    slices, start = [], 0
+    while start < rows:
+        left = rows - start
+        if not exact:
+            count = min(left, open_rows)
+            slices.append((len(buckets), start, count))
+        else:
+            count = min(left, buckets[-1])
+            profile = next(i for i, size in enumerate(buckets) if size >= count)
+            slices.append((profile, start, count))
+        start += count
+    return slices
+
+
+class TrtExecutor:
+    """Runs one plan on one GPU. Threads may share it: calls wait for each other.
+
+    Parameters
+    ----------
+    library : TensorRTLibrary
+        What built the plan.
+    plan : Plan
+        The engine.
+    device : Device
+        The GPU; it must stay open as long as the executor.
+    settings : Settings
+        How to run.
+    owns_device : bool
+        Close the device with the executor.
+
+    Raises
+    ------
+    BackendError
+        TensorRT does not load the plan.
+    """
+
+    def __init__(
+        self,
+        library: TensorRTLibrary,
+        plan: Plan,
+        device: Device,
+        settings: Settings = Settings(),
+        owns_device: bool = False,
+    ) -> None:
+        self._library, self._plan, self._device, self._settings = library, plan, device, settings
+        self._owns_device = owns_device
+        self._lock = threading.RLock()
+        self._lanes: dict[int, Lane] = {}
+        self._graphs = settings.graphs and device.captures
+        self._transfer: Transfer = "copy" if settings.transfer == "measure" else settings.transfer
+        with device.active():
+            self._runtime = library.module.Runtime(library.logger)
+            self._engine: ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan.data)
+            if self._engine is None:
+                raise BackendError(f"{library.key} does not load the plan: {library.complaint()}")
+            check_types(library, self._engine)
+            self._stream = device.stream()
+            self._done = device.event(blocking=settings.wait == "block", timing=False)
+            self._clock = Clock(device, self._stream)
+        if settings.transfer == "measure" and device.info.integrated:
+            self._transfer = self._measure_transfer()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` takes."""
+        return self._plan.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` gives."""
+        return self._plan.outputs
+
+    @property
+    def plan(self) -> Plan:
+        """What it runs."""
+        return self._plan
+
+    @property
+    def transfer(self) -> Transfer:
+        """How data comes to the device, as set or measured."""
+        return self._transfer
+
+    @property
+    def stream(self) -> Stream:
+        """The queue that all its work goes through."""
+        return self._stream
+
+    def engine(self) -> ICudaEngine:
+        """The loaded engine; raises ``BackendError`` once closed."""
+        return self._live()
+
+    def contexts(self) -> list[IExecutionContext]:
+        """Contexts made so far, one a profile."""
+        return [lane.context for lane in self._lanes.values()]
+
+    def cohort(self, rows: int) -> Cohort:
+        """Fresh streams whose state stays on the device."""
+        return Cohort(self, rows)
+
+    @contextmanager
+    def locked(self) -> Iterator[Device]:
+        """Keep other threads out, with the device's context current."""
+        with self._lock, self._device.active():
+            self._live()
+            yield self._device
+
+    def launch(self, lane: Lane, key: Hashable, elsewhere: Mapping[str, int]) -> None:
+        """Queue a step of a lane, as a CUDA graph where graphs are on."""
+        lane.launch(key, elsewhere, self._graphs)
+
+    def forget_graphs(self, profile: int, owner: object) -> None:
+        """Destroy the graphs of a lane whose key is ``(owner, ...)``."""
+        if profile in self._lanes:
+            self._lanes[profile].forget(lambda key: isinstance(key, tuple) and key[0] is owner)
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Run the graph once, in as many buckets as the rows need."""
+        return self._run(inputs)[0]
+
+    def run_timed(self, inputs: Tensors) -> tuple[dict[str, NDArray[np.float32]], StageTimes]:
+        """Run as :meth:`run` does, without CUDA graphs, and time the parts by events on the device."""
+        outputs, times = self._run(inputs, timed=True)
+        total = np.sum([(t.enqueue, t.copy_in, t.compute, t.copy_out) for t in times], axis=0)
+        return outputs, StageTimes(*(float(t) for t in total))
+
+    def _run(
+        self, inputs: Tensors, timed: bool = False
+    ) -> tuple[dict[str, NDArray[np.float32]], list[StageTimes]]:
+        check_inputs(self.inputs, inputs)
+        rows = len(inputs[self.inputs[0].name])
+        recipe = self._plan.recipe
+        exact = all(inputs[name].shape[1] == extent.step for name, extent in recipe.extents.items())
+        open_profile = len(recipe.buckets)
+        parts: list[dict[str, NDArray[np.float32]]] = []
+        times: list[StageTimes] = []
+        with self.locked():
+            for profile, start, count in choose_slices(
+                rows, exact, recipe.buckets, recipe.rows(open_profile)
+            ):
+                piece = {name: array[start : start + count] for name, array in inputs.items()}
+                lane = self.lane(profile, recipe.rows(profile) if exact else count, piece)
+                for name, array in piece.items():
+                    lane.host(name)[:count] = array
+                    lane.host(name)[count:] = 0
+                if timed:
+                    times.append(self._step_timed(lane))
+                else:
+                    lane.launch("stateless", {}, self._graphs and exact)
+                    self.wait()
+                parts.append({spec.name: lane.host(spec.name)[:count].copy() for spec in self.outputs})
+        if len(parts) == 1:
+            return parts[0], times
+        return {
+            spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in self.outputs
+        }, times
+
+    def _step_timed(self, lane: Lane) -> StageTimes:
+        begin = time.perf_counter()
+        self._clock.start()
+        lane.queue({}, self._clock.mark)
+        enqueue = 1e3 * (time.perf_counter() - begin)
+        self.wait()
+        return StageTimes(enqueue, *self._clock.parts())
+
+    def lane(self, profile: int, rows: int, like: Mapping[str, NDArray[np.float32]]) -> Lane:
+        """The lane of a profile, fitted to ``rows`` rows of inputs shaped as ``like``."""
+        lane = self._lanes.get(profile)
+        if lane is None:
+            engine = self._live()
+            specs = (self.inputs, self.outputs)
+            lane = Lane(self._library, engine, self._device, self._stream, profile, specs, self._transfer)
+            self._lanes[profile] = lane
+        lane.fit({name: (rows, *array.shape[1:]) for name, array in like.items()})
+        return lane
+
+    def wait(self) -> None:
+        """Wait for what is queued, as the settings say; errors of the device come up here."""
+        self._done.record(self._stream)
+        if self._settings.wait == "block":
+            self._done.synchronize()
+        else:
+            while not self._done.done():
+                pass
+
+    def _measure_transfer(self, runs: int = 50) -> Transfer:
+        """Time a step of one row both ways, and keep the faster."""
+        recipe = self._plan.recipe
+        example = {
+            spec.name: np.zeros(recipe.shapes(spec, 0)[1], np.float32) for spec in self.inputs
+        }  # bucket 0
+        elapsed: dict[Transfer, float] = {}
+        ways: tuple[Transfer, ...] = ("copy", "mapped")
+        for way in ways:
+            self._transfer = way
+            for _ in range(3):
+                self.run(example)
+            begin = time.perf_counter()
+            for _ in range(runs):
+                self.run(example)
+            elapsed[way] = time.perf_counter() - begin
+            with self._device.active():
+                self._close_lanes()
+        return min(ways, key=lambda way: elapsed[way])
+
+    def _live(self) -> ICudaEngine:
+        if self._engine is None:
+            raise BackendError("the executor is closed: open the engine again")
+        return self._engine
+
+    def _close_lanes(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+
+    def close(self) -> None:
+        """Free contexts, buffers and graphs, and the device where it is the executor's own."""
+        with self._lock:
+            if self._engine is None:
+                return
+            with self._device.active():
+                self._stream.synchronize()
+                self._close_lanes()
+                self._clock.close()
+                self._done.free()
+                self._stream.free()
+                self._engine = None
+                del self._runtime
+            if self._owns_device:
+                self._device.close()
+
+    def abandon(self) -> None:
+        """After a sticky error: reset the device, which frees all, without another call into the engine."""
+        with self._lock:
+            if self._engine is not None:
+                self._lanes.clear()
+                self._engine = None
+                self._device.reset()
+
+    def __enter__(self) -> TrtExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_types(library: TensorRTLibrary, engine: ICudaEngine) -> None:
+    """Hold the engine's inputs and outputs to float32, which is all that buffers are made for."""
+    wanted: Any = library.module.DataType.FLOAT
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        if engine.get_tensor_dtype(name) != wanted:
+            raise BackendError(f"{name} of the engine is not float32: export the graph again")

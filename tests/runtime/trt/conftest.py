@@ -1,0 +1,57 @@
+"""A small bundle with real graphs, and engines on the fake device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeecg.bundle import Bundle
+from edgeecg.runtime.ort import OrtExecutor
+from edgeecg.runtime.trt import recipes
+from edgeecg.runtime.trt.build import Plan
+from edgeecg.runtime.trt.executor import Settings, TrtExecutor
+from tests.runtime.trt.fakes import FakeDevice, fake_library
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    torch = pytest.importorskip("torch", reason="needs the extra train")
+    from edgeecg.deploy.build import build_bundle
+    from edgeecg.model.presets import preset
+    from edgeecg.model.transformer import Network
+
+    torch.manual_seed(0)
+    path: Path = tmp_path_factory.mktemp("bundle") / "tiny.edgeecg"
+    return build_bundle(Network(preset("nano")), path, "tiny")
+
+
+def plan_of(bundle: Bundle, name: str) -> Plan:
+    """A plan as the fake runtime takes it: the ONNX itself."""
+    model = bundle.graph(name)  # type: ignore[arg-type]
+    with OrtExecutor(model) as reference:
+        return Plan(model, recipes(bundle)[name], reference.inputs, reference.outputs)  # type: ignore[index]
+
+
+@pytest.fixture
+def device() -> FakeDevice:
+    return FakeDevice()
+
+
+@pytest.fixture
+def open_fake(bundle: Bundle, device: FakeDevice) -> Iterator[Callable[..., TrtExecutor]]:
+    """Opens a graph of the bundle on the fake device; checks at the end that nothing is left."""
+    opened: list[TrtExecutor] = []
+
+    def open_one(name: str = "token", on: FakeDevice | None = None, **settings: object) -> TrtExecutor:
+        where = on or device
+        executor = TrtExecutor(fake_library(where), plan_of(bundle, name), where, Settings(**settings))  # type: ignore[arg-type]
+        opened.append(executor)
+        return executor
+
+    yield open_one
+    for executor in opened:
+        executor.close()
+    assert not device.owned, "something on the device was not freed"
+    assert device.depth == 0, "a context was pushed and not popped"
