@@ -35,6 +35,8 @@ class DataSet:
         Leads in words.
     pattern : str
         Regular expression that a record's name matches (the sets have other files too).
+    inside : str
+        Folder on PhysioNet that holds the records of this set, where others hold more.
     beats : str, optional
         Annotator (file extension) of the beats; ``None`` where there are none.
     classed : bool
@@ -59,6 +61,7 @@ class DataSet:
     fs: float
     leads: str
     pattern: str
+    inside: str = ""
     licence: str = _ODC_BY
     beats: str | None = "atr"
     classed: bool = True
@@ -154,6 +157,7 @@ _TABLE = (
         fs=300.0,
         leads="1, hand-held",
         pattern=r"A\d{5}",
+        inside="training/",
         beats=None,
     ),
     DataSet(
@@ -224,7 +228,7 @@ _TABLE = (
         version="1.0.0",
         size="100 MB",
         attribution="Laguna P, Mark RG, Goldberger AL, Moody GB. A database for evaluation of algorithms "
-        "for measurement of QT and other waveform intervals in the ECG. Computers in Cardiology 24:673-676, 1997. "
+        "for measurement of QT and other waveform intervals in the ECG. Computers in Cardiology 24, 1997. "
         + _PHYSIONET,
         records=105,
         fs=250.0,

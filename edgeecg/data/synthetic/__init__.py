@@ -39,10 +39,12 @@ __all__ = [
     "KINDS",
     "LEAD_VECTORS",
     "NoiseMix",
+    "SyntheticCase",
     "SyntheticPatient",
     "SyntheticRecord",
     "SyntheticSettings",
     "draw_patient",
+    "plan_cohort",
     "synthesize",
     "synthetic_cohort",
 ]
@@ -123,6 +125,18 @@ def synthesize(settings: SyntheticSettings, seed: int) -> SyntheticRecord:
     return SyntheticRecord(record, clean, beats, labels, p_waves, rhythms, settings, seed)
 
 
+@dataclass(frozen=True)
+class SyntheticCase:
+    """A recording that can be made: its settings and its seed."""
+
+    settings: SyntheticSettings
+    seed: int
+
+    def make(self) -> SyntheticRecord:
+        """The recording, the same at every call."""
+        return synthesize(self.settings, self.seed)
+
+
 def synthetic_cohort(
     n: int,
     seed: int,
@@ -134,7 +148,30 @@ def synthetic_cohort(
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
     kinds: Sequence[str] = KINDS,
 ) -> dict[str, tuple[SyntheticRecord, ...]]:
-    """Patients of all kinds, one record each, split patient-wise.
+    """Patients of all kinds, one record each, split patient-wise: :func:`plan_cohort`, made.
+
+    Returns
+    -------
+    dict with keys ``train``, ``validation`` and ``test``.
+    """
+    plan = plan_cohort(
+        n, seed, seconds=seconds, fs=fs, leads=leads, snr_db=snr_db, shares=shares, kinds=kinds
+    )
+    return {split: tuple(case.make() for case in cases) for split, cases in plan.items()}
+
+
+def plan_cohort(
+    n: int,
+    seed: int,
+    *,
+    seconds: float = 120.0,
+    fs: float = 360.0,
+    leads: tuple[str, ...] = ("MLII", "V1"),
+    snr_db: tuple[float, float] = (12.0, 30.0),
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    kinds: Sequence[str] = KINDS,
+) -> dict[str, tuple[SyntheticCase, ...]]:
+    """Patients of all kinds, one record each, split patient-wise; nothing is made yet.
 
     Parameters
     ----------
@@ -166,17 +203,17 @@ def synthetic_cohort(
     validation, test = (max(1, round(n * share)) for share in shares[1:])
     counts = (max(1, n - validation - test), validation, test)
     rng = np.random.default_rng([seed, n])
-    cohort: dict[str, tuple[SyntheticRecord, ...]] = {}
+    plan: dict[str, tuple[SyntheticCase, ...]] = {}
     for split, count in zip(SPLITS, counts, strict=True):
-        made = []
+        cases = []
         for i in range(count):
             kind = kinds[i % len(kinds)]
             patient = draw_patient(kind, int(rng.integers(2**31)), f"{split}{i:03d}-{kind}")
             snr, mains = float(rng.uniform(*snr_db)), float(rng.choice([50.0, 60.0]))
             settings = SyntheticSettings(patient, seconds, fs, leads, snr, mains=mains)
-            made.append(synthesize(settings, int(rng.integers(2**31))))
-        cohort[split] = tuple(made)
-    return cohort
+            cases.append(SyntheticCase(settings, int(rng.integers(2**31))))
+        plan[split] = tuple(cases)
+    return plan
 
 
 def _symbol(beat: Activation, patient: SyntheticPatient) -> str:
