@@ -1,7 +1,6 @@
 """Scores of atrial fibrillation: by episode and duration (as ``epicmp``), by beat, and by record.
 
-Where rhythm is annotated, an episode runs from a ``+`` mark ``(AFIB`` to the next ``+`` mark of another
-rhythm. Test episodes that lie in reference atrial flutter (``(AFL``) are cut there and do not count as
+Test episodes that lie in reference atrial flutter (``(AFL``) are cut there and do not count as
 wrong, as in ``epicmp``. Where a record has only one label, a record is called AF if at least
 ``RECORD_FRACTION`` of the beats found lie in AFIB episodes.
 """
@@ -25,7 +24,6 @@ __all__ = [
     "beat_score",
     "called_af",
     "compare",
-    "episodes",
     "record_score",
 ]
 
@@ -92,32 +90,6 @@ class EpisodeScore:
 
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
-
-
-def episodes(sample: NDArray[np.int64], aux: Sequence[str], end: int, label: str) -> tuple[Stretch, ...]:
-    """Episodes of one rhythm from rhythm changes.
-
-    Parameters
-    ----------
-    sample, aux : (n,)
-        Samples and texts of the ``+`` marks, ascending.
-    end : int
-        Sample at which the last rhythm ends: the record's length.
-    label : str
-        What the text of the rhythm is, such as ``"(AFIB"``.
-    """
-    found: list[Stretch] = []
-    start: int | None = None
-    for at, text in zip(sample.tolist(), aux, strict=True):
-        same = text.rstrip("\0 ") == label
-        if same and start is None:
-            start = at
-        elif not same and start is not None:
-            found.append((start, at))
-            start = None
-    if start is not None and start < end:
-        found.append((start, end))
-    return tuple(found)
 
 
 def compare(

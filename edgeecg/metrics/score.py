@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import SignalError
-from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 from edgeecg.metrics import rhythm, runs
 from edgeecg.metrics.beats import BeatList, Confusion, Score, confusion
 from edgeecg.metrics.match import LEARNING, Interval, match
@@ -22,11 +20,8 @@ __all__ = [
     "RecordScores",
     "Said",
     "Truth",
-    "flutter",
-    "said_by_annotations",
     "said_by_events",
     "score",
-    "truth",
 ]
 
 PERIODS = {"whole record": 0.0, "from 5 min": LEARNING}
@@ -116,63 +111,6 @@ class RecordScores:
     af_record: tuple[bool, bool] | None
 
 
-def flutter(marks: Annotations, length: int) -> tuple[Interval, ...]:
-    """Stretches from ``[`` to ``]``; one that is never closed lasts to the end of the record."""
-    found: list[Interval] = []
-    start: int | None = None
-    for sample, symbol in zip(marks.sample.tolist(), marks.symbol.tolist(), strict=True):
-        if symbol == "[" and start is None:
-            start = sample
-        elif symbol == "]" and start is not None:
-            found.append((start, sample))
-            start = None
-    if start is not None:
-        found.append((start, length))
-    return tuple(found)
-
-
-def truth(
-    marks: Annotations | None,
-    mappings: Mapping[str, Mapping[str, str]],
-    *,
-    record: str,
-    patient: str,
-    fs: float,
-    length: int,
-    rhythms: bool,
-    af_record: bool | None = None,
-) -> Truth:
-    """Reference from WFDB annotations.
-
-    Parameters
-    ----------
-    marks : Annotations or None
-        ``None`` where beats are not annotated.
-    mappings : mapping of str to mapping of str to str
-        For each name WFDB symbols to AAMI classes, the primary one first.
-    rhythms : bool
-        Whether the set annotates rhythm: no AF mark then means no AF.
-    """
-    bare = Truth(record, patient, fs, length, np.empty(0, np.int64), {}, af_record=af_record)
-    if marks is None:
-        return bare
-    beats = marks.beats()
-    return replace(
-        bare,
-        sample=beats.sample,
-        labels=_labels(beats.symbol, mappings),
-        masks=flutter(marks, length),
-        af=_episodes(marks, length, "(AFIB") if rhythms else None,
-        af_excluded=_episodes(marks, length, "(AFL") if rhythms else (),
-    )
-
-
-def said_by_annotations(marks: Annotations, mappings: Mapping[str, Mapping[str, str]], length: int) -> Said:
-    """What a test annotation file says; the parameters are those of :func:`truth`."""
-    beats = marks.beats()
-    return Said(beats.sample, _labels(beats.symbol, mappings), af=_episodes(marks, length, "(AFIB"))
-
-
 def said_by_events(events: Sequence[Event], mappings: Sequence[str], length: int) -> Said:
     """What a stream of events says; their labels are AAMI's already, whatever the mapping."""
     beats = sorted((e for e in events if isinstance(e, Beat)), key=lambda beat: beat.sample)
@@ -186,23 +124,6 @@ def said_by_events(events: Sequence[Event], mappings: Sequence[str], length: int
         np.array([beat.probability for beat in beats], np.float64),
         tuple((start, length if e.end is None else e.end) for start, e in sorted(rhythms.items())),
     )
-
-
-def _labels(
-    symbols: NDArray[np.str_], mappings: Mapping[str, Mapping[str, str]]
-) -> dict[str, NDArray[np.str_]]:
-    unmapped = sorted({s for table in mappings.values() for s in BEAT_SYMBOLS - table.keys()})
-    if unmapped:
-        raise SignalError(f"a label mapping leaves out the beat symbols {' '.join(unmapped)}: add them to it")
-    return {
-        name: np.array([table[symbol] for symbol in symbols.tolist()], np.str_)
-        for name, table in mappings.items()
-    }
-
-
-def _episodes(marks: Annotations, length: int, label: str) -> tuple[Stretch, ...]:
-    changes = marks.select(marks.symbol == "+")
-    return rhythm.episodes(changes.sample, changes.aux.tolist(), length, label)
 
 
 def score(true: Truth, said: Said, *, af_fraction: float = rhythm.RECORD_FRACTION) -> RecordScores:

@@ -12,19 +12,10 @@ from edgeecg.metrics.rhythm import (
     beat_score,
     called_af,
     compare,
-    episodes,
     record_score,
 )
 
 FS = 10
-
-
-def test_episodes_from_rhythm_marks():
-    at = np.array([0, 100, 200, 250, 400])
-    text = ["(N", "(AFIB\0", "(AFIB", "(AFL", "(AFIB"]
-    assert episodes(at, text, 500, "(AFIB") == ((100, 250), (400, 500))
-    assert episodes(at, text, 500, "(AFL") == ((250, 400),)
-    assert episodes(at[:0], [], 500, "(AFIB") == ()
 
 
 def test_durations_and_episodes():

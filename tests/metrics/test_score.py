@@ -1,4 +1,4 @@
-"""From annotations and events to a report, on records small enough to score in the head."""
+"""From events to a report, on records small enough to score in the head."""
 
 from __future__ import annotations
 
@@ -6,39 +6,30 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeecg.errors import InputError, SignalError
-from edgeecg.io.record import BEAT_SYMBOLS, Annotations
+from edgeecg.errors import InputError
 from edgeecg.metrics.beats import CLASSES, Score
 from edgeecg.metrics.report import Protocol, Report, read_report, write_report
-from edgeecg.metrics.score import PERIODS, said_by_annotations, said_by_events, score, truth
+from edgeecg.metrics.rhythm import EpisodeScore
+from edgeecg.metrics.runs import RunScore
+from edgeecg.metrics.score import PERIODS, Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
 from edgeecg.metrics.tables import tables, text
 from edgeecg.specs import Alarm, Beat, Gap, Rhythm
 
 FS = 100
-AAMI = {**dict.fromkeys(BEAT_SYMBOLS, "N"), "S": "S", "A": "S", "V": "V", "F": "F", "/": "Q", "Q": "Q"}
-MAPPINGS = {"dechazal": AAMI, "bxb": {**AAMI, "e": "S"}}
+MAPPINGS = ("dechazal", "bxb")
 QUICK = Protocol(bootstrap_draws=200)
 
 
-def marks(text, *, step=100, rhythms=()):
-    """One symbol a second; rhythm changes as (sample, text)."""
-    rows = [(step * (i + 1), symbol, "") for i, symbol in enumerate(text) if symbol != "."]
-    rows = sorted(rows + [(at, "+", aux) for at, aux in rhythms])
-    return Annotations(*zip(*rows, strict=True))
-
-
-def reference(text, name="r1", patient="p1", rhythms=(), length=None, **options):
-    return truth(
-        marks(text, rhythms=rhythms),
-        MAPPINGS,
-        record=name,
-        patient=patient,
-        fs=FS,
-        length=length or 100 * (len(text) + 1),
-        rhythms=bool(rhythms),
-        **options,
-    )
+def reference(text, name="r1", patient="p1", length=None, **options):
+    """One beat a second; ``e`` is an escape beat, which the mappings read differently."""
+    places = [(100 * (i + 1), letter) for i, letter in enumerate(text) if letter != "."]
+    sample = np.array([at for at, _ in places], np.int64)
+    labels = {
+        mapping: np.array([letter.replace("e", own) for _, letter in places], np.str_)
+        for mapping, own in (("dechazal", "N"), ("bxb", "S"))
+    }
+    return Truth(name, patient, FS, length or 100 * (len(text) + 1), sample, labels, **options)
 
 
 def events(text, probability=0.9):
@@ -49,7 +40,7 @@ def events(text, probability=0.9):
 
 
 def test_events_are_scored_under_both_mappings():
-    true = reference("NeSV/N")
+    true = reference("NeSVQN")
     said = said_by_events(
         [*events("NNSVPV"), Gap(5, 5), Alarm(0, None, "pause")], list(MAPPINGS), true.length
     )
@@ -67,22 +58,12 @@ def test_short_records_have_no_figure_without_the_first_five_minutes():
     assert long.beats["bxb", "from 5 min"].score("QRS") == Score(101, 0, 0)
 
 
-def test_an_annotation_file_is_scored_like_the_events_that_it_was_written_from():
-    true = reference("NVVNNS", rhythms=[(50, "(N"), (350, "(AFIB")])
-    of_file = said_by_annotations(
-        marks("NVVNSS", rhythms=[(50, "(N"), (450, "(AFIB"), (550, "(N")]), MAPPINGS, true.length
-    )
-    of_events = said_by_events(
-        [*events("NVVNSS"), Rhythm(450, None, "AFIB", 0.9), Rhythm(450, 550, "AFIB", 0.9)],
-        list(MAPPINGS),
-        true.length,
-    )
-    assert of_file.af == of_events.af == ((450, 550),)
-    one, two = score(true, of_file), score(true, of_events)
-    for key in one.beats:
-        assert one.beats[key].counts.tolist() == two.beats[key].counts.tolist()
-    assert one.episodes == two.episodes
-    assert one.af_beats == two.af_beats == Score(hits=1, misses=2, false=0)
+def test_an_episode_is_scored_by_time_and_by_beat():
+    true = reference("NVVNNS", af=((350, 700),))
+    told = [Rhythm(450, None, "AFIB", 0.9), Rhythm(450, 550, "AFIB", 0.9)]
+    found = score(true, said_by_events([*events("NVVNNS"), *told], list(MAPPINGS), true.length))
+    assert found.af_beats == Score(hits=1, misses=2, false=0)
+    assert found.episodes == EpisodeScore(found=1, right=1, overlap=1.0, reference=3.5, test=1.0)
 
 
 def test_an_episode_that_was_never_closed_lasts_to_the_end_of_the_record():
@@ -97,7 +78,7 @@ def test_a_set_without_rhythm_marks_says_nothing_of_af():
 
 
 def test_a_record_label_alone():
-    bare = truth(None, MAPPINGS, record="a", patient="a", fs=FS, length=900, rhythms=False, af_record=True)
+    bare = Truth("a", "a", FS, 900, np.empty(0, np.int64), {}, af_record=True)
     half = [*events("NNNN"), Rhythm(250, 900, "AFIB", 1.0)]
     said = said_by_events(half, list(MAPPINGS), 900)
     assert score(bare, said).af_record == (True, True)
@@ -111,25 +92,18 @@ def test_a_record_label_alone():
 
 
 def test_flutter_in_the_reference_is_masked():
-    true = reference("NN[VV]NN")
-    assert true.masks == ((300, 600),)
-    assert reference("NN[VVV", length=800).masks == ((300, 800),)
+    true = reference("NN.VV.NN", masks=((300, 600),))
     found = score(true, said_by_events(events("NNVVVVNN"), list(MAPPINGS), 900))
     assert found.beats["dechazal", "whole record"].score("QRS") == Score(4, 0, 0)
-    assert found.runs["dechazal"].score("long run").found == 0  # four V are no run of six
-
-
-def test_a_mapping_with_a_hole_is_refused():
-    with pytest.raises(SignalError, match="leaves out the beat symbols e"):
-        said_by_annotations(marks("N"), {"own": dict.fromkeys(BEAT_SYMBOLS - {"e"}, "N")}, 100)
+    assert found.runs["dechazal"].score("long run") == RunScore(0, 1, 0, 0)  # four V are no run of six
 
 
 @pytest.fixture(scope="module")
 def report():
     truths = [
-        reference("NNVNS" * 70, "r1", "p1", rhythms=[(50, "(N")], length=35000),
-        reference("NVVVN" * 70, "r2", "p1", rhythms=[(50, "(AFIB")], length=35100),
-        reference("NNNNN" * 70, "r3", "p2", rhythms=[(50, "(N")], length=35100),
+        reference("NNVNS" * 70, "r1", "p1", af=(), length=35000),
+        reference("NVVVN" * 70, "r2", "p1", af=((0, 35100),), length=35100),
+        reference("NNNNN" * 70, "r3", "p2", af=(), length=35100),
     ]
     texts = ["NNVNN" * 70, "NVVVN" * 70, "NNNN." * 70]
     said = [said_by_events(events(t), list(MAPPINGS), 35100) for t in texts]
