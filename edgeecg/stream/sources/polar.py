@@ -111,16 +111,17 @@ class PolarSource(LiveSource):
         """Connect, start, listen; whatever happens, ask the strap to stop and let go of it."""
         lost = asyncio.Event()
         answers: asyncio.Queue[bytes] = asyncio.Queue()
-        strap = self._transport
+        strap, connected = self._transport, False
         try:
             await strap.connect(lost.set)
+            connected = True
             await strap.notify(CONTROL, answers.put_nowait)
             await strap.notify(DATA, self._on_ecg)
             await strap.notify(HEART_RATE, self._on_heart_rate)
             await self._start(strap, answers)
             await self._listen(lost)
         finally:
-            await self._let_go(strap, lost.is_set())
+            await self._let_go(strap, connected and not lost.is_set())
 
     async def _start(self, strap: BleTransport, answers: asyncio.Queue[bytes]) -> None:
         status = await self._command(strap, pmd.START_ECG, answers)
@@ -151,9 +152,9 @@ class PolarSource(LiveSource):
                 raise LinkError(f"the strap sent nothing for {ANSWER_SECONDS:g} s")
             await asyncio.sleep(TICK / 4)
 
-    async def _let_go(self, strap: BleTransport, gone: bool) -> None:
+    async def _let_go(self, strap: BleTransport, there: bool) -> None:
         try:
-            if not gone:
+            if there:
                 await strap.write(CONTROL, pmd.STOP_ECG)
         except LinkError:
             logger.warning("the strap could not be asked to stop; it stops by itself once disconnected")

@@ -71,12 +71,12 @@ class StdinSource(LiveSource):
         self.fs = check_rate(fs, "standard input")
         self.leads = leads
         self._text, self._scale, self._live = format == "text", scale(units), live
-        self._fd = fd
+        self._fd = -1 if fd is None else fd
         self._lines, self._line_number, self._rest = LineSplitter(), 0, b""
         self._first: list[list[float]] = []
 
     def _connect(self) -> None:
-        if self._fd is None:
+        if self._fd < 0:
             self._fd = sys.stdin.fileno()
         if not self._text:
             self.leads = self.leads or default_leads(1)
@@ -119,7 +119,6 @@ class StdinSource(LiveSource):
 
     def _read(self) -> bytes | None:
         """What has come; ``None`` for nothing yet, empty at the end."""
-        assert self._fd is not None
         ready, _, _ = select.select([self._fd], [], [], TICK)
         return os.read(self._fd, BLOCK) if ready else None
 

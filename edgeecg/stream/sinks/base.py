@@ -1,0 +1,170 @@
+"""What every sink of events is: it opens for each patient, is written to, and always closes without loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.errors import ConfigError, StateError
+from edgeecg.specs import Beat, Event, Gap
+
+__all__ = ["SCHEMA", "BaseSink", "Header", "SignalSink", "Sink", "event_name", "event_sample", "port_of"]
+
+SCHEMA = 1
+"""Version of what sinks write; a reader refuses one that it does not know."""
+
+Self = TypeVar("Self", bound="Sink")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a reader must know to understand a patient's events.
+
+    Parameters
+    ----------
+    patient : str
+        The name under which events come; a pseudonym will do.
+    fs : float
+        Rate in which samples are counted, hertz.
+    leads : tuple of str
+        Leads that were looked at.
+    model : str
+        Name of the bundle.
+    digest : str
+        Hash of the bundle.
+    backend, precision : str
+        What computed.
+    start : float, optional
+        Unix time of sample 0, where it is known.
+    """
+
+    patient: str
+    fs: float
+    leads: tuple[str, ...]
+    model: str
+    digest: str
+    backend: str = ""
+    precision: str = ""
+    start: float | None = None
+
+
+class Sink(Protocol):
+    """Takes events. One sink may serve many patients; it is used from one thread."""
+
+    def open(self, header: Header) -> None:
+        """Begin a patient; the first call also reaches whatever is behind the sink."""
+
+    def write(self, event: Event, patient: str, time: float | None = None) -> None:
+        """Take one event; ``time`` is the wall-clock time of its sample (Unix seconds), if known."""
+
+    def flush(self) -> None:
+        """Return when everything written so far has arrived, or raise `LinkError`."""
+
+    def close(self) -> None:
+        """Flush and let go; any number of times."""
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+@runtime_checkable
+class SignalSink(Protocol):
+    """A sink that wants the signal too."""
+
+    def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:
+        """Take ``(n, leads)`` millivolts from sample ``start`` on; before the events that come from them."""
+
+
+class BaseSink(Sink, ABC):
+    """The life of a sink; subclasses say how to connect, send, and let go."""
+
+    def __init__(self) -> None:
+        self._headers: dict[str, Header] = {}
+        self._state = "new"
+
+    @abstractmethod
+    def _connect(self, header: Header) -> None:
+        """Reach what is behind the sink."""
+
+    def _begin(self, header: Header) -> None:
+        """A patient begins."""
+
+    @abstractmethod
+    def _send(self, event: Event, header: Header, time: float | None) -> None:
+        """Pass an event on."""
+
+    def _disconnect(self) -> None:
+        """Let go of whatever ``_connect`` took, even if it failed half-way."""
+
+    def open(self, header: Header) -> None:
+        """Begin a patient; the first call also reaches whatever is behind the sink."""
+        if self._state == "closed":
+            raise StateError("this sink was closed: make a new one")
+        if header.patient in self._headers:
+            raise ConfigError("a patient of this name is open already: names must differ")
+        if self._state == "new":
+            try:
+                self._connect(header)
+            except BaseException:
+                self._state = "closed"
+                self._disconnect()
+                raise
+            self._state = "open"
+        self._headers[header.patient] = header
+        self._begin(header)
+
+    def write(self, event: Event, patient: str, time: float | None = None) -> None:
+        """Take one event."""
+        header = self._headers.get(patient)
+        if self._state != "open" or header is None:
+            raise StateError("this patient is not open in the sink: call open(header) first")
+        self._send(event, header, time)
+
+    def flush(self) -> None:
+        """Return when everything written so far has arrived."""
+
+    def close(self) -> None:
+        """Flush and let go; any number of times."""
+        if self._state != "open":
+            self._state = "closed"
+            return
+        self._state = "closed"
+        try:
+            self.flush()
+        finally:
+            self._disconnect()
+
+
+def event_name(event: Event) -> str:
+    """Kind of an event in lower case: ``beat``, ``rhythm``, ``quality``, ``gap``, ``alarm``."""
+    return type(event).__name__.lower()
+
+
+def event_sample(event: Event) -> int:
+    """The sample that an event tells of now: of the beat, or of the onset or end of an episode."""
+    if isinstance(event, Beat):
+        return event.sample
+    if isinstance(event, Gap):
+        return event.start
+    return event.start if event.end is None else event.end
+
+
+def port_of(text: str, kind: str) -> tuple[str, int]:
+    """``PORT`` or ``HOST:PORT``; the host is this machine alone unless it is named.
+
+    Raises
+    ------
+    ConfigError
+        If there is no port between 0 and 65535 (0: any free one).
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ConfigError(f"{kind}:{text} names no port: write {kind}:PORT or {kind}:HOST:PORT")
+    return host or "127.0.0.1", int(port)

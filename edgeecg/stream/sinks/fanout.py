@@ -1,0 +1,54 @@
+"""Several sinks as one: all get everything, and all are closed, whichever of them fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.specs import Event
+from edgeecg.stream.sinks.base import Header, SignalSink, Sink
+
+__all__ = ["Fanout"]
+
+
+class Fanout(Sink):
+    """Hands everything on to several sinks.
+
+    Parameters
+    ----------
+    sinks : sequence of Sink
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.sinks = tuple(sinks)
+
+    def open(self, header: Header) -> None:
+        """Begin a patient everywhere."""
+        for sink in self.sinks:
+            sink.open(header)
+
+    def write(self, event: Event, patient: str, time: float | None = None) -> None:
+        """Write to all."""
+        for sink in self.sinks:
+            sink.write(event, patient, time)
+
+    def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:
+        """Pass the signal to those that want it."""
+        for sink in self.sinks:
+            if isinstance(sink, SignalSink):
+                sink.signal(start, samples, patient)
+
+    def flush(self) -> None:
+        """Flush all; the last error of several is raised, with the others behind it."""
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.callback(sink.flush)
+
+    def close(self) -> None:
+        """Close all; the last error of several is raised, with the others behind it."""
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.callback(sink.close)

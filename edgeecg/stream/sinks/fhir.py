@@ -1,0 +1,189 @@
+"""HL7 FHIR R4 Observations (fhir.resources): a finding with the strip of ECG that shows it.
+
+For the onset of a rhythm other than normal and of an alarm, one Observation as a JSON file: what was
+found, by which model, for whom and when, and each lead as SampledData (microvolts). Its status is
+``preliminary``: no person has looked at it. The resource is built with the library's R4B models; for
+Observation and SampledData R4B does not differ from R4 in any element that is used here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edgeecg
+from edgeecg.errors import ConfigError, LinkError
+from edgeecg.io.atomic import atomic_path
+from edgeecg.specs import Alarm, Event, Rhythm
+from edgeecg.stream.address import need
+from edgeecg.stream.sinks.base import BaseSink, Header, event_name
+from edgeecg.stream.sinks.lines import iso_time
+from edgeecg.stream.sinks.wfdb_files import file_name
+
+__all__ = ["FhirSink"]
+
+MDC = "urn:iso:std:iso:11073:10101"
+CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+SNOMED = "http://snomed.info/sct"
+POTENTIAL = 131328  # MDC_ECG_ELEC_POTL; a lead's code is this plus the lead's number
+LEADS = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8}
+LEADS |= {"III": 61, "aVR": 62, "aVL": 63, "aVF": 64}
+FINDINGS = {
+    "AFIB": ("164889003", "Electrocardiographic atrial fibrillation"),
+    "bradycardia": ("426627000", "Electrocardiogram: bradycardia"),
+}
+MEMORY = 300.0  # seconds of signal that are kept for strips
+
+
+@dataclass(eq=False)
+class _Strip:
+    """The last minutes of a patient's signal, and the findings that wait for theirs."""
+
+    pieces: deque[tuple[int, NDArray[np.float64]]]
+    waiting: list[tuple[Rhythm | Alarm, float | None]]
+    end: int = 0
+
+    def cut(self, start: int, stop: int) -> tuple[int, NDArray[np.float64] | None]:
+        """Signal within ``start .. stop``, NaN where it is missing, and where it begins."""
+        parts = [(at, x) for at, x in self.pieces if at < stop and at + len(x) > start]
+        if not parts:
+            return start, None
+        start = max(start, parts[0][0])
+        stop = min(stop, parts[-1][0] + len(parts[-1][1]))
+        out = np.full((stop - start, parts[0][1].shape[1]), np.nan)
+        for at, x in parts:
+            low, high = max(at, start), min(at + len(x), stop)
+            out[low - start : high - start] = x[low - at : high - at]
+        return start, out
+
+
+class FhirSink(BaseSink):
+    """Observations as ``FOLDER/PATIENT-SAMPLE-LABEL.json``.
+
+    Parameters
+    ----------
+    folder : str
+        Made if need be.
+    before, after : float
+        Seconds of the strip around the onset.
+
+    Raises
+    ------
+    ConfigError
+        If the strip is longer than the signal that is kept.
+    """
+
+    def __init__(self, folder: str, *, before: float = 5.0, after: float = 5.0) -> None:
+        super().__init__()
+        if min(before, after) < 0 or not 0 < before + after <= MEMORY / 2:
+            raise ConfigError(f"fhir: before and after must be 0 or more, together at most {MEMORY / 2:g} s")
+        self._folder, self._before, self._after = Path(folder), before, after
+        self._strips: dict[str, _Strip] = {}
+
+    def _connect(self, header: Header) -> None:
+        self._observation = need(
+            "fhir.resources.R4B.observation", "fhir.resources", "fhir", "writing FHIR resources"
+        ).Observation
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LinkError(f"{self._folder} cannot be made: {error.strerror}") from error
+
+    def _begin(self, header: Header) -> None:
+        if any(file_name(header.patient) == file_name(other) for other in self._strips):
+            raise ConfigError(f"two patients would share the name {file_name(header.patient)}: rename one")
+        self._strips[header.patient] = _Strip(deque(), [])
+
+    def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:
+        """Keep ``(n, leads)`` millivolts for strips, and write the findings whose strip is now whole."""
+        header, strip = self._headers[patient], self._strips[patient]
+        strip.pieces.append((start, np.array(samples)))
+        strip.end = start + len(samples)
+        while strip.pieces[0][0] + len(strip.pieces[0][1]) < strip.end - MEMORY * header.fs:
+            strip.pieces.popleft()
+        due = [item for item in strip.waiting if item[0].start + self._after * header.fs <= strip.end]
+        strip.waiting = [item for item in strip.waiting if item not in due]
+        for event, time in due:
+            self._write(event, time, header)
+
+    def _send(self, event: Event, header: Header, time: float | None) -> None:
+        if not isinstance(event, (Alarm, Rhythm)) or event.end is not None or event.label == "N":
+            return
+        strip = self._strips[header.patient]
+        if event.start + self._after * header.fs <= strip.end:
+            self._write(event, time, header)
+        else:
+            strip.waiting.append((event, time))
+
+    def flush(self) -> None:
+        """Write the findings that still wait, with as much of their strip as has come."""
+        for patient, strip in self._strips.items():
+            waiting, strip.waiting = strip.waiting, []
+            for event, time in waiting:
+                self._write(event, time, self._headers[patient])
+
+    def _write(self, event: Rhythm | Alarm, time: float | None, header: Header) -> None:
+        resource = self._observation(**self._fields(event, time, header))
+        name = f"{file_name(header.patient)}-{event.start}-{file_name(event.label)}.json"
+        try:
+            with atomic_path(self._folder / name) as path:
+                path.write_text(resource.model_dump_json(exclude_none=True), encoding="utf-8")
+        except OSError as error:
+            raise LinkError(f"{self._folder / name} cannot be written: {error.strerror}") from error
+
+    def _fields(self, event: Rhythm | Alarm, time: float | None, header: Header) -> dict[str, Any]:
+        """The Observation as plain values; the library checks them."""
+        fs = header.fs
+        wanted = event.start - round(self._before * fs), event.start + round(self._after * fs)
+        start, samples = self._strips[header.patient].cut(max(0, wanted[0]), wanted[1])
+        model = f"EdgeECG {edgeecg.__version__}, model {header.model} ({header.digest})"
+        note = f"{event_name(event)} at sample {event.start} of {fs:g} Hz; found by a program, not reviewed"
+        fields: dict[str, Any] = {
+            "status": "preliminary",
+            "category": [{"coding": [_coding(CATEGORY, "procedure", "Procedure")]}],
+            "code": {"coding": [_coding(MDC, str(POTENTIAL), "MDC_ECG_ELEC_POTL")]},
+            "subject": {"identifier": {"value": header.patient}},
+            "device": {"display": model},
+            "valueCodeableConcept": _finding(event.label),
+            "note": [{"text": note}],
+        }
+        if samples is not None:
+            columns = zip(header.leads, samples.T, strict=True)
+            fields["component"] = [_component(lead, column, fs) for lead, column in columns]
+        if time is not None:
+            fields["effectivePeriod"] = {
+                "start": iso_time(time + (start - event.start) / fs),
+                "end": iso_time(time + (start - event.start + (0 if samples is None else len(samples))) / fs),
+            }
+        return fields
+
+
+def _coding(system: str, code: str, display: str) -> dict[str, str]:
+    return {"system": system, "code": code, "display": display}
+
+
+def _finding(label: str) -> dict[str, Any]:
+    coded = [_coding(SNOMED, *FINDINGS[label])] if label in FINDINGS else []
+    return {"text": label} | ({"coding": coded} if coded else {})
+
+
+def _component(lead: str, millivolts: NDArray[np.float64], fs: float) -> dict[str, Any]:
+    """A lead as SampledData: whole microvolts, ``E`` where there is no number."""
+    number = LEADS.get(lead, 0)
+    coding = _coding(MDC, str(POTENTIAL + number), f"MDC_ECG_ELEC_POTL{f'_{lead}' if number else ''}")
+    values = ["E" if np.isnan(value) else str(round(value * 1000)) for value in millivolts]
+    return {
+        "code": {"coding": [coding], "text": lead},
+        "valueSampledData": {
+            "origin": {"value": 0, "unit": "mV", "system": "http://unitsofmeasure.org", "code": "mV"},
+            "period": 1000 / fs,
+            "factor": 0.001,
+            "dimensions": 1,
+            "data": " ".join(values),
+        },
+    }

@@ -1,0 +1,103 @@
+"""Events to an MQTT broker (paho-mqtt), confirmed (QoS 1).
+
+Events go to ``TOPIC``, each patient's header is kept by the broker under ``TOPIC/header/PATIENT``. While
+the broker is away events wait in memory, up to a bound, and are sent when it is back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time as clock
+from collections import deque
+from typing import Any
+
+from edgeecg.errors import ConfigError, LinkError
+from edgeecg.specs import Event
+from edgeecg.stream.address import need
+from edgeecg.stream.mqtt_link import MqttAddress, connect
+from edgeecg.stream.sinks.base import BaseSink, Header
+from edgeecg.stream.sinks.lines import event_line, header_line
+from edgeecg.stream.sinks.wfdb_files import file_name
+
+__all__ = ["MqttSink"]
+
+
+class MqttSink(BaseSink):
+    """Publishes events.
+
+    Parameters
+    ----------
+    url : str
+        ``mqtt://[user:password@]host[:port]/topic``, or ``mqtts://`` for TLS.
+    patience : float
+        Seconds that a flush waits for the broker's confirmations.
+    waiting : int
+        Most events that may wait for confirmation.
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be used.
+    """
+
+    def __init__(self, url: str, *, patience: float = 10.0, waiting: int = 100_000) -> None:
+        super().__init__()
+        if patience <= 0 or waiting < 1:
+            raise ConfigError("mqtt: patience must be more than 0 seconds and waiting at least 1 event")
+        self._address = MqttAddress.parse(url)
+        if {"+", "#"} & set(self._address.topic):
+            raise ConfigError(f"topic {self._address.topic!r} has wildcards: events go to one topic")
+        self._patience, self._most = patience, waiting
+        self._client: Any = None
+        self._unconfirmed: deque[Any] = deque()
+
+    def _connect(self, header: Header) -> None:
+        paho = need("paho.mqtt.client", "paho-mqtt", "mqtt", "writing to an MQTT topic")
+        answered = threading.Event()
+        refused: list[str] = []
+
+        def on_connect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
+            if reason.is_failure:
+                refused.append(str(reason))
+            answered.set()
+
+        self._client = connect(paho, self._address, on_connect)
+        self._client.max_queued_messages_set(0)  # the bound is ours: `waiting`
+        self._client.loop_start()
+        if not answered.wait(self._patience) or refused:
+            why = refused[0] if refused else "no answer"
+            raise LinkError(f"{self._address} refuses: {why}; are address, user and password right?")
+
+    def _begin(self, header: Header) -> None:
+        topic = f"{self._address.topic}/header/{file_name(header.patient)}"
+        self._publish(topic, header_line(header), retain=True)
+
+    def _send(self, event: Event, header: Header, time: float | None) -> None:
+        self._publish(self._address.topic, event_line(event, header.patient, time))
+
+    def _publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        while self._unconfirmed and self._unconfirmed[0].is_published():
+            self._unconfirmed.popleft()
+        if len(self._unconfirmed) >= self._most:
+            raise LinkError(
+                f"{self._address} has confirmed none of the last {self._most} events: is it running?"
+            )
+        self._unconfirmed.append(self._client.publish(topic, payload, qos=1, retain=retain))
+
+    def flush(self) -> None:
+        """Wait for the broker's confirmations."""
+        limit = clock.monotonic() + self._patience
+        while self._unconfirmed:
+            if self._unconfirmed[0].is_published():
+                self._unconfirmed.popleft()
+            elif clock.monotonic() > limit:
+                raise LinkError(
+                    f"{self._address} has not confirmed {len(self._unconfirmed)} events: they may be lost"
+                )
+            else:
+                clock.sleep(0.005)
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()

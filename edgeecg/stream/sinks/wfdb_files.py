@@ -1,0 +1,95 @@
+"""WFDB annotation files, one a patient, that PhysioNet's own tools read.
+
+Beats carry their AAMI class (``N S V F Q``), rhythms are ``+`` with ``(AFIB`` at the onset and ``(N`` at
+the end, signal quality is ``~``, alarms and gaps are comments (``"``). A file is written whole at each
+flush and at the end, under a temporary name that is then changed, so that half of one never appears.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgeecg.errors import ConfigError, LinkError
+from edgeecg.io.annotation import write_annotations
+from edgeecg.io.record import Annotations
+from edgeecg.specs import AAMI, Beat, Event, Gap, Quality, Rhythm
+from edgeecg.stream.sinks.base import BaseSink, Header, event_sample
+
+__all__ = ["WfdbSink", "file_name", "to_annotations"]
+
+
+def to_annotations(events: Iterable[Event]) -> Annotations:
+    """Events as WFDB marks, ascending in time."""
+    marks = sorted(((event_sample(event), *_mark(event)) for event in events), key=lambda mark: mark[0])
+    return Annotations(
+        [sample for sample, _, _ in marks], [symbol for _, symbol, _ in marks], [aux for _, _, aux in marks]
+    )
+
+
+def _mark(event: Event) -> tuple[str, str]:
+    """Symbol and text of an event."""
+    if isinstance(event, Beat):
+        return AAMI[event.label], ""
+    if isinstance(event, Gap):
+        return '"', f"gap of {event.length} samples"
+    over = event.end is not None
+    if isinstance(event, Rhythm):
+        return "+", "(N" if over else f"({event.label}"
+    if isinstance(event, Quality):
+        return "~", "good" if over else event.label
+    return '"', f"{event.label} {'ends' if over else 'begins'}"
+
+
+def file_name(patient: str) -> str:
+    """A name for files from a patient's: letters, digits, ``-`` and ``_`` stay."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", patient) or "ecg"
+
+
+class WfdbSink(BaseSink):
+    """Annotation files ``FOLDER/PATIENT.edg``.
+
+    Parameters
+    ----------
+    folder : str
+        Made if need be.
+    extension : str
+        Name of the annotator.
+
+    Raises
+    ------
+    ConfigError
+        If two patients would share a file.
+    """
+
+    def __init__(self, folder: str, *, extension: str = "edg") -> None:
+        super().__init__()
+        self._folder, self._extension = Path(folder), extension
+        self._events: dict[str, list[Event]] = {}
+        self._changed: set[str] = set()
+
+    def _connect(self, header: Header) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LinkError(f"{self._folder} cannot be made: {error.strerror}") from error
+
+    def _begin(self, header: Header) -> None:
+        taken = {file_name(patient) for patient in self._events}
+        if file_name(header.patient) in taken:
+            raise ConfigError(f"two patients would share the file {file_name(header.patient)}: rename one")
+        self._events[header.patient] = []
+        self._changed.add(header.patient)
+
+    def _send(self, event: Event, header: Header, time: float | None) -> None:
+        self._events[header.patient].append(event)
+        self._changed.add(header.patient)
+
+    def flush(self) -> None:
+        """Write the files that have changed."""
+        for patient in sorted(self._changed):
+            marks = to_annotations(self._events[patient])
+            stem = self._folder / file_name(patient)
+            write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
+        self._changed.clear()
