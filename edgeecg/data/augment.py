@@ -55,18 +55,18 @@ class AugmentSettings:
 def mix_leads(leads: NDArray[np.float32], probability: float, rng: np.random.Generator) -> Signal:
     """One lead of ``(leads, n)``, or a combination of two as an electrode elsewhere would see."""
     first = int(rng.integers(len(leads)))
-    signal = leads[first].astype(np.float64)
+    signal: Signal = leads[first].astype(np.float64)
     if len(leads) > 1 and rng.random() < probability:
         second = (first + 1 + int(rng.integers(len(leads) - 1))) % len(leads)
         angle = rng.uniform(-np.pi / 2, np.pi / 2)
-        signal = np.cos(angle) * signal + np.sin(angle) * leads[second]
+        signal = np.asarray(np.cos(angle) * signal + np.sin(angle) * leads[second])
     return signal
 
 
 def warp(signal: Signal, factor: float, length: int) -> Signal:
     """The first ``length`` samples of the signal with its time axis stretched by ``factor``."""
     source = np.arange(length) / factor
-    return np.interp(source, np.arange(len(signal)), signal)
+    return np.asarray(np.interp(source, np.arange(len(signal)), signal))
 
 
 def coloured_noise(length: int, rng: np.random.Generator) -> Signal:
@@ -74,7 +74,7 @@ def coloured_noise(length: int, rng: np.random.Generator) -> Signal:
     spectrum = np.fft.rfft(rng.standard_normal(length))
     frequency = np.maximum(np.fft.rfftfreq(length, 1 / MODEL_FS), 0.3)
     noise = np.fft.irfft(spectrum * frequency ** -rng.uniform(0.0, 1.0), length)
-    return noise / (noise.std() + 1e-9)
+    return np.asarray(noise / (noise.std() + 1e-9))
 
 
 def electrode_noise(length: int, rng: np.random.Generator) -> Signal:
@@ -88,9 +88,7 @@ def electrode_noise(length: int, rng: np.random.Generator) -> Signal:
     return np.asarray(noise / (noise.std() + 1e-9))
 
 
-def noise_piece(
-    recorded: Sequence[NDArray[np.float32]], length: int, rng: np.random.Generator
-) -> Signal:
+def noise_piece(recorded: Sequence[NDArray[np.float32]], length: int, rng: np.random.Generator) -> Signal:
     """Noise of unit power: recorded where there is any (two times in three), else made."""
     if len(recorded) and rng.random() < 0.65:
         source = recorded[int(rng.integers(len(recorded)))]
@@ -98,7 +96,7 @@ def noise_piece(
         piece = np.resize(source[start : start + length], length).astype(np.float64)
         piece = piece[:: rng.choice([-1, 1])] * rng.choice([-1.0, 1.0])
         piece -= piece.mean()
-        return piece / (piece.std() + 1e-9)
+        return np.asarray(piece / (piece.std() + 1e-9))
     return electrode_noise(length, rng) if rng.random() < 0.5 else coloured_noise(length, rng)
 
 

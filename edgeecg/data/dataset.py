@@ -35,7 +35,7 @@ def on_model_grid(signal: NDArray[np.float64], fs: float) -> NDArray[np.float32]
     resampler = Resampler(fs)
     tail = np.repeat(signal[-1:], int(fs), axis=0)  # pushes the last samples through the filter's delay
     padded = np.nan_to_num(np.concatenate([signal, tail]).T)
-    y, _ = resampler.step(padded, resampler.initial())
+    y, _ = resampler.step(padded, resampler.initial(len(padded)))
     length = resampler.ready(len(signal))
     return np.ascontiguousarray(y[:, resampler.latency : resampler.latency + length], dtype=np.float32)
 
@@ -123,7 +123,9 @@ class Windows:
     def __post_init__(self) -> None:
         known = {record.source for record in self.records}
         if not self.records or not any(self.share.get(source, 0) > 0 for source in known):
-            raise ConfigError(f"no recordings to draw from: share names {sorted(self.share)}, data has {sorted(known)}")
+            raise ConfigError(
+                f"no recordings to draw from: share names {sorted(self.share)}, data has {sorted(known)}"
+            )
 
     @property
     def length(self) -> int:
@@ -160,13 +162,13 @@ class Windows:
             records = patients[sorted(patients)[int(rng.integers(len(patients)))]]
             windows.append(self.window(records[int(rng.integers(len(records)))], rng))
         batch: Batch = {key: np.stack([window[key] for window in windows]) for key in windows[0]}
-        batch["signal"] = self.front_end(batch["signal"])
+        batch["signal"] = self.front_end(np.stack([window["signal"] for window in windows]))
         return batch
 
     def front_end(self, millivolts: NDArray[np.float64]) -> NDArray[np.float32]:
         """Filter and normalise ``(rows, n)`` as the stream does."""
         bandpass, gain = BandPass(self.signal), GainControl(self.signal)
-        y, _ = bandpass.step(millivolts, bandpass.initial(millivolts[:, 0]))
+        y, _ = bandpass.step(millivolts, bandpass.initial(len(millivolts)))
         y, _ = gain.step(y, gain.initial(len(y)))
         return y.astype(np.float32)
 
@@ -199,7 +201,9 @@ class Windows:
             signal += spans * noise_piece(self.noise, self.length, rng) * np.sqrt(power / 10 ** (snr / 10))
             clean -= spans * np.clip((6 - snr) / 9, 0, 1)
         signal[used:] = signal[used - 1]
-        signal *= np.exp(rng.uniform(-1, 1) * np.log(settings.gain)) * (-1 if rng.random() < settings.invert else 1)
+        signal *= np.exp(rng.uniform(-1, 1) * np.log(settings.gain)) * (
+            -1 if rng.random() < settings.invert else 1
+        )
         shift = BandPass(self.signal).latency
 
         def moved(places: NDArray[np.float64]) -> NDArray[np.float64]:

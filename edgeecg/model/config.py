@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from edgeecg.data.augment import AugmentSettings
+from edgeecg.data.prepare import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.model.losses import LossSettings
 from edgeecg.specs import Positions, SignalSpec
@@ -20,41 +21,9 @@ from edgeecg.specs import Positions, SignalSpec
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found]
 
 __all__ = ["DataSettings", "OptimSettings", "TrainConfig", "read_config"]
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What is trained on.
-
-    Parameters
-    ----------
-    root : str
-        Folder with one folder a set; empty: ``EDGEECG_DATA``, and without that synthetic patients.
-    sets : dict of str to float
-        Share of each set in a batch: ``mitdb``, ``svdb``, ``cinc2017``, ``synthetic``.
-    validation : list of str
-        Records (``mitdb/119``) whose patients are left out of training and scored at every evaluation.
-    folds, fold : int
-        With ``folds`` > 1 the patients of each set are dealt to folds by a hash of their name, and the
-        patients of ``fold`` are the validation patients.
-    limit : int
-        Most records of one set, 0 for all: for a quick trial.
-    synthetic_patients : int
-        How many synthetic patients are made.
-    """
-
-    root: str = ""
-    sets: dict[str, float] = field(
-        default_factory=lambda: {"mitdb": 0.35, "svdb": 0.35, "cinc2017": 0.2, "synthetic": 0.1}
-    )
-    validation: tuple[str, ...] = ()
-    folds: int = 0
-    fold: int = 0
-    limit: int = 0
-    synthetic_patients: int = 64
 
 
 @dataclass(frozen=True)

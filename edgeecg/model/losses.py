@@ -68,7 +68,9 @@ def token_losses(heads: Tensor, batch: Mapping[str, Tensor], weights: Tensor) ->
     """Losses of the token encoder's heads ``(B, T, 10)``."""
     found = batch["beat"] == 1
     offset = F.smooth_l1_loss(heads[..., COLUMN["offset"]], batch["offset"], beta=0.05, reduction="none")
-    shape = F.cross_entropy(heads[..., SHAPE].mT, batch["shape"], weights, ignore_index=UNKNOWN, reduction="none")
+    shape = F.cross_entropy(
+        heads[..., SHAPE].mT, batch["shape"], weights, ignore_index=UNKNOWN, reduction="none"
+    )
     rhythm = heads[..., COLUMN["af"]]
     settled = batch["seen"].clone()
     settled[:, :SETTLED_RHYTHM] = 0
@@ -82,16 +84,23 @@ def token_losses(heads: Tensor, batch: Mapping[str, Tensor], weights: Tensor) ->
     }
 
 
-def beat_losses(classes: Tensor, rhythm: Tensor, batch: Mapping[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
+def beat_losses(
+    classes: Tensor, rhythm: Tensor, batch: Mapping[str, Tensor], weights: Tensor
+) -> dict[str, Tensor]:
     """Losses of the beat encoder: classes ``(B, n, 5)`` and rhythm ``(B, n, 2)``."""
     af = rhythm[..., 1] - rhythm[..., 0]
-    entropy = F.cross_entropy(classes.mT, batch["beat_class"], weights, ignore_index=UNKNOWN, reduction="none")
+    entropy = F.cross_entropy(
+        classes.mT, batch["beat_class"], weights, ignore_index=UNKNOWN, reduction="none"
+    )
     probability = classes.softmax(dim=-1)
     # a record of normal rhythm holds hardly an ectopic beat, and in AF no beat is S by convention
-    false = torch.where(batch["beat_weak"] == 1, probability[..., S], probability[..., S] + probability[..., V])
+    false = torch.where(
+        batch["beat_weak"] == 1, probability[..., S], probability[..., S] + probability[..., V]
+    )
     return {
         "beat_class": mean_where(entropy, batch["beat_class"] != UNKNOWN),
-        "beat_rhythm": binary(af, batch["beat_rhythm"]) + pooled(af, batch["beat_present"], batch["weak_rhythm"]),
+        "beat_rhythm": binary(af, batch["beat_rhythm"])
+        + pooled(af, batch["beat_present"], batch["weak_rhythm"]),
         "weak": mean_where(-torch.log1p(-false.clamp(max=0.999)), batch["beat_weak"] != UNKNOWN),
     }
 
@@ -121,5 +130,7 @@ class Objective(nn.Module):
         heads, embedding = self.network.token(batch["signal"])
         classes, rhythm = self.network.beat(gather_beats(embedding, batch, self.network.spec.delay))
         parts = token_losses(heads, batch, self.weights) | beat_losses(classes, rhythm, batch, self.weights)
-        parts["total"] = torch.stack([getattr(self.settings, name) * loss for name, loss in parts.items()]).sum()
+        parts["total"] = torch.stack(
+            [getattr(self.settings, name) * loss for name, loss in parts.items()]
+        ).sum()
         return parts

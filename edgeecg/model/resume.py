@@ -42,7 +42,9 @@ def save_run(
     tensors |= flatten_optimizer(optimizer)
     # one rename makes the new state valid: the facts travel in the tensor file's own header
     temporary = folder / (TENSORS + ".tmp")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"facts": json.dumps(facts)})
+    save_file(
+        {k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"facts": json.dumps(facts)}
+    )
     os.replace(temporary, folder / TENSORS)
     readable = folder / (FACTS + ".tmp")
     readable.write_text(json.dumps(facts, indent=1), encoding="utf-8")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +77,7 @@ class _Batches(Dataset[dict[str, NDArray[Any]]]):
         return self.windows(self.begin + index)
 
 
-def _to_tensors(batch: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+def _to_tensors(batch: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
 
 
@@ -108,7 +110,9 @@ class Trainer:
     ) -> None:
         self.config, self.out, self.evaluate = config, out, evaluate
         self.fabric = Fabric(
-            accelerator=config.accelerator, devices=config.devices, precision=config.precision  # type: ignore[arg-type]
+            accelerator=config.accelerator,
+            devices=config.devices,
+            precision=config.precision,  # type: ignore[arg-type]
         )
         self.network = initial if initial is not None else build_network(config)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -128,22 +132,26 @@ class Trainer:
         )
         self.unlabelled = [record for record in records if not record.complete]
         self.step = 0
+        self.seconds = 0.0
 
     def restore(self) -> bool:
         """Go on with a run that is already in ``out``; whether there was one."""
         facts = load_run(self.out, self.network, self.average, self.optimizer)
         if facts is None:
             return False
-        if facts["config"] != self.config.to_dict() | {"data": facts["config"]["data"]}:
+        if facts["config"] != json.loads(json.dumps(self.config.to_dict())):
             raise ConfigError(f"the run in {self.out} has other settings: choose another --out, or delete it")
-        self.step = int(facts["step"])
+        self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         return True
 
     def save(self) -> None:
         """Keep the run."""
         save_run(
-            self.out, self.network, self.average, self.optimizer,
-            {"step": self.step, "config": self.config.to_dict()},
+            self.out,
+            self.network,
+            self.average,
+            self.optimizer,
+            {"step": self.step, "seconds": self.seconds, "config": self.config.to_dict()},
         )
 
     def phases(self) -> Iterator[tuple[int, int]]:
@@ -170,7 +178,10 @@ class Trainer:
                 collate_fn=_to_tensors,
                 prefetch_factor=4 if self.config.workers else None,
             )
+            clock = time.monotonic()
             for batch in loader:
+                self.seconds += time.monotonic() - clock
+                clock = time.monotonic()
                 values = self.train_step(self.fabric.to_device(batch), objective, optimizer)
                 progress.step(self.step, values)
         self.save()
@@ -191,9 +202,12 @@ class Trainer:
         self.step += 1
         keep = min(optim.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.network.parameters()):
+            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1 - keep)
-        values = {name: float(part.detach()) for name, part in parts.items()} | {"rate": rate, "norm": float(norm)}
+        values = {name: float(part.detach()) for name, part in parts.items()} | {
+            "rate": rate,
+            "norm": float(norm),
+        }
         if self.evaluate is not None and self.step % optim.evaluate_every == 0:
             values |= self.evaluate(self.average)
         if self.step % optim.checkpoint_every == 0:

@@ -17,6 +17,8 @@ scores depend on differences of positions only, and small integers stay exact fo
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -72,11 +74,13 @@ class Block(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """``(B, T, d)`` to ``(B, T, H, c)``."""
-        return x.unflatten(-1, (self.spec.heads, self.spec.dim // self.spec.heads))
+        split: Tensor = x.unflatten(-1, (self.spec.heads, self.spec.dim // self.spec.heads))
+        return split
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The second half of the block, residual included."""
-        return x + self.shrink(F.gelu(self.grow(self.norm2(x))))
+        y: Tensor = x + self.shrink(F.gelu(self.grow(self.norm2(x))))
+        return y
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Whole form, ``(B, T, d)`` to the same: blocks of queries against their band of keys."""
@@ -105,7 +109,7 @@ class Block(nn.Module):
         return self.feed_forward(x + self.out(joined))
 
     def band(self, queries: int, keys: int, device: torch.device) -> Tensor:
-        """True where key i is within the band of query j, ``(queries, keys)``; key 0 is query 0's leftmost."""
+        """True where key i is in the band of query j, ``(queries, keys)``; key 0 is query 0's leftmost."""
         ahead = torch.arange(keys, device=device)[None] - torch.arange(queries, device=device)[:, None]
         return (ahead >= 0) & (ahead <= self.spec.span)
 
@@ -113,7 +117,9 @@ class Block(nn.Module):
         """True where a key of a block of queries lies within the signal, ``(blocks, 1, size)``."""
         place = torch.arange(blocks, device=device)[:, None] * QUERIES + torch.arange(size, device=device)
         # queries that only fill up the last block may see anything: their rows must not be empty
-        return ((place >= self.spec.left) & (place < self.spec.left + tokens) | (place == place[:, -1:]))[:, None]
+        return ((place >= self.spec.left) & (place < self.spec.left + tokens) | (place == place[:, -1:]))[
+            :, None
+        ]
 
     def step(
         self, x: Tensor, cache: Tensor, pending: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor
@@ -165,6 +171,10 @@ class Stack(nn.Module):
         if positions == "learned":
             self.table = nn.Parameter(0.02 * torch.randn(LEARNED_POSITIONS, spec.dim))
 
+    def layers(self) -> Iterator[Block]:
+        """The blocks, lowest first."""
+        return (cast(Block, block) for block in self.blocks)
+
     @property
     def layer_sizes(self) -> tuple[int, int]:
         """Floats per layer: cache, pending."""
@@ -195,22 +205,25 @@ class Stack(nn.Module):
         elif self.positions == "learned":
             x = x + self.table[:tokens]
         cosine, sine = self.angles(tokens, x.device)
-        for block in self.blocks:
+        for block in self.layers():
             x = block(x, cosine, sine)
-        return self.norm(x)
+        y: Tensor = self.norm(x)
+        return y
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Step form: ``(B, T, d)`` and ``(B, state_size)`` to the same shapes; output is ``lag`` late."""
         if self.positions in ("sinusoidal", "learned"):
             raise ConfigError(f"{self.positions} positions cannot stream: train with positions = 'rotary'")
-        rows, tokens, _ = x.shape
+        _rows, tokens, _ = x.shape
         spec = self.spec
         cosine, sine = self.angles(spec.span + tokens, x.device)
         count = state[:, -1:]
         place = torch.arange(spec.span + tokens, device=x.device)
-        band = torch.where(self.blocks[0].band(tokens, spec.span + tokens, x.device), 0.0, BLOCKED)
+        band = torch.where(next(self.layers()).band(tokens, spec.span + tokens, x.device), 0.0, BLOCKED)
         parts = []
-        for depth, (block, (cache, pending)) in enumerate(zip(self.blocks, self.unpack(state))):
+        for depth, (block, (cache, pending)) in enumerate(
+            zip(self.layers(), self.unpack(state), strict=True)
+        ):
             known = place >= spec.span + depth * spec.right - count  # B, span + T
             mask = (band + torch.where(known, 0.0, BLOCKED)[:, None])[:, None]
             x, cache, pending = block.step(x, cache, pending, mask, cosine, sine)
@@ -224,8 +237,11 @@ class Stack(nn.Module):
         parts = torch.split(state[:, :-1], sizes, dim=1)
         shape = (-1, 2 * self.spec.dim), (-1, self.spec.dim)
         return [
-            (cache.unflatten(1, (self.spec.span, shape[0][1])), pending.unflatten(1, (self.spec.right, shape[1][1])))
-            for cache, pending in zip(parts[::2], parts[1::2])
+            (
+                cache.unflatten(1, (self.spec.span, shape[0][1])),
+                pending.unflatten(1, (self.spec.right, shape[1][1])),
+            )
+            for cache, pending in zip(parts[::2], parts[1::2], strict=True)
         ]
 
 
@@ -243,7 +259,8 @@ class PatchEmbedding(nn.Module):
         """``(B, 23 + 8 T)`` samples to ``(B, T, d)``."""
         x = F.gelu(self.conv1(signal[:, None]))
         x = F.gelu(self.conv2(x))
-        return self.conv3(x).transpose(1, 2)
+        tokens: Tensor = self.conv3(x).transpose(1, 2)
+        return tokens
 
 
 class TokenEncoder(nn.Module):

@@ -1,0 +1,76 @@
+"""`edgeecg train`: recordings to a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeecg.cli.common import DataOption, human_console, progress_bar
+
+__all__ = ["train"]
+
+
+def train(
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; a run that is there goes on."),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="TOML file; see docs/training.md for every key."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="nano, micro, small or base; overrides the file.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Batches in all; overrides the file.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the file.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option("--init", metavar="NAME|FILE", help="Fine-tune this bundle instead of starting anew."),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Train a network, on synthetic patients or on recordings.
+
+    Without `--data` (or `EDGEECG_DATA`) it trains on built-in synthetic patients. With it, on the
+    sets that the configuration names, mitdb, svdb and cinc2017 by default; validation patients are
+    left out and scored as the run goes. A killed run goes on where it was when the same command is
+    given again; a finished one is left alone.
+
+    The output is a checkpoint folder (`weights.safetensors`, `checkpoint.json`), which
+    `edgeecg export` reads, and TensorBoard logs beside it.
+
+    Examples
+    --------
+        edgeecg train --out runs/first --preset nano --steps 300
+
+        edgeecg train --out runs/real --config my.toml --data ~/ecg
+
+        edgeecg train --out runs/mine --init small --config mine.toml --data ~/my-recordings
+    """
+    from edgeecg.model.config import read_config
+    from edgeecg.model.run import train_run
+
+    settings = read_config(config)
+    if data is not None and not settings.data.root:
+        settings = replace(settings, data=replace(settings.data, root=str(data)))
+    if preset is not None:
+        settings = replace(settings, preset=preset)
+    if steps is not None:
+        settings = replace(settings, optim=replace(settings.optim, steps=steps))
+    if seed is not None:
+        settings = replace(settings, seed=seed)
+    console = human_console()
+    with progress_bar(console) as bar:
+        task = bar.add_task("training", total=settings.optim.steps)
+
+        def show(step: int, values: dict[str, float]) -> None:
+            bar.update(task, completed=step, description=f"training, loss {values['total']:.3f}")
+
+        report = train_run(settings, out, show=show, say=console.print, init=init)
+    for name, value in report.figures.items():
+        console.print(f"  {name:<24} {value:.4f}")
+    console.print(f"checkpoint in {report.checkpoint}; next: edgeecg export {report.checkpoint} --out graphs")

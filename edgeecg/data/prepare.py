@@ -1,0 +1,257 @@
+"""Recordings of any set, or made ones, to `TrainingRecord`, split by patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.data.catalog import (
+    SETS,
+    data_root,
+    data_set,
+    find_records,
+    load_record,
+    load_reference,
+    patient_folds,
+    record_labels,
+    set_folder,
+)
+from edgeecg.data.dataset import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
+from edgeecg.errors import ConfigError, RecordError
+from edgeecg.io.reading import read_record
+from edgeecg.io.record import Record
+from edgeecg.specs import BEAT_LABELS, MODEL_FS
+
+__all__ = [
+    "DataSettings",
+    "TrainingData",
+    "hold_out",
+    "load_training_data",
+    "prepare_record",
+    "prepare_synthetic",
+]
+
+SYNTHETIC = "synthetic"
+NOISE = "nstdb"
+LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
+DEVELOPMENT = {"mitdb": ("DS1", "paced")}  # DS2 is for judging: training never reads it
+MASK_MARGIN = 0.5  # seconds around ventricular flutter
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on.
+
+    Parameters
+    ----------
+    root : str
+        Folder with one folder a set; empty: ``EDGEECG_DATA`` where a set needs it.
+    sets : dict of str to float
+        Share of each set in a batch: sets of the catalogue, ``synthetic``, or any other folder under the
+        root that holds annotated recordings of your own. mitdb is read without DS2.
+    validation : list of str
+        Records (``mitdb/119``) whose patients are left out of training and scored at every evaluation.
+    folds, fold : int
+        With ``folds`` of 2 or more the patients of each set are dealt to folds by a hash of their names,
+        and those of number ``fold`` are the validation patients.
+    limit : int
+        Most records of one set, 0 for all: for a quick trial.
+    synthetic_patients, synthetic_seconds : int
+        How many synthetic patients are made, and how long each is recorded.
+    """
+
+    root: str = ""
+    sets: dict[str, float] = field(default_factory=lambda: {SYNTHETIC: 1.0})
+    validation: tuple[str, ...] = ()
+    folds: int = 0
+    fold: int = 0
+    limit: int = 0
+    synthetic_patients: int = 72
+    synthetic_seconds: int = 180
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training and validation recordings (no patient in both), recorded noise, and whom to thank."""
+
+    training: list[TrainingRecord]
+    validation: list[TrainingRecord]
+    noise: list[NDArray[np.float32]]
+    attribution: tuple[str, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Training recordings of each set."""
+        return dict(sorted(Counter(record.source for record in self.training).items()))
+
+
+def _spans(intervals: Sequence[tuple[int, int]], scale: float, margin: float = 0.0) -> NDArray[np.float64]:
+    table = np.array(intervals, dtype=np.float64).reshape(-1, 2) * scale
+    return np.asarray(table + np.array([-margin, margin]) * MODEL_FS)
+
+
+def _places(samples: NDArray[np.int64], scale: float) -> NDArray[np.float64]:
+    return samples.astype(np.float64) * scale
+
+
+def _label_indices(labels: NDArray[np.str_]) -> NDArray[np.int64]:
+    table = {label: index for index, label in enumerate(BEAT_LABELS)}
+    return np.array([table.get(label, UNKNOWN) for label in labels.tolist()], dtype=np.int64)
+
+
+def prepare_record(
+    record: Record, source: str, *, name: str | None = None, weak_label: str = ""
+) -> TrainingRecord:
+    """An annotated recording on the model grid.
+
+    Parameters
+    ----------
+    record : Record
+        Without beat annotations only its whole-record label is learnt from.
+    source : str
+        The set, or the folder, that it comes from.
+    name : str, optional
+        Name in the catalogue, where the set is there.
+    weak_label : str
+        cinc2017's label of the whole record.
+    """
+    reference = load_reference(record, name)
+    scale = MODEL_FS / record.fs
+    signal = on_model_grid(record.signal, record.fs)
+    inside = reference.beats * scale < signal.shape[1]
+    af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
+    return TrainingRecord(
+        name=f"{source}/{record.name}",
+        patient=record.patient or f"{source}/{record.name}",
+        source=source,
+        signal=signal,
+        beats=_places(reference.beats[inside], scale),
+        labels=_label_indices(reference.labels[inside]),
+        complete=len(reference.beats) > 0,
+        atrial_fibrillation=_spans(af, scale) if reference.rhythms else None,
+        weak_rhythm={"A": 1, "N": 0, "O": 0}.get(weak_label, UNKNOWN),
+        weak_label=weak_label,
+        masked=_spans(reference.masked, scale, MASK_MARGIN),
+        p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
+    )
+
+
+def prepare_synthetic(made: SyntheticRecord) -> TrainingRecord:
+    """A synthetic recording on the model grid; everything is known of it, P waves too."""
+    scale = MODEL_FS / made.record.fs
+    af = [(start, end) for start, end, rhythm in made.rhythms if rhythm == "AFIB"]
+    return TrainingRecord(
+        name=f"{SYNTHETIC}/{made.record.name}",
+        patient=f"{SYNTHETIC}/{made.record.name}",
+        source=SYNTHETIC,
+        signal=on_model_grid(made.record.signal, made.record.fs),
+        beats=_places(made.beats, scale),
+        labels=_label_indices(made.labels),
+        atrial_fibrillation=_spans(af, scale),
+        p_waves=_places(made.p_waves, scale),
+    )
+
+
+def _synthetic(settings: DataSettings, seed: int) -> Iterator[TrainingRecord]:
+    """Patients over several pairs of leads."""
+    pairs = min(len(LEAD_PAIRS), max(1, settings.synthetic_patients // 3))
+    for number, leads in enumerate(LEAD_PAIRS[:pairs]):
+        cohort = synthetic_cohort(
+            max(3, settings.synthetic_patients // pairs),
+            1000 * seed + number,
+            seconds=float(settings.synthetic_seconds),
+            fs=256.0,
+            leads=leads,
+            snr_db=(14.0, 40.0),
+        )
+        for records in cohort.values():
+            yield from map(prepare_synthetic, records)
+
+
+def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
+    """Recordings of a set of the catalogue, its test split left out."""
+    weak = record_labels(root, name) if name == "cinc2017" else {}
+    paths = [path for split in DEVELOPMENT.get(name, ("all",)) for path in find_records(root, name, split)]
+    for path in paths[: limit or None]:
+        label = weak.get(path.name, "")
+        yield prepare_record(load_record(path, name), name, name=name, weak_label=label)
+
+
+def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
+    """Annotated recordings in a folder of the user's."""
+    headers = sorted(folder.rglob("*.hea"))[: limit or None]
+    if not headers:
+        raise ConfigError(f"{folder} holds no WFDB recordings (*.hea with *.atr beside them)")
+    for header in headers:
+        record = read_record(header)
+        if record.annotations is None or not record.annotations.is_beat.any():
+            raise RecordError(f"{header.with_suffix('')} has no beat annotations (.atr) to learn from")
+        yield prepare_record(record, folder.name)
+
+
+def _noise(root: Path) -> list[NDArray[np.float32]]:
+    """Recorded noise, where it is there."""
+    if not any((root / name).is_dir() for name in (NOISE, data_set(NOISE).slug)):
+        return []
+    tapes = sorted(p for p in set_folder(root, NOISE).rglob("*.hea") if p.stem in ("bw", "ma", "em", "em118"))
+    return [lead for tape in tapes for lead in on_model_grid(read_record(tape).signal, read_record(tape).fs)]
+
+
+def hold_out(
+    records: Sequence[TrainingRecord], settings: DataSettings
+) -> tuple[list[TrainingRecord], list[TrainingRecord]]:
+    """Training and validation records: whoever shares a patient with a held-out record is held out.
+
+    Raises
+    ------
+    ConfigError
+        A name that is no record, a fold that is not there, or nobody left to train on.
+    """
+    patient = {record.name: record.patient for record in records}
+    unknown = sorted(set(settings.validation) - set(patient))
+    if unknown:
+        raise ConfigError(
+            f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119)"
+        )
+    held = {patient[name] for name in settings.validation}
+    if settings.folds:
+        if not 0 <= settings.fold < settings.folds:
+            raise ConfigError(f"data.fold {settings.fold} must be 0 to {settings.folds - 1}")
+        for source in sorted({record.source for record in records}):
+            folds = patient_folds((r.patient for r in records if r.source == source), settings.folds)
+            held |= {person for person, fold in folds.items() if fold == settings.fold}
+    training = [record for record in records if record.patient not in held]
+    if not training:
+        raise ConfigError("every patient is held out for validation: none is left to train on")
+    return training, [record for record in records if record.patient in held]
+
+
+def load_training_data(settings: DataSettings, seed: int) -> TrainingData:
+    """Read or make everything that the settings name.
+
+    Raises
+    ------
+    ConfigError
+        A set that is unknown or not there, or a split that leaves nobody.
+    RecordError
+        A recording that cannot be read.
+    """
+    real = [name for name, share in settings.sets.items() if share > 0 and name != SYNTHETIC]
+    records: list[TrainingRecord] = []
+    noise: list[NDArray[np.float32]] = []
+    if settings.sets.get(SYNTHETIC, 0) > 0:
+        records += _synthetic(settings, seed)
+    if real:
+        root = data_root(settings.root or None)
+        noise = _noise(root)
+        for name in real:
+            own = name not in SETS and (root / name).is_dir()
+            records += _own(root / name, settings.limit) if own else _catalogued(root, name, settings.limit)
+    training, validation = hold_out(records, settings)
+    thanks = tuple(dict.fromkeys(SETS[name].attribution for name in [*real, NOISE] if real and name in SETS))
+    return TrainingData(training, validation, noise, thanks)
