@@ -22,7 +22,7 @@ from edgeecg.io.record import Annotations, Record
 __all__ = ["read_wfdb", "wfdb_stem", "write_wfdb"]
 
 _BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 3 / 2}
-_GAIN = re.compile(r"^-?\d+(\.\d*)?([eE][-+]?\d+)?")
+_GAIN = re.compile(r"^(?P<gain>-?\d+(\.\d*)?([eE][-+]?\d+)?)(\(-?\d+\))?(/(?P<unit>\S+))?$")
 _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
 _PUBLISHED_WITHOUT_GAIN = (
     # Records of PhysioNet's svdb and the noise of nstdb state gain 0, which stands for 200 counts per mV:
@@ -72,20 +72,12 @@ def read_wfdb(
     wfdb = load_wfdb("reading WFDB records")
     stem = wfdb_stem(path)
     header = _header(wfdb, stem)
-    calibrated = _check_files(stem, header)
-    try:
-        raw = wfdb.rdrecord(str(stem), smooth_frames=False, m2s=True)
-    except (*_BROKEN, OSError) as error:
-        raise RecordError(f"record {stem}: its files do not fit its header ({_line(error)})") from error
-    if _published(stem.name, raw):
-        calibrated = [True] * len(calibrated)
-    channels = _channels(raw, calibrated)
+    read = _read_segments if getattr(header, "n_seg", None) is not None else _read_signals
+    channels = read(wfdb, stem, header, gain is not None)
     chosen = chosen_channels(stem.name, channels, leads, any_unit=gain is not None or units is not None)
-    if gain is not None:
-        chosen = [_counts(channel, raw, channels.index(channel)) for channel in chosen]
     signal, fs, names = in_millivolts(stem.name, chosen, gain=gain, units=units)
-    marks = _annotations(stem, annotator, len(signal), fs / float(raw.fs))
-    start = raw.base_datetime if isinstance(raw.base_datetime, datetime) else None
+    marks = _annotations(stem, annotator, len(signal), fs / float(header.fs))
+    start = header.base_datetime if isinstance(header.base_datetime, datetime) else None
     return Record(stem.name, signal, fs, names, marks, None, start)
 
 
@@ -137,37 +129,67 @@ def _line(error: BaseException) -> str:
 
 
 def _header(wfdb: ModuleType, stem: Path) -> Any:
-    """The parsed header, segments included."""
+    """The parsed header of a record, or of a record of segments."""
     path = stem.parent / f"{stem.name}.hea"
     if not path.is_file():
         near = sorted(p.stem for p in stem.parent.glob("*.hea"))[:5] if stem.parent.is_dir() else []
         hint = f"; that folder has {', '.join(near)} ..." if near else ""
         raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
     try:
-        header = wfdb.rdheader(str(stem), rd_segments=True)
+        header = wfdb.rdheader(str(stem))
     except (*_BROKEN, OSError) as error:
         raise RecordError(f"header {path} is not a WFDB header ({_line(error)}): fetch it again") from error
-    if not header.n_sig:
-        raise RecordError(f"record {stem} has no signals: its header lists none")
+    if not header.n_sig or not header.fs > 0:
+        wrong = "lists no signals" if not header.n_sig else f"states a rate of {header.fs} Hz"
+        raise RecordError(f"record {stem}: its header {wrong}: fetch it again")
     return header
 
 
-def _check_files(stem: Path, header: Any) -> list[bool]:
-    """Whether each signal is calibrated; raises where a signal file is missing or too short."""
-    if getattr(header, "n_seg", None) is None:
-        _check_sizes(stem, header)
-        return _calibrated(stem, header.n_sig)
-    known: dict[str | None, bool] = {}
-    for name, segment in zip(header.seg_name, header.segments, strict=True):
-        if segment is None:  # a gap, written as ~
-            continue
-        part = stem.parent / name
-        if segment.sig_len:  # a layout header has names only
-            _check_sizes(part, segment)
-            flags = _calibrated(part, segment.n_sig)
-            for signal, flag in zip(segment.sig_name or [], flags, strict=False):
-                known[signal] = known.get(signal, True) and flag
-    return [known.get(signal, False) for signal in header.get_sig_name()]
+def _read_segments(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) -> list[Channel]:
+    """Signals of a record in several segments, by name, on one time line; NaN where a segment lacks one."""
+    joined: dict[str, Channel] = {}
+    begin = 0  # in frames
+    for name, length in zip(header.seg_name, header.seg_len, strict=True):
+        if name != "~" and length > 0:  # neither a gap nor a layout, which holds names only
+            part = stem.parent / name
+            for channel in _read_signals(wfdb, part, _header(wfdb, part), as_counts):
+                whole = joined.get(channel.name)
+                if whole is None:
+                    frame = round(channel.fs / header.fs)
+                    whole = channel._replace(samples=np.full(header.sig_len * frame, np.nan))
+                    joined[channel.name] = whole
+                if (whole.fs, whole.unit) != (channel.fs, channel.unit):
+                    raise RecordError(
+                        f"record {stem}: lead {channel.name} changes its rate or unit in segment {name}: "
+                        f"read the segments one by one"
+                    )
+                at = round(begin * channel.fs / header.fs)
+                whole.samples[at : at + len(channel.samples)] = channel.samples
+        begin += length
+    return list(joined.values())
+
+
+def _read_signals(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) -> list[Channel]:
+    """Signals of a record in one piece, in the header's units or as counts above their baseline."""
+    _check_sizes(stem, header)
+    units = _units(stem, header.n_sig)
+    if _published(stem.name, header):
+        units = ["mV"] * len(units)
+    try:
+        raw = wfdb.rdrecord(str(stem), smooth_frames=False)  # each signal as it was sampled
+    except (*_BROKEN, OSError) as error:
+        raise RecordError(f"record {stem}: its files do not fit its header ({_line(error)})") from error
+    return [
+        Channel(
+            name or f"ECG{i + 1}",
+            np.asarray(samples, dtype=np.float64) * (gain if as_counts else 1.0),
+            float(raw.fs) * (frame or 1),
+            unit,
+        )
+        for i, (name, samples, gain, frame, unit) in enumerate(
+            zip(raw.sig_name, raw.e_p_signal, raw.adc_gain, raw.samps_per_frame, units, strict=True)
+        )
+    ]
 
 
 def _check_sizes(stem: Path, header: Any) -> None:
@@ -194,46 +216,31 @@ def _check_sizes(stem: Path, header: Any) -> None:
             )
 
 
-def _calibrated(stem: Path, n_sig: int) -> list[bool]:
-    """Which signals have a gain in the header: wfdb fills in 200 where there is none."""
-    text = (stem.parent / f"{stem.name}.hea").read_text(encoding="utf-8", errors="replace")
+def _units(stem: Path, n_sig: int) -> list[str | None]:
+    """Unit of each signal by the header's own text, ``None`` where the gain is missing or 0.
+
+    wfdb would fill in 200 for such a gain, and drop the first letter of a microvolt that is not ASCII.
+    """
+    content = (stem.parent / f"{stem.name}.hea").read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    flags = []
+    units: list[str | None] = []
     for fields in lines[1 : 1 + n_sig]:
         match = _GAIN.match(fields[2]) if len(fields) > 2 else None
-        flags.append(match is not None and float(match.group()) != 0)
-    return flags
+        units.append((match["unit"] or "mV") if match is not None and float(match["gain"]) != 0 else None)
+    return units
 
 
-def _published(name: str, raw: Any) -> bool:
+def _published(name: str, header: Any) -> bool:
     """Whether this is one of the public records whose gain is known though their header has none."""
-    signals, fs = tuple(raw.sig_name or ()), float(raw.fs)
+    signals, fs = tuple(header.sig_name or ()), float(header.fs)
     return any(
         pattern.match(name) and (signals, fs) == (names, rate)
         for pattern, names, rate in _PUBLISHED_WITHOUT_GAIN
     )
-
-
-def _channels(raw: Any, calibrated: Sequence[bool]) -> list[Channel]:
-    """Signals as they are sampled, in the header's units."""
-    frames = raw.samps_per_frame or [1] * raw.n_sig
-    signals = raw.e_p_signal if raw.e_p_signal is not None else list(raw.p_signal.T)
-    names = raw.sig_name or [None] * raw.n_sig
-    return [
-        Channel(
-            name or f"ECG{i + 1}",
-            np.asarray(signals[i], dtype=np.float64),
-            float(raw.fs) * (frames[i] or 1),
-            (raw.units[i] or "mV") if calibrated[i] else None,
-        )
-        for i, name in enumerate(names)
-    ]
-
-
-def _counts(channel: Channel, raw: Any, number: int) -> Channel:
-    """A signal as counts above its baseline, to apply a gain that the caller knows."""
-    used = raw.adc_gain[number] if raw.adc_gain is not None else 200.0
-    return channel._replace(samples=channel.samples * used)
 
 
 def _annotations(stem: Path, annotator: str | None, n: int, frames: float) -> Annotations | None:
