@@ -1,0 +1,165 @@
+"""CSV, TSV and Parquet with a column a lead."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeecg.errors import RecordError
+from edgeecg.io import read_record
+from edgeecg.io.channels import Channel, in_millivolts
+
+
+def ecg(n: int = 1000, fs: float = 250.0) -> np.ndarray:
+    return np.sin(2 * np.pi * 1.3 * np.arange(n) / fs)
+
+
+def csv(folder: Path, head: str, columns: list[np.ndarray], sep: str = ",", name: str = "r.csv") -> Path:
+    rows = "\n".join(sep.join(f"{value:.9g}" for value in row) for row in zip(*columns, strict=True))
+    path = folder / name
+    path.write_text((head + "\n" if head else "") + rows + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("head", "scale"),
+    [("time,ECG (mV)", 1.0), ("time,ECG [uV]", 1000.0), ("t,ecg_uV", 1000.0), ("seconds,lead II (V)", 0.001)],
+)
+def test_columns_that_state_their_unit(tmp_path: Path, head: str, scale: float) -> None:
+    record = read_record(csv(tmp_path, head, [np.arange(1000) / 250, scale * ecg()]))
+    assert record.fs == 250
+    assert len(record.leads) == 1
+    assert np.abs(record.signal[:, 0] - ecg()).max() < 1e-6
+
+
+@pytest.mark.parametrize(("sep", "name"), [(",", "r.csv"), (";", "r.csv"), ("\t", "r.tsv")])
+def test_delimiters_comments_and_an_index(tmp_path: Path, sep: str, name: str) -> None:
+    head = "# exported by a monitor\n" + sep.join(["index", "II (mV)", "V1 (mV)"])
+    record = read_record(csv(tmp_path, head, [np.arange(1000.0), ecg(), 2 * ecg()], sep, name), fs=125)
+    assert record.leads == ("II", "V1")
+    assert record.fs == 125
+    assert np.abs(record.lead("V1") - 2 * ecg()).max() < 1e-6
+
+
+def test_without_names_unit_and_rate_must_be_said(tmp_path: Path) -> None:
+    path = csv(tmp_path, "", [ecg() * 200])
+    with pytest.raises(RecordError, match="no time column"):
+        read_record(path)
+    with pytest.raises(RecordError, match="raw counts"):
+        read_record(path, fs=250)
+    assert np.abs(read_record(path, fs=250, gain=200).signal[:, 0] - ecg()).max() < 1e-6
+
+
+@pytest.mark.parametrize("fs", [130, 250, 257, 300, 360, 1000])
+def test_the_rate_is_found_in_times_written_in_milliseconds(tmp_path: Path, fs: int) -> None:
+    times = np.round(np.arange(5000) / fs, 3)
+    if (np.diff(times) <= 0).any():
+        pytest.skip("milliseconds cannot tell these samples apart")
+    assert read_record(csv(tmp_path, "time,II (mV)", [times, ecg(5000)])).fs == fs
+
+
+def test_milliseconds_as_unit_of_time(tmp_path: Path) -> None:
+    assert read_record(csv(tmp_path, "time (ms),II (mV)", [np.arange(1000) * 4.0, ecg()])).fs == 250
+
+
+def test_rows_that_are_missing_become_nan(tmp_path: Path) -> None:
+    keep = np.r_[0:400, 500:1000]
+    record = read_record(csv(tmp_path, "time,II (mV)", [keep / 250, ecg()[keep]]))
+    assert len(record) == 1000
+    assert np.isnan(record.signal[400:500]).all()
+    assert np.abs(record.signal[keep, 0] - ecg()[keep]).max() < 1e-6
+
+
+def test_empty_cells_become_nan(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("II (mV),V1 (mV)\n" + "0.5,\n" * 200 + "0.5,NaN\n" + "0.5,0.25\n")
+    record = read_record(path, fs=100)
+    assert np.isnan(record.lead("V1")[:201]).all()
+    assert record.lead("V1")[201] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "empty"),
+        ("# only a comment\n", {}, "no rows"),
+        ("II (mV)\n", {"fs": 250}, "no rows"),
+        ("II (mV)\n0.5\nhello\n", {"fs": 250}, "text such as 'hello'"),
+        ("time,II (mV)\n0,1\n0.004,2\n0.004,3\n", {}, "row 3 does not"),
+        ("time,II (mV)\n0.008,1\n0.004,2\n", {}, "ascend"),
+        ("time,II (mV)\n0,1\n0.004,2\n0.008,3\n", {"fs": 100}, "does not fit"),
+        ("time (days),II (mV)\n0,1\n1,2\n", {}, "days"),
+        ("II (mV)\n1\n2\n", {"fs": -1}, "rate"),
+        ("II (mmHg)\n1\n2\n", {"fs": 250}, "no voltage"),
+        ("II (mV)\n1\n2\n", {"fs": 250, "leads": ["V1"]}, "no column 'V1'"),
+        ("II\n1\n2\n", {"fs": 250, "gain": 0}, "gain"),
+        ("II\n1\n2\n", {"fs": 250, "units": "furlong"}, "furlong"),
+        ("II (mV)\n1\ninf\n", {"fs": 250}, "infinite"),
+        ("II (mV)\nnan\nnan\n", {"fs": 250}, "no valid sample"),
+        ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, "not a table"),
+        ("II (mV)\n1\n2\n", {"fs": 250, "annotator": "atr"}, "annotator"),
+    ],
+)
+def test_wrong_tables_say_how_to_mend_them(
+    tmp_path: Path, text: str, options: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=message) as caught:
+        read_record(path, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_text_beside_the_lead_does_not_matter_when_the_lead_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("II (mV),note\n" + "0.5,good\n" * 300)
+    assert read_record(path, fs=250, leads=["II"]).leads == ("II",)
+
+
+def test_microvolts_that_say_they_are_millivolts(tmp_path: Path) -> None:
+    path = csv(tmp_path, "II (mV)", [1000 * ecg()])
+    with pytest.raises(RecordError, match="no ECG does"):
+        read_record(path, fs=250)
+    assert np.abs(read_record(path, fs=250, units="uV").signal[:, 0] - ecg()).max() < 1e-6
+
+
+def test_parquet_with_metadata(tmp_path: Path) -> None:
+    field = pa.field("MLII", pa.float32(), metadata={"unit": "uV"})
+    schema = pa.schema([field], metadata={"fs": "360"})
+    table = pa.table([pa.array((1000 * ecg()).astype(np.float32))], schema=schema)
+    pyarrow.parquet.write_table(table, tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert record.fs == 360
+    assert np.abs(record.lead("MLII") - ecg()).max() < 1e-4
+
+
+def test_parquet_with_time_stamps(tmp_path: Path) -> None:
+    begin = datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone.utc)
+    times = [begin + timedelta(milliseconds=4 * i) for i in range(1000)]
+    table = pa.table({"timestamp": times, "II (mV)": ecg()})
+    pyarrow.parquet.write_table(table, tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert record.fs == 250
+    assert record.start == begin
+
+
+def test_what_is_no_parquet_file(tmp_path: Path) -> None:
+    (tmp_path / "r.parquet").write_bytes(b"x" * 100)
+    with pytest.raises(RecordError, match="not a Parquet"):
+        read_record(tmp_path / "r.parquet")
+    with pytest.raises(RecordError, match="cannot tell its format"):
+        read_record(tmp_path / "r.docx")
+
+
+@given(scale=st.floats(1e-3, 1e3), unit=st.sampled_from(["V", "mV", "uV", "nV"]))
+def test_gain_and_unit_are_one_factor(scale: float, unit: str) -> None:
+    factor = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}[unit]
+    leads = in_millivolts("r", [Channel("II", ecg(), 250.0, None)], gain=scale, units=unit)
+    assert np.allclose(leads.signal[:, 0], ecg() / scale * factor, rtol=1e-12, atol=0)
