@@ -50,6 +50,8 @@ class Truth:
         Atrial fibrillation, and atrial flutter; ``None`` where rhythm is not annotated.
     af_record : bool or None
         Whether the record as a whole is labelled AF; ``None`` without such a label.
+    paced : bool
+        Whether any beat is paced: EC57 reports such records apart.
     """
 
     record: str
@@ -62,6 +64,7 @@ class Truth:
     af: tuple[Stretch, ...] | None = None
     af_excluded: tuple[Stretch, ...] = ()
     af_record: bool | None = None
+    paced: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,7 @@ class RecordScores:
     episodes: EpisodeScore | None
     af_beats: Score | None
     af_record: tuple[bool, bool] | None
+    paced: bool = False
 
 
 def said_by_events(events: Sequence[Event], mappings: Sequence[str], length: int) -> Said:
@@ -168,6 +172,7 @@ def score(true: Truth, said: Said, *, af_fraction: float = rhythm.RECORD_FRACTIO
         episodes=episodes,
         af_beats=af_beats,
         af_record=called,
+        paced=true.paced,
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeecg.metrics.beats import CLASSES
 from edgeecg.metrics.bootstrap import Estimate
 from edgeecg.metrics.calibration import Reliability
+from edgeecg.metrics.paired import FIGURES, Change
 from edgeecg.metrics.report import AfReport, BeatTable, Figures, GroupReport, Rates, Report, RunRates
 
-__all__ = ["Table", "tables", "text"]
+__all__ = ["Table", "change_table", "tables", "text"]
 
 UNDEFINED = "-"
 MAPPINGS = {"dechazal": "AAMI by de Chazal", "bxb": "AAMI by bxb (e, j, n are S)"}
@@ -41,6 +42,19 @@ def tables(report: Report, *, records: bool = True) -> Iterator[Table]:
             yield _af(group, group.af)
         if group.calibration:
             yield _calibration(group, group.calibration)
+
+
+def change_table(changes: Sequence[Change]) -> Table:
+    """Paired differences of two reports, in points of a hundred."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for change in changes:
+        row = rows.setdefault((change.group, change.mapping, change.period, change.label), [UNDEFINED] * 3)
+        row[FIGURES.index(change.figure)] = _interval(change.estimate)
+    heads = ("class", "records", "mapping", "period", "Se points", "+P points", "F1 points")
+    lines = (
+        (label, group, mapping, period, *cells) for (group, mapping, period, label), cells in rows.items()
+    )
+    return Table("difference to the earlier report, paired over patients", heads, tuple(lines))
 
 
 def text(table: Table) -> str:

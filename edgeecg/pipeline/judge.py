@@ -52,6 +52,7 @@ def truth_of(record: Record, name: str | None = None, *, af_record: bool | None 
         af=_stretches(main, "AFIB") if rhythms else None,
         af_excluded=_stretches(main, "AFL") if rhythms else (),
         af_record=af_record,
+        paced=bool(np.any(main.labels == "P")),
     )
 
 

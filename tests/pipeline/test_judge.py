@@ -27,6 +27,8 @@ def test_both_mappings_are_read_and_paced_is_q():
     true = truth_of(record("NLejA/fQVEF"))
     assert "".join(true.labels["dechazal"]) == "NNNNSQQQVVF"
     assert "".join(true.labels["bxb"]) == "NNSSSQQQVVF"
+    assert true.paced
+    assert not truth_of(record("NQV")).paced
     assert list(true.labels) == list(MAPPINGS)
 
 
@@ -58,7 +60,7 @@ def test_a_record_without_beats_keeps_its_label():
 
 
 def test_a_reference_against_itself_is_perfect():
-    own = record("+NVVAFN+NN/", ["(N", "", "", "", "", "", "(AFIB", "", "", "", ""])
+    own = record("+NVVAFN+NN/", ["(N", *[""] * 6, "(AFIB", "", "", ""])
     found = score(truth_of(own), said_of(own.annotations, own))
     for confusion in found.beats.values():
         assert np.count_nonzero(confusion.counts - np.diag(np.diag(confusion.counts))) == 0

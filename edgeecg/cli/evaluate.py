@@ -1,0 +1,209 @@
+"""``edgeecg evaluate``: how good are the annotations, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, progress_bar
+from edgeecg.errors import ConfigError
+from edgeecg.io import Record, read_annotations
+from edgeecg.metrics.paired import changes
+from edgeecg.metrics.report import Protocol, Report, read_report, write_report
+from edgeecg.metrics.rhythm import RECORD_FRACTION
+from edgeecg.metrics.score import RecordScores, Said, said_by_events, score
+from edgeecg.metrics.summary import group_report
+from edgeecg.metrics.tables import Table, change_table, tables, text
+from edgeecg.pipeline.judge import MAPPINGS, said_of
+from edgeecg.pipeline.references import SYNTHETIC, LabelledRecord, labelled_records
+
+__all__ = ["evaluate"]
+
+Annotator = Callable[[Record], Said]
+
+
+def evaluate(
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REFERENCE]...",
+            help="What to score against: a set (`mitdb`, `svdb`, ...), one of its splits (`mitdb:DS1`), a "
+            "folder of WFDB records, a record, or `synthetic` (the default: built-in patients).",
+        ),
+    ] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle",
+            "-b",
+            metavar="NAME|FILE",
+            help="Bundle to run; `small` unless --annotations is given.",
+        ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotations",
+            "-a",
+            metavar="DIR",
+            help="Score this folder of annotation files; nothing is run.",
+        ),
+    ] = None,
+    extension: Annotated[
+        str, typer.Option("--extension", metavar="NAME", help="Extension of the files in --annotations.")
+    ] = "edg",
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help="Report of another system on the same records: show the paired difference of each figure.",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="RECORD", help="Show the figures also without this record; may repeat."
+        ),
+    ] = None,
+    records: Annotated[bool, typer.Option(help="A row for each record.")] = True,
+    af_fraction: Annotated[
+        float,
+        typer.Option(min=0.01, max=1.0, help="Share of a record's beats in AFIB that makes the record AF."),
+    ] = RECORD_FRACTION,
+    draws: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap over patients.")] = 2000,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
+    ] = None,
+    data: DataOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Score beats, runs, rhythm and probabilities against reference annotations.
+
+    Beats are matched within 150 ms as ANSI/AAMI EC57 and PhysioNet's bxb do; misses and extras count.
+    Every figure is shown gross and as the mean over records, over whole records and without their first
+    five minutes, by de Chazal's reading of the labels and by bxb's, with a 95 % bootstrap interval over
+    patients. Records with paced beats are reported apart. docs/evaluation.md has the whole protocol.
+
+    For example:
+
+    - `edgeecg evaluate` runs the packaged model over built-in synthetic patients
+    - `edgeecg evaluate mitdb:DS1 --data ~/ecg --bundle my.edgeecg --json scores.json`
+    - `edgeecg evaluate mitdb:DS2 --without 202 --against scores-before.json`
+    - `edgeecg evaluate mitdb --annotations out` scores what `edgeecg annotate --out out` wrote
+    - `edgeecg evaluate ~/my-records --annotations qrs --extension qrs` scores another program's files
+    """
+    if bundle is not None and annotations is not None:
+        raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
+    before = read_report(against) if against is not None else None
+    cases = labelled_records(references or [SYNTHETIC], data, seed)
+    protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
+    if annotations is not None:
+        system, scores = _files(annotations, extension, cases, protocol)
+    else:
+        system, scores = _bundle(bundle or "small", backend, precision, cases, protocol)
+    groups = tuple(
+        group_report(title, members, protocol) for title, members in _groups(cases, scores, without or [])
+    )
+    report = Report(system, ", ".join(references or [SYNTHETIC]), protocol, groups)
+    console = data_console()
+    for table in tables(report, records=records):
+        _show(console, table)
+    if before is not None:
+        _show(console, change_table(changes(before, report)))
+    if json is not None:
+        write_report(json, report)
+        human_console().print(f"every figure is in {json}")
+
+
+def _files(
+    folder: Path, extension: str, cases: Sequence[LabelledRecord], protocol: Protocol
+) -> tuple[dict[str, str], list[RecordScores]]:
+    """Score annotation files."""
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--annotations {folder} is not a folder: name the one that holds the .{extension} files"
+        )
+
+    def annotator(record: Record) -> Said:
+        return said_of(read_annotations(folder / record.name, extension), record)
+
+    system = {"annotations": str(folder), "extension": extension}
+    return system, _run(annotator, cases, protocol)
+
+
+def _bundle(
+    name: str, backend: str, precision: str | None, cases: Sequence[LabelledRecord], protocol: Protocol
+) -> tuple[dict[str, str], list[RecordScores]]:
+    """Run a bundle over the records and score its events."""
+    from edgeecg.bundle import Precision
+    from edgeecg.pipeline import annotate
+    from edgeecg.runtime.engine import Backend, open_engine
+
+    chosen = cast("Literal[Backend, 'auto']", backend)  # names that fit nothing are refused by open_engine
+    with open_engine(name, chosen, cast("Precision | None", precision)) as engine:
+
+        def annotator(record: Record) -> Said:
+            return said_by_events(annotate(engine, record), list(MAPPINGS), len(record))
+
+        scores = _run(annotator, cases, protocol)
+        system = {
+            "bundle": engine.bundle.name,
+            "digest": engine.bundle.digest,
+            "backend": engine.backend,
+            "precision": engine.precision,
+        }
+    return system, scores
+
+
+def _run(annotator: Annotator, cases: Sequence[LabelledRecord], protocol: Protocol) -> list[RecordScores]:
+    scores = []
+    with progress_bar() as bar:
+        task = bar.add_task("records", total=len(cases))
+        for case in cases:
+            bar.update(task, description=f"{case.group} {case.name}")
+            record, truth = case.load()
+            scores.append(score(truth, annotator(record), af_fraction=protocol.af_record_fraction))
+            bar.advance(task)
+    return scores
+
+
+def _groups(
+    cases: Sequence[LabelledRecord], scores: Sequence[RecordScores], without: Sequence[str]
+) -> Iterator[tuple[str, list[RecordScores]]]:
+    """Records that are reported together: those of one name, paced ones apart, and again without some."""
+    unknown = sorted(set(without) - {found.record for found in scores})
+    if unknown:
+        raise ConfigError(f"--without {unknown[0]}: no such record among those evaluated")
+    groups: dict[str, list[RecordScores]] = {}
+    for case, found in zip(cases, scores, strict=True):
+        groups.setdefault(f"{case.group}, paced" if found.paced else case.group, []).append(found)
+    for title, members in groups.items():
+        yield title, members
+        left = [found for found in members if found.record not in without]
+        if without and left and len(left) < len(members):
+            gone = sorted({found.record for found in members} & set(without))
+            yield f"{title} without {', '.join(gone)}", left
+
+
+def _show(console: Console, table: Table) -> None:
+    """A table in colour on a terminal, as plain text that nothing wraps elsewhere."""
+    if not console.is_terminal:
+        console.print(text(table), markup=False, soft_wrap=True)
+        return
+    shown = RichTable(title=table.title, title_justify="left", title_style="bold")
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if number else "left", no_wrap=number == 0)
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)

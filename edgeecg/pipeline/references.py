@@ -1,0 +1,120 @@
+"""Labelled recordings by name: synthetic patients, public sets and their splits, or a user's own records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgeecg.data.catalog import data_root, find_records, load_record, record_labels
+from edgeecg.data.sets import SETS
+from edgeecg.data.synthetic import plan_cohort
+from edgeecg.errors import RecordError
+from edgeecg.io.reading import is_record, read_record
+from edgeecg.io.record import Record
+from edgeecg.metrics.score import Truth
+from edgeecg.pipeline.judge import truth_of
+
+__all__ = ["SYNTHETIC", "LabelledRecord", "labelled_records"]
+
+SYNTHETIC = "synthetic"
+"""Name of the built-in patients."""
+
+COHORT = 40  # patients in the plan; the test split is a fifth of them
+RECORD_LABELS = "cinc2017"
+
+
+@dataclass(frozen=True)
+class LabelledRecord:
+    """One recording with its reference, read when asked for.
+
+    Parameters
+    ----------
+    group : str
+        What it was named by: ``mitdb DS1``, a folder, ``synthetic``.
+    name : str
+    load : callable
+        Reads the samples and the reference.
+    """
+
+    group: str
+    name: str
+    load: Callable[[], tuple[Record, Truth]]
+
+
+def labelled_records(
+    wanted: Sequence[str], root: Path | None = None, seed: int = 0
+) -> tuple[LabelledRecord, ...]:
+    """Find labelled recordings.
+
+    Parameters
+    ----------
+    wanted : sequence of str
+        ``synthetic``; the name of a set, with a split behind a colon (``mitdb:DS1``); a record; or a
+        folder of WFDB records.
+    root : Path, optional
+        Folder of the sets; by default the one that ``EDGEECG_DATA`` names.
+    seed : int
+        Of the synthetic patients.
+
+    Raises
+    ------
+    InputError
+        If a name fits nothing, or nothing is there.
+    """
+    found: list[LabelledRecord] = []
+    for name in wanted:
+        head, _, split = name.partition(":")
+        if name == SYNTHETIC:
+            found += _synthetic(seed)
+        elif head in SETS and not Path(name).exists():
+            found += _of_set(head, split or "all", root)
+        else:
+            found += _own(Path(name))
+    return tuple(found)
+
+
+def _synthetic(seed: int) -> list[LabelledRecord]:
+    def make(number: int) -> tuple[Record, Truth]:
+        record = cases[number].make().record
+        return record, truth_of(record)
+
+    cases = plan_cohort(COHORT, seed)["test"]
+    return [
+        LabelledRecord(SYNTHETIC, f"{case.settings.patient.name}-{case.seed}", partial(make, number))
+        for number, case in enumerate(cases)
+    ]
+
+
+def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
+    folder = data_root(root)
+    paths = find_records(folder, name, split)
+    labels = record_labels(folder, name) if name == RECORD_LABELS else {}
+
+    def read(path: Path) -> tuple[Record, Truth]:
+        record = load_record(path, name)
+        af = labels[path.name] == "A" if path.name in labels else None
+        return record, truth_of(record, name, af_record=af)
+
+    group = name if split == "all" else f"{name} {split}"
+    return [LabelledRecord(group, path.name, partial(read, path)) for path in paths]
+
+
+def _own(path: Path) -> list[LabelledRecord]:
+    def read(stem: Path) -> tuple[Record, Truth]:
+        record = read_record(stem)
+        if record.annotations is None:
+            raise RecordError(f"record {stem} has no reference annotations: put its .atr file beside it")
+        return record, truth_of(record)
+
+    if path.is_dir():
+        stems = [header.with_suffix("") for header in sorted(path.glob("*.hea"))]
+        if not stems:
+            raise RecordError(f"folder {path} holds no WFDB records (.hea): name another one")
+        return [LabelledRecord(path.name, stem.name, partial(read, stem)) for stem in stems]
+    if not is_record(path):
+        raise RecordError(
+            f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"
+        )
+    return [LabelledRecord("records", path.stem, partial(read, path))]
