@@ -181,7 +181,7 @@ def patient_of(name: str, record: str, folder: str | os.PathLike[str] | None = N
     folder : path, optional
         Where its header lies.
     """
-    if name == "nstdb" and (origin := re.match(r"11[89](?=e)|(?<=em)118", record)):
+    if name == "nstdb" and (origin := re.search(r"11[89](?=e)|(?<=em)118", record)):
         return f"mitdb/{origin.group()}"
     if name == "qtdb" and (source := re.fullmatch(r"sel([128]\d\d)", record)):
         home = "svdb" if source.group(1).startswith("8") else "mitdb"
