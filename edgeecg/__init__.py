@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgeecg import errors as errors
     from edgeecg.bundle import Bundle as Bundle
-    from edgeecg.io.record import Annotations as Annotations
-    from edgeecg.io.record import Record as Record
+    from edgeecg.io import Annotations as Annotations
+    from edgeecg.io import Record as Record
+    from edgeecg.io import read_annotations as read_annotations
+    from edgeecg.io import read_record as read_record
     from edgeecg.runtime.engine import Engine as Engine
     from edgeecg.runtime.engine import open_engine as open_engine
     from edgeecg.specs import Alarm as Alarm
@@ -33,16 +35,18 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Alarm": "edgeecg.specs",
-    "Annotations": "edgeecg.io.record",
+    "Annotations": "edgeecg.io",
     "Beat": "edgeecg.specs",
     "Bundle": "edgeecg.bundle",
     "Engine": "edgeecg.runtime.engine",
     "Event": "edgeecg.specs",
     "Gap": "edgeecg.specs",
     "Quality": "edgeecg.specs",
-    "Record": "edgeecg.io.record",
+    "Record": "edgeecg.io",
     "Rhythm": "edgeecg.specs",
     "open_engine": "edgeecg.runtime.engine",
+    "read_annotations": "edgeecg.io",
+    "read_record": "edgeecg.io",
 }
 """Public name to the module that defines it."""
 
@@ -60,6 +64,8 @@ __all__ = [
     "__version__",
     "errors",
     "open_engine",
+    "read_annotations",
+    "read_record",
 ]
 
 

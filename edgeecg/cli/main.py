@@ -36,7 +36,13 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
+    "data": Verb(
+        "edgeecg.cli.data", "app", MODEL, "Public recordings and synthetic patients: list, fetch, synth."
+    ),
     "train": Verb("edgeecg.cli.train", "train", MODEL, "Recordings to a checkpoint; or fine-tune a bundle."),
+    "evaluate": Verb(
+        "edgeecg.cli.evaluate", "evaluate", MODEL, "Score a model as EC57 does, by class and record."
+    ),
 }
 """Verbs in the order of the typical path; ``function`` is a command, or a ``Typer`` for verbs of verbs."""
 
