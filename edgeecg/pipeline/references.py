@@ -21,7 +21,7 @@ __all__ = ["SYNTHETIC", "LabelledRecord", "labelled_records"]
 SYNTHETIC = "synthetic"
 """Name of the built-in patients."""
 
-COHORT = 40  # patients in the plan; the test split is a fifth of them
+COHORT = 60  # patients in the plan; the test split is a fifth of them, one of each kind
 RECORD_LABELS = "cinc2017"
 
 

@@ -1,0 +1,120 @@
+"""`edgeecg evaluate` from the command line: annotation files and bundles, tables and JSON, wrong input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeecg.cli.main import main
+from edgeecg.data.synthetic import plan_cohort
+from edgeecg.io import Annotations, write_annotations, write_wfdb
+from edgeecg.metrics.report import read_report
+from edgeecg.pipeline.references import labelled_records
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """A folder of synthetic patients with their reference, one of them paced."""
+    folder = tmp_path_factory.mktemp("ward")
+    kinds = ("ventricular", "fibrillation", "paced")
+    for case in plan_cohort(15, 3, seconds=40, kinds=kinds)["test"]:
+        write_wfdb(case.make().record, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def annotated(records, tmp_path_factory):
+    """What a program would have written: every tenth beat lost, AF not seen."""
+    folder = tmp_path_factory.mktemp("out")
+    for case in labelled_records([str(records)]):
+        record, _ = case.load()
+        beats = record.annotations.beats()
+        kept = beats.select(np.arange(len(beats)) % 10 != 9)
+        write_annotations(folder / record.name, Annotations(kept.sample + 3, kept.symbol), record.fs)
+    return folder
+
+
+def lines(capsys, title):
+    """Rows of the printed table whose title ends so, by their first word or two."""
+    shown = capsys.readouterr().out
+    tables = {block.splitlines()[0]: block.splitlines()[3:] for block in shown.strip().split("\n\n")}
+    found = next(rows for name, rows in tables.items() if name.endswith(title))
+    return shown, [row.split() for row in found]
+
+
+def test_annotation_files_are_scored(records, annotated, tmp_path, capsys):
+    report = tmp_path / "scores.json"
+    assert main(["evaluate", str(records), "-a", str(annotated), "--json", str(report)]) == 0
+    shown, rows = lines(capsys, "confusion, whole record")
+    assert [row[0] for row in rows] == ["N", "S", "V", "F", "Q", "extra"]
+    saved = read_report(report)
+    assert saved.system == {"annotations": str(annotated), "extension": "edg"}
+    titles = [group.title for group in saved.groups]
+    assert titles == [records.name, f"{records.name}, paced"]
+    qrs = saved.groups[0].beats[0].classes["QRS"]
+    assert qrs.sensitivity.value == pytest.approx(0.9, abs=0.01)
+    assert qrs.predictivity.value == 1
+    assert f"{100 * qrs.sensitivity.value:.2f}" in shown
+    assert saved.groups[0].af.beats.gross.hits == 0 < saved.groups[0].af.beats.gross.misses
+    assert saved.groups[0].calibration == {}
+
+
+def test_without_and_against(records, annotated, tmp_path, capsys):
+    before = tmp_path / "before.json"
+    name = labelled_records([str(records)])[0].name
+    assert main(["evaluate", str(records), "-a", str(annotated), "--json", str(before), "--no-records"]) == 0
+    assert "each record" not in capsys.readouterr().out
+    again = ["evaluate", str(records), "-a", str(records), "--extension", "atr"]
+    assert main([*again, "--against", str(before), "--without", name]) == 0
+    shown, rows = lines(capsys, "paired over patients")
+    assert f"without {name}" in shown
+    gain = next(row for row in rows if row[0] == "QRS")
+    assert gain[1:5] == [records.name, "dechazal", "whole", "record"]
+    assert float(gain[5]) == pytest.approx(10, abs=1)
+
+
+def test_a_record_and_the_built_in_patients_can_be_named(records):
+    one = labelled_records([str(next(records.glob("*.hea")))])
+    assert [case.group for case in one] == ["records"]
+    own = labelled_records(["synthetic"], seed=1)
+    assert len(own) == 12
+    record, truth = own[0].load()
+    assert record.name == own[0].name
+    assert len(truth.sample) > 60
+    assert truth.af is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere"], "nowhere is neither a record, nor a folder, nor a set: sets are synthetic, mitdb"),
+        (["mitdb:DS3", "--data", "."], "set mitdb has no split 'DS3'"),
+        (["{empty}"], "holds no WFDB records"),
+        (["{records}", "-a", "nowhere"], "--annotations nowhere is not a folder"),
+        (["{records}", "-a", "{empty}"], "no annotation file"),
+        (["{records}", "-a", "{empty}", "-b", "small"], "give one of them"),
+        (["{records}", "-a", "{out}", "--without", "999"], "--without 999: no such record"),
+        (["{records}", "-a", "{out}", "--against", "none.json"], "no report none.json"),
+        (["{records}", "-b", "no-such-bundle"], "no-such-bundle"),
+        (["{records}", "-a", "{out}", "--af-fraction", "2"], "--af-fraction"),
+    ],
+)
+def test_wrong_input_ends_in_one_line_that_helps(options, message, records, annotated, tmp_path, capsys):
+    places = {"records": records, "out": annotated, "empty": tmp_path}
+    report = tmp_path / "scores.json"
+    assert main(["evaluate", *(option.format(**places) for option in options), "--json", str(report)]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("error:") == 1
+    assert "Traceback" not in shown
+    assert not report.exists()
+
+
+def test_a_reference_that_is_missing_is_named(records, annotated, tmp_path, capsys):
+    stem = next(records.glob("*.hea")).with_suffix("")
+    for suffix in (".hea", ".dat"):
+        (tmp_path / f"bare{suffix}").write_bytes(
+            stem.with_suffix(suffix).read_bytes().replace(stem.name.encode(), b"bare")
+        )
+    assert main(["evaluate", str(tmp_path / "bare"), "-a", str(annotated)]) == 2
+    assert "has no reference annotations: put its .atr file beside it" in capsys.readouterr().err
