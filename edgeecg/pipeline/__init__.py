@@ -1,0 +1,22 @@
+"""Front end -> tokens -> peaks -> beats -> events: the one path that live streams and recordings share."""
+
+from __future__ import annotations
+
+from edgeecg.pipeline.annotate import annotate
+from edgeecg.pipeline.cohort import BATCH, Cohort
+from edgeecg.pipeline.decoder import DecoderSettings
+from edgeecg.pipeline.intake import Intake, hop_samples, rows_of
+from edgeecg.pipeline.latency import Latency
+from edgeecg.pipeline.tokens import Mode
+
+__all__ = [
+    "BATCH",
+    "Cohort",
+    "DecoderSettings",
+    "Intake",
+    "Latency",
+    "Mode",
+    "annotate",
+    "hop_samples",
+    "rows_of",
+]

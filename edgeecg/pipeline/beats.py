@@ -1,0 +1,282 @@
+"""Token scores to classified beats: peaks, the decision clock, RR features, the beat graph.
+
+A beat at token t is known when token ``t + REACH`` is settled and decided when token ``t + D`` is. What
+a decision reads depends on tokens alone, never on steps, so steps of any length give the same beats.
+Everything here runs over all rows at once; a row is one stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.bundle import Thresholds
+from edgeecg.decode import peaks
+from edgeecg.decode.rr import HISTORY, rr_features
+from edgeecg.pipeline.rows import Rows, StateRows
+from edgeecg.pipeline.tokens import Tokens
+from edgeecg.runtime.executor import Executor
+from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, RHYTHM_LABELS, ModelSpec
+
+__all__ = ["BeatRows", "Decided"]
+
+OFFSET, QUALITY = HEADS.index("offset"), HEADS.index("quality")
+AFIB = RHYTHM_LABELS.index("AFIB")
+INSIDE = 0.999  # largest offset: the beat stays inside its token
+NONE = np.iinfo(np.int64).max
+
+
+class Pending(NamedTuple):
+    """Beats that wait for their decision, ordered by row, then token; a column each."""
+
+    row: NDArray[np.intp]
+    token: NDArray[np.int64]
+    place: NDArray[np.float64]
+    quality: NDArray[np.float32]
+
+    def take(self, keep: NDArray[Any]) -> Pending:
+        """Those that a mask or an order picks."""
+        return Pending(self.row[keep], self.token[keep], self.place[keep], self.quality[keep])
+
+    def joined(self, other: Pending) -> Pending:
+        """Both, in order."""
+        both = Pending(
+            np.concatenate([self.row, other.row]),
+            np.concatenate([self.token, other.token]),
+            np.concatenate([self.place, other.place]),
+            np.concatenate([self.quality, other.quality]),
+        )
+        return both.take(np.lexsort((both.token, both.row)))
+
+
+class Decided(NamedTuple):
+    """Beats that were decided in a step, ordered by row, then time; a column each.
+
+    ``token`` counts from the row's segment; ``place`` is the R peak in model samples at the front end's
+    output; ``label`` indexes ``BEAT_LABELS``; ``quality`` and ``afib`` are probabilities.
+    """
+
+    row: NDArray[np.intp]
+    token: NDArray[np.int64]
+    place: NDArray[np.float64]
+    label: NDArray[np.intp]
+    probability: NDArray[np.float32]
+    quality: NDArray[np.float32]
+    afib: NDArray[np.float32]
+
+
+class BeatRows:
+    """The stage and its state for ``rows`` streams.
+
+    Parameters
+    ----------
+    executor : Executor
+        The beat graph.
+    spec : ModelSpec
+    thresholds : Thresholds
+        Of the bundle: beat threshold and class biases.
+    rows : int
+    """
+
+    def __init__(self, executor: Executor, spec: ModelSpec, thresholds: Thresholds, rows: int) -> None:
+        self.spec, self._threshold = spec, thresholds.beat
+        self._bias = np.array([thresholds.bias.get(label, 0.0) for label in BEAT_LABELS], np.float32)
+        self._kept = max(spec.delay, peaks.REACH)  # tokens of earlier steps that a decision may read
+        self._graph = StateRows(executor, rows)
+        self._scores = peaks.initial(rows).scores
+        self._heads = np.zeros((rows, self._kept, 2), np.float32)
+        self._embedding = np.zeros((rows, self._kept, spec.token.dim), np.float32)
+        self._intervals = np.full((rows, HISTORY + 1), np.nan)
+        self._last = np.full(rows, np.nan)  # place of the last decided beat
+        self._pending = _nothing()
+
+    def grow(self, rows: int) -> None:
+        """Make room for ``rows`` streams in all."""
+        more = BeatRows(self._graph.executor, self.spec, Thresholds(self._threshold), rows - len(self._last))
+        self._graph.grow(rows)
+        for name in _ARRAYS:
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
+
+    def reset(self, rows: Rows) -> None:
+        """Make these rows fresh streams: no beat, no history."""
+        self._graph.reset(rows)
+        self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
+        self._intervals[rows], self._last[rows] = np.nan, np.nan
+        if len(self._pending.row):
+            fresh = np.zeros(len(self._last), bool)
+            fresh[rows] = True
+            self._pending = self._pending.take(~fresh[self._pending.row])
+
+    def step(self, tokens: Tokens, first: NDArray[np.int64], rows: Rows) -> Decided:
+        """Take the tokens that follow; give the beats that are decided by them.
+
+        Parameters
+        ----------
+        tokens : Tokens
+            ``(rows, T, ...)`` in the order of ``rows``.
+        first : (rows,) int64
+            Token of column 0, from the segment's start; columns before token 0 are left out.
+        rows : Rows
+        """
+        index = np.arange(len(self._last))[rows]
+        count = tokens.heads.shape[1]
+        heads = np.concatenate([self._heads[rows], tokens.heads[..., (OFFSET, QUALITY)]], axis=1)
+        embedding = np.concatenate([self._embedding[rows], tokens.embedding], axis=1)
+        self._heads[rows], self._embedding[rows] = heads[:, count:], embedding[:, count:]
+        self._find(tokens.heads[..., 0], heads, first, rows, index)
+        if not len(self._pending.row):
+            return _none()
+        settled = np.full(len(self._last), -1)
+        settled[index] = first + count - 1
+        place_of = np.empty(len(self._last), np.intp)
+        place_of[index] = np.arange(len(index))
+        pending = self._pending
+        due = pending.token + self._kept <= settled[pending.row]
+        if not due.any():
+            return _none()
+        ahead, known = self._ahead(pending)
+        self._pending = pending.take(~due)
+        return self._decide(pending.take(due), ahead[due], known[due], embedding, first, place_of)
+
+    def _find(
+        self,
+        logits: NDArray[np.float32],
+        heads: NDArray[np.float32],
+        first: NDArray[np.int64],
+        rows: Rows,
+        index: NDArray[np.intp],
+    ) -> None:
+        """Append the step's peaks to those that wait."""
+        scores = _sigmoid(logits)
+        if first.min() < 0:
+            scores[np.arange(scores.shape[1]) + first[:, None] < 0] = 0
+        found, state = peaks.step(scores, peaks.PeakState(self._scores[rows]), self._threshold)
+        self._scores[rows] = state.scores
+        if not len(found.row):
+            return
+        seen = heads[found.row, found.column + self._kept]
+        token = first[found.row] + found.column
+        place = self.spec.patch * (token + np.clip(seen[:, 0], 0.0, INSIDE, dtype=np.float64))
+        new, old = Pending(index[found.row], token, place, _sigmoid(seen[:, 1])), self._pending
+        if len(old.row):
+            new = old.joined(new)
+        self._pending = new
+
+    def _ahead(self, pending: Pending) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Seconds to the next beat where it was settled by the decision, else the time waited."""
+        following = np.full(len(pending.row), NONE)
+        same = pending.row[1:] == pending.row[:-1]
+        following[:-1][same] = pending.token[1:][same] + peaks.REACH
+        known = following <= pending.token + self.spec.delay
+        seconds = np.full(len(known), self.spec.delay * self.spec.patch / MODEL_FS)
+        where = np.flatnonzero(known)
+        seconds[where] = (pending.place[where + 1] - pending.place[where]) / MODEL_FS
+        return seconds, known
+
+    def _decide(
+        self,
+        due: Pending,
+        ahead: NDArray[np.float64],
+        known: NDArray[np.bool_],
+        embedding: NDArray[np.float32],
+        first: NDArray[np.int64],
+        place_of: NDArray[np.intp],
+    ) -> Decided:
+        at = place_of[due.row]
+        column = due.token - first[at] + self._kept
+        features = rr_features(self._history(due), ahead, known)
+        inputs = np.concatenate(
+            [embedding[at, column], embedding[at, column + self.spec.delay], features], axis=1
+        )
+        classes, rhythm = self._classify(inputs, due.row)
+        probabilities = _softmax(classes + self._bias)
+        label = probabilities.argmax(axis=1)
+        return Decided(
+            due.row,
+            due.token,
+            due.place,
+            label,
+            probabilities[np.arange(len(label)), label],
+            due.quality,
+            _softmax(rhythm)[:, AFIB],
+        )
+
+    def _history(self, due: Pending) -> NDArray[np.float64]:
+        """Intervals that end at each beat and those before, ``(beats, HISTORY + 1)``."""
+        rows, begin, counts = np.unique(due.row, return_index=True, return_counts=True)
+        most = int(counts.max())
+        before = np.empty(len(due.row))
+        before[1:] = due.place[:-1]
+        before[begin] = self._last[rows]
+        intervals = due.place / MODEL_FS - before / MODEL_FS
+        nth = np.arange(len(due.row)) - np.repeat(begin, counts)
+        row = np.repeat(np.arange(len(rows)), counts)
+        line = np.full((len(rows), HISTORY + 1 + most), np.nan)
+        line[:, : HISTORY + 1] = self._intervals[rows]
+        line[row, HISTORY + 1 + nth] = intervals
+        windows = np.lib.stride_tricks.sliding_window_view(line, HISTORY + 1, axis=1)
+        self._intervals[rows] = windows[np.arange(len(rows)), counts]
+        self._last[rows] = due.place[begin + counts - 1]
+        return np.ascontiguousarray(windows[row, nth + 1])
+
+    def _classify(
+        self, inputs: NDArray[np.float32], row: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The beat graph over ``(beats, 2 d + 8)`` in as few calls as the order of time allows."""
+        rows, begin, counts = np.unique(row, return_index=True, return_counts=True)
+        classes = np.empty((len(row), len(BEAT_LABELS)), np.float32)
+        rhythm = np.empty((len(row), len(RHYTHM_LABELS)), np.float32)
+        if counts.max() <= len(rows):  # rounds: the n-th beat of every row that has one
+            for nth in range(int(counts.max())):
+                chosen = begin[counts > nth] + nth
+                out = self._graph.run(inputs[chosen, None], row[chosen])
+                classes[chosen], rhythm[chosen] = out["classes"][:, 0], out["rhythm"][:, 0]
+        else:  # sequences: all beats of one row at a time
+            for start, count in zip(begin, counts, strict=True):
+                its = slice(start, start + count)
+                out = self._graph.run(inputs[None, its], row[start : start + 1])
+                classes[its], rhythm[its] = out["classes"][0], out["rhythm"][0]
+        return classes, rhythm
+
+    def snapshot(self, row: int) -> dict[str, NDArray[Any]]:
+        """State of one row as plain arrays."""
+        waiting = self._pending.take(self._pending.row == row)
+        columns = {f"pending_{name}": value for name, value in waiting._asdict().items() if name != "row"}
+        arrays = {name[1:]: getattr(self, name)[row].copy() for name in _ARRAYS}
+        return {"graph": self._graph.values[row].copy(), **arrays, **columns}
+
+    def restore(self, row: int, saved: dict[str, NDArray[Any]]) -> None:
+        """Put a :meth:`snapshot` into a row."""
+        self.reset(slice(row, row + 1))
+        self._graph.values[row] = saved["graph"]
+        for name in _ARRAYS:
+            getattr(self, name)[row] = saved[name[1:]]
+        columns = [saved[f"pending_{name}"] for name in Pending._fields[1:]]
+        new = Pending(np.full(len(columns[0]), row, np.intp), *columns)
+        self._pending = self._pending.joined(new)
+
+
+_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last")
+
+
+def _nothing() -> Pending:
+    return Pending(np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32))
+
+
+def _none() -> Decided:
+    row, token, place, real = _nothing()
+    return Decided(row, token, place, row, real, real, real)
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    half = np.float32(0.5)
+    y: NDArray[np.float32] = half * (1 + np.tanh(half * x))  # no overflow
+    return y
+
+
+def _softmax(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    y: NDArray[np.float32] = e / e.sum(axis=1, keepdims=True)
+    return y

@@ -1,0 +1,253 @@
+"""Front end -> tokens -> peaks -> beats -> events, for a cohort of patients: the one path of EdgeECG.
+
+A patient holds a *slot*. Blocks of any slots go through every stage together, in batches; the slots that
+have none are left as they are. A single stream is a cohort of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.bundle import LeadPolicy
+from edgeecg.errors import StateError
+from edgeecg.pipeline.beats import BeatRows, Decided
+from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
+from edgeecg.pipeline.latency import Latency
+from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
+from edgeecg.pipeline.rows import Rows
+from edgeecg.pipeline.signal import SignalRows
+from edgeecg.pipeline.tokens import Mode, open_tokens
+from edgeecg.runtime.engine import Engine
+from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
+from edgeecg.signal.frontend import FrontEnd
+from edgeecg.specs import Event
+
+__all__ = ["BATCH", "Cohort"]
+
+BATCH = 64
+"""Patients that go through the graphs together, at most: more would not fit the caches."""
+
+
+class Cohort:
+    """All stages and the state of ``slots`` patients.
+
+    Parameters
+    ----------
+    engine : Engine
+        Shared by any number of cohorts; it must stay open.
+    slots : int
+        Patients that there is room for; :meth:`grow` makes more.
+    leads : int
+        Leads of each patient that go through the network; see :func:`edgeecg.pipeline.intake.rows_of`.
+    hop : int
+        Model samples per block.
+    mode : str
+        ``incremental`` or ``window``.
+    policy : str, optional
+        What is done with several leads; the bundle's policy where left out.
+    settings : DecoderSettings, optional
+        The bundle's where left out.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        slots: int = 1,
+        leads: int = 1,
+        *,
+        hop: int = HOP,
+        mode: Mode = "incremental",
+        policy: LeadPolicy | None = None,
+        settings: DecoderSettings | None = None,
+    ) -> None:
+        bundle = engine.bundle
+        self.engine, self.leads, self.hop, self.mode = engine, leads, hop, mode
+        self.spec, self.signal = bundle.spec, bundle.signal
+        self.settings = settings or DecoderSettings.of(bundle)
+        self._signal = SignalRows(bundle.signal, slots, leads)
+        self._leads = LeadRows(policy or bundle.lead_policy, self.spec, slots, leads)
+        self._tokens = open_tokens(mode, engine.token, self.spec, slots * leads, hop)
+        self._beats = BeatRows(engine.beat, self.spec, bundle.thresholds, slots)
+        self._decoders: list[Decoder | None] = [None] * slots
+        self._count = np.zeros(slots, np.int64)  # tokens that have come in, since the segment began
+
+    def tail(self, fs: float) -> int:
+        """Model samples that must follow a segment's last one for all its beats to come out."""
+        tokens = self.spec.latency_tokens + 1  # and one, since a beat may lie anywhere in its token
+        return FrontEnd(self.signal, fs).latency + tokens * self.spec.patch
+
+    def latency(self, fs: float) -> Latency:
+        """Declared latency of a patient with this rate."""
+        return Latency.of(self.signal, fs, self.spec, self.hop)
+
+    @property
+    def slots(self) -> int:
+        """Patients that there is room for."""
+        return len(self._decoders)
+
+    def grow(self, slots: int) -> None:
+        """Make room for ``slots`` patients in all; those that are there keep their state."""
+        self._signal.grow(slots)
+        self._leads.grow(slots)
+        self._tokens.grow(slots * self.leads)
+        self._beats.grow(slots)
+        self._count = np.concatenate([self._count, np.zeros(slots - self.slots, np.int64)])
+        self._decoders += [None] * (slots - self.slots)
+
+    def open(self, slot: int, fs: float) -> None:
+        """Give a slot to a patient who begins; raises ``SignalError`` where the rate is out of range."""
+        self._signal.open(slot, fs)
+        self._decoders[slot] = self._decoder(slot)
+        self._begin(slot)
+
+    def close(self, slot: int) -> None:
+        """Give a slot back."""
+        self._decoders[slot] = None
+
+    def advance(self, pieces: Iterable[tuple[int, Piece]]) -> list[tuple[int, Event]]:
+        """Take one piece of each of some slots.
+
+        Parameters
+        ----------
+        pieces : (slot, piece) pairs
+            No slot twice.
+
+        Returns
+        -------
+        (slot, event) pairs; those of a slot in the order in which they became known.
+        """
+        by_hop: dict[int, list[tuple[int, Block]]] = {}
+        events: list[tuple[int, Event]] = []
+        for slot, piece in pieces:
+            if isinstance(piece, Block):
+                by_hop.setdefault(piece.hop, []).append((slot, piece))
+                continue
+            decoder = self._at(slot)
+            told = decoder.end(piece.end) if isinstance(piece, SegmentEnd) else decoder.gap(piece)
+            events += [(slot, event) for event in told]
+        for blocks in by_hop.values():
+            blocks.sort(key=lambda pair: pair[0])
+            for start in range(0, len(blocks), BATCH):
+                events += self._step(blocks[start : start + BATCH])
+        return events
+
+    def run(self, slot: int, pieces: Iterable[Piece]) -> list[Event]:
+        """Take pieces of one slot, in order."""
+        return [event for piece in pieces for _, event in self.advance([(slot, piece)])]
+
+    def flush(self, slot: int) -> list[Event]:
+        """The patient's stream ends, after its last piece: so do open rhythms and alarms."""
+        return self._at(slot).flush()
+
+    def _step(self, pairs: Sequence[tuple[int, Block]]) -> list[tuple[int, Event]]:
+        """One block of each of at most ``BATCH`` slots, all of one hop, slots ascending."""
+        for slot, block in pairs:
+            if block.made == 0:
+                self._begin(slot, block.anchor)
+        slots = np.array([slot for slot, _ in pairs])
+        blocks = [block for _, block in pairs]
+        before = self._count[slots]
+        network, verdicts = self._signal.step(slots, blocks)
+        tokens = self._tokens.step(network, self._rows(slots))
+        tokens = self._leads.join(tokens, slots, verdicts)
+        decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
+        self._count[slots] = before + tokens.heads.shape[1]
+        return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
+
+    def _tell(
+        self,
+        pairs: Sequence[tuple[int, Block]],
+        beats: dict[int, list[FoundBeat]],
+        ticks: Sequence[Sequence[Tick]],
+    ) -> list[tuple[int, Event]]:
+        events: list[tuple[int, Event]] = []
+        for (slot, block), graded in zip(pairs, ticks, strict=True):
+            decoder = self._at(slot)
+            found = beats.get(slot, ())
+            if block.end < block.start + block.samples.shape[1]:
+                decoder.hold(found, graded)
+            else:
+                told = decoder.step(found, graded, int(self._count[slot]))
+                events += [(slot, event) for event in told]
+        return events
+
+    def _begin(self, slot: int, anchor: int = 0) -> None:
+        """A segment begins: every stage but rhythm and alarms forgets."""
+        self._signal.reset(slot)
+        self._leads.reset(slot)
+        self._tokens.reset(self._rows(np.array([slot])))
+        self._beats.reset(slice(slot, slot + 1))
+        self._at(slot).begin(anchor)
+        self._count[slot] = 0
+
+    def _rows(self, slots: NDArray[np.intp]) -> Rows:
+        """Rows of the token graph that belong to these slots."""
+        if self.leads == 1:
+            return _compact(slots)
+        return _compact((slots[:, None] * self.leads + np.arange(self.leads)).reshape(-1))
+
+    def snapshot(self, slot: int) -> tuple[dict[str, NDArray[Any]], Any]:
+        """What a slot remembers: arrays, and builtin values."""
+        rows = range(slot * self.leads, (slot + 1) * self.leads)
+        parts: dict[str, dict[str, NDArray[Any]]] = {
+            "signal": self._signal.snapshot(slot),
+            "leads": self._leads.snapshot(slot),
+            "beats": self._beats.snapshot(slot),
+            **{f"tokens{lead}": self._tokens.snapshot(row) for lead, row in enumerate(rows)},
+        }
+        arrays = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
+        return arrays | {"count": self._count[slot].copy()}, self._at(slot).snapshot()
+
+    def restore(self, slot: int, arrays: Mapping[str, NDArray[Any]], plain: Any) -> None:
+        """Put a :meth:`snapshot` into a slot that is open at the same rate.
+
+        Raises
+        ------
+        StateError
+            If it does not fit this cohort.
+        """
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, value in arrays.items():
+            part, _, key = name.partition(".")
+            parts.setdefault(part, {})[key] = value
+        try:
+            self._signal.restore(slot, parts["signal"])
+            self._leads.restore(slot, parts["leads"])
+            self._beats.restore(slot, parts["beats"])
+            for lead in range(self.leads):
+                self._tokens.restore(slot * self.leads + lead, parts[f"tokens{lead}"])
+            self._count[slot] = arrays["count"]
+            self._at(slot).restore(plain)
+        except (KeyError, ValueError, IndexError, msgspec.ValidationError) as error:
+            self.open(slot, self._signal.chain(slot).fs)
+            raise StateError(f"the snapshot does not fit this model ({error}): start without it") from error
+
+    def _decoder(self, slot: int) -> Decoder:
+        chain = self._signal.chain(slot)
+        return Decoder(self.settings, chain.fs, float(chain.frontend.resampler.ratio), chain.latency)
+
+    def _at(self, slot: int) -> Decoder:
+        decoder = self._decoders[slot]
+        if decoder is None:
+            raise IndexError(f"slot {slot} is not open")
+        return decoder
+
+
+def _compact(index: NDArray[np.intp]) -> Rows:
+    """Ascending indices as a range where they are one."""
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if last - first + 1 == len(index) else index
+
+
+def _by_slot(decided: Decided) -> dict[int, list[FoundBeat]]:
+    """Beats as plain values, by slot."""
+    beats: dict[int, list[FoundBeat]] = {}
+    rows, *columns = (column.tolist() for column in decided)
+    for row, *values in zip(rows, *columns, strict=True):
+        beats.setdefault(row, []).append(FoundBeat(*values))
+    return beats

@@ -1,0 +1,243 @@
+"""One patient's beats and graded ticks to events, in the order in which they become known.
+
+Every beat and every tick has a moment in the stream, counted in tokens that have come in, at which it
+is known; what is told follows that order. So steps of any length tell the same events in the same order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edgeecg.bundle import Bundle
+from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
+from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
+from edgeecg.errors import BundleError
+from edgeecg.pipeline.leads import Tick
+from edgeecg.signal.quality import QUALITY_LABELS, TICK, UNREADABLE
+from edgeecg.specs import BEAT_LABELS, Beat, Event, Gap, ModelSpec, Quality
+
+__all__ = ["Decoder", "DecoderSettings", "FoundBeat"]
+
+
+class FoundBeat(NamedTuple):
+    """A decided beat, as plain values of ``beats.Decided``."""
+
+    token: int
+    place: float
+    label: int
+    probability: float
+    quality: float
+    afib: float
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """What does not depend on the patient.
+
+    Parameters
+    ----------
+    model : ModelSpec
+    rhythm : RhythmSettings
+    alarms : AlarmSettings
+    withhold : bool
+        Leave out beats on unreadable signal.
+    """
+
+    model: ModelSpec
+    rhythm: RhythmSettings = field(default_factory=RhythmSettings)
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    withhold: bool = True
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, alarms: AlarmSettings | None = None, withhold: bool = True
+    ) -> DecoderSettings:
+        """The bundle's operating points; raises ``BundleError`` where it names one that is not there."""
+        known = {field.name: field.type for field in fields(RhythmSettings)}
+        unknown = sorted(set(bundle.thresholds.rhythm) - set(known))
+        if unknown:
+            raise BundleError(f"bundle {bundle.name} sets rhythm.{unknown[0]}: there are {', '.join(known)}")
+        values: dict[str, Any] = dict(bundle.thresholds.rhythm)
+        if "beats" in values:
+            values["beats"] = round(values["beats"])
+        return cls(bundle.spec, RhythmSettings(**values), alarms or AlarmSettings(), withhold)
+
+    @property
+    def tick(self) -> int:
+        """Tokens in a tick."""
+        return TICK // self.model.patch
+
+    @property
+    def delay(self) -> int:
+        """Tokens that must have come in after a beat's token for it to be decided."""
+        return self.model.token.lag + self.model.delay
+
+
+@dataclass
+class DecoderState:
+    """What a decoder remembers; plain values.
+
+    ``anchor``: source sample of the segment's start; ``last``: sample of the last beat told;
+    ``graded``, ``clock``: ticks that were told and that moved the clock of the alarms; ``ticks``:
+    those from ``clock`` on; ``open``: start and label of the stretch that is not good;
+    ``held``: beats found since the segment is known to end.
+    """
+
+    anchor: int = 0
+    last: int | None = None
+    graded: int = 0
+    clock: int = 0
+    ticks: deque[Tick] = field(default_factory=deque)
+    readable: bool = True
+    open: tuple[int, str] | None = None
+    held: list[FoundBeat] = field(default_factory=list)
+    rhythm: RhythmState = field(default_factory=RhythmState)
+    alarms: AlarmState = field(default_factory=AlarmState)
+
+
+class Decoder:
+    """Rhythms, alarms, quality and beats of one patient.
+
+    Parameters
+    ----------
+    settings : DecoderSettings
+    fs : float
+        Source rate, hertz.
+    ratio : float
+        Model samples per source sample.
+    latency : int
+        Of the front end, model samples.
+    """
+
+    def __init__(self, settings: DecoderSettings, fs: float, ratio: float, latency: int) -> None:
+        self.settings, self.fs, self.ratio, self.latency = settings, fs, ratio, latency
+        self._rhythm = RhythmDecoder(settings.rhythm, fs)
+        self._alarms = AlarmFinder(settings.alarms, fs)
+        self.state = DecoderState()
+
+    def sample(self, place: float) -> int:
+        """Source sample of a place at the front end's output, not before the segment."""
+        return self.state.anchor + max(0, int((place - self.latency) / self.ratio + 0.5))
+
+    def begin(self, anchor: int) -> None:
+        """A segment begins at source sample ``anchor``."""
+        state = self.state
+        state.anchor, state.last, state.graded, state.clock, state.readable = anchor, None, 0, 0, True
+        state.ticks.clear()
+
+    def step(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick], now: int) -> list[Event]:
+        """Take what a step found; ``now``: tokens that have come in."""
+        self.state.ticks.extend(ticks)
+        events: list[Event] = []
+        for beat in beats:
+            known = beat.token + self.settings.delay + 1
+            self._until(known, known - 1, events)
+            self._beat(beat, events)
+        self._until(now, now, events)
+        return events
+
+    def hold(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick]) -> None:
+        """As :meth:`step` while the segment is carried on past its end: told by :meth:`end`."""
+        self.state.held.extend(beats)
+        self.state.ticks.extend(ticks)
+
+    def end(self, stop: int) -> list[Event]:
+        """The segment's last sample was ``stop - 1``: what was found beyond it never was."""
+        state = self.state
+        made = int((stop - state.anchor) * self.ratio)  # model samples that are real
+        whole = max(state.clock, min(state.clock + len(state.ticks), made // TICK))
+        while len(state.ticks) > whole - state.clock:
+            state.ticks.pop()
+        beats = [beat for beat in state.held if self.sample(beat.place) < stop]
+        state.held.clear()
+        level = state.ticks[-1].level if state.ticks else state.alarms.silence.level
+        events = self.step(beats, (), whole * self.settings.tick + self.settings.delay)
+        silent, state.alarms = self._alarms.advance(stop, state.readable, level, state.alarms)
+        ended, state.alarms = self._alarms.gap(stop, 0, state.alarms)
+        events += [*silent, *ended]
+        if state.open is not None:
+            events.append(Quality(state.open[0], stop, state.open[1]))
+            state.open = None
+        return events
+
+    def gap(self, gap: Gap) -> list[Event]:
+        """Samples were missing between two segments."""
+        state = self.state
+        events: list[Event] = [gap]
+        alarms, state.alarms = self._alarms.gap(gap.start, gap.length, state.alarms)
+        rhythms, state.rhythm = self._rhythm.gap(gap.start, gap.length, state.rhythm)
+        return [*events, *rhythms, *alarms]
+
+    def flush(self) -> list[Event]:
+        """The stream ends: so does what is open."""
+        state = self.state
+        rhythms, state.rhythm = self._rhythm.flush(state.rhythm)
+        alarms, state.alarms = self._alarms.flush(state.alarms)
+        return [*rhythms, *alarms]
+
+    def _until(self, graded: int, clock: int, events: list[Event]) -> None:
+        """Tell the ticks that ``graded`` tokens complete; move the alarms' clock to what ``clock`` settle."""
+        state, size = self.state, self.settings.tick
+        newest = min(graded // size, state.clock + len(state.ticks))
+        settled = (clock - self.settings.delay) // size
+        while state.graded < newest or state.clock < settled:
+            if state.graded < newest and state.graded * size <= state.clock * size + self.settings.delay:
+                self._grade(state.ticks[state.graded - state.clock].label, events)
+            elif state.clock < min(settled, state.graded):
+                self._clock(state.ticks.popleft(), events)
+            else:
+                return
+
+    def _grade(self, grade: int, events: list[Event]) -> None:
+        """The next tick has a grade."""
+        state = self.state
+        state.readable = grade < UNREADABLE
+        label = QUALITY_LABELS[grade]
+        if label != (state.open[1] if state.open else "good"):
+            start = self._boundary(state.graded)
+            if state.open is not None:
+                events.append(Quality(state.open[0], start, state.open[1]))
+            state.open = None if label == "good" else (start, label)
+            if state.open is not None:
+                events.append(Quality(start, None, label))
+        state.graded += 1
+
+    def _clock(self, tick: Tick, events: list[Event]) -> None:
+        """Every beat in the next tick has been told."""
+        state = self.state
+        state.clock += 1
+        to = self._boundary(state.clock)
+        found, state.alarms = self._alarms.advance(to, tick.label < UNREADABLE, tick.level, state.alarms)
+        events += found
+
+    def _boundary(self, tick: int) -> int:
+        """Source sample at which a tick of the model grid begins."""
+        return self.state.anchor + max(0, int((tick * TICK - self.latency) / self.ratio))
+
+    def _beat(self, beat: FoundBeat, events: list[Event]) -> None:
+        state = self.state
+        if self.settings.withhold and not state.readable:
+            state.last = None
+            return
+        sample = self.sample(beat.place)
+        rr = None if state.last is None else (sample - state.last) / self.fs
+        state.last = sample
+        label = BEAT_LABELS[beat.label]
+        events.append(Beat(sample, label, beat.probability, beat.quality, rr))
+        rhythms, state.rhythm = self._rhythm.beat(sample, beat.afib, state.rhythm)
+        alarms, state.alarms = self._alarms.beat(sample, label, state.alarms)
+        events += rhythms
+        events += alarms
+
+    def snapshot(self) -> Any:
+        """The state as builtin values."""
+        return msgspec.to_builtins(self.state)
+
+    def restore(self, saved: Any) -> None:
+        """Go on from a :meth:`snapshot`; raises ``msgspec.ValidationError`` where it is not one."""
+        self.state = msgspec.convert(saved, DecoderState)

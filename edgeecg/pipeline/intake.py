@@ -1,0 +1,97 @@
+"""One patient's way into a cohort: the caller's chunks, picked by the lead policy, to blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeecg.bundle import LeadPolicy
+from edgeecg.errors import ConfigError, SignalError
+from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece
+from edgeecg.specs import MODEL_FS
+
+__all__ = ["Intake", "hop_samples", "rows_of"]
+
+LONGEST_HOP = 8.0  # seconds; a step's attention grows with its square
+
+
+def hop_samples(seconds: float) -> int:
+    """A hop in samples of the model grid.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a multiple of 1/16 s, or out of range.
+    """
+    samples = round(seconds * MODEL_FS)
+    if not 0 < seconds <= LONGEST_HOP or samples % PATCH or not math.isclose(samples, seconds * MODEL_FS):
+        raise ConfigError(
+            f"hop is {seconds} s: use a multiple of {PATCH / MODEL_FS} s up to {LONGEST_HOP:g} s"
+        )
+    return samples
+
+
+def rows_of(policy: LeadPolicy, leads: int) -> int:
+    """Leads that go through the network: all of them, or the first."""
+    return 1 if policy == "first" else leads
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What patients of one rate and number of leads have in common.
+
+    Parameters
+    ----------
+    fs : float
+        Source rate, hertz.
+    leads : int
+        Columns of a chunk.
+    policy : str
+        The bundle's lead policy.
+    hop, tail : int
+        As :class:`edgeecg.signal.block.Blocks` takes them.
+    """
+
+    fs: float
+    leads: int
+    policy: LeadPolicy
+    hop: int
+    tail: int
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The block stage over the leads that are used."""
+        return Blocks(self.fs, rows_of(self.policy, self.leads), self.hop, self.tail)
+
+    def initial(self) -> BlockState:
+        """State of a patient that has not begun."""
+        return self.blocks.initial()
+
+    def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
+        """Take samples that follow; see :meth:`Blocks.push`."""
+        if self.leads == self.blocks.leads:
+            return self.blocks.push(chunk, state)
+        return self.blocks.push(self._first(np.asarray(chunk)), state)
+
+    def _first(self, data: NDArray[Any]) -> NDArray[Any]:
+        if data.size and (data.ndim != 2 or data.shape[1] != self.leads):
+            raise SignalError(f"a chunk of shape {data.shape}: push samples by leads, (n, {self.leads})")
+        return data[:, :1] if data.size else data.reshape(0, 1)
+
+    def gap(self, length: int, state: BlockState) -> Sequence[Piece]:
+        """The next ``length`` source samples are missing."""
+        return self.blocks.gap(length, state)
+
+    def flush(self, state: BlockState) -> Sequence[Piece]:
+        """End the segment here."""
+        return self.blocks.flush(state)
+
+    def restored(self, saved: Mapping[str, NDArray[Any]]) -> BlockState:
+        """State from saved arrays; see :meth:`Blocks.restored`."""
+        return self.blocks.restored(saved)

@@ -1,0 +1,124 @@
+"""Several leads of a patient to one stream of tokens, by the bundle's lead policy.
+
+Every lead is graded by the causal quality index, a tick at a time. A token is joined by the newest tick
+that was complete when its scores came out, so what is chosen does not depend on the length of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.bundle import LeadPolicy
+from edgeecg.errors import ConfigError
+from edgeecg.pipeline.signal import Verdicts
+from edgeecg.pipeline.tokens import Tokens
+from edgeecg.signal.quality import TICK, UNREADABLE
+from edgeecg.specs import HEADS, ModelSpec
+
+__all__ = ["LeadRows", "Tick", "best_ticks"]
+
+QUALITY = HEADS.index("quality")
+_STATE = ("label", "score", "chosen")
+
+
+class Tick(NamedTuple):
+    """A graded tick of a patient's best lead: ``label`` and ``level`` as in :class:`Verdicts`."""
+
+    label: int
+    level: float
+
+
+def best_ticks(verdicts: Sequence[Verdicts], slots: int) -> list[list[Tick]]:
+    """The ticks that a step completed, of each patient's best lead."""
+    ticks: list[list[Tick]] = [[] for _ in range(slots)]
+    for group in verdicts:
+        best = group.label.argmin(axis=1)[:, None]
+        labels, levels = (
+            np.take_along_axis(values, best, axis=1)[:, 0].tolist() for values in (group.label, group.level)
+        )
+        for i, its, their in zip(group.members, labels, levels, strict=True):
+            ticks[i] = [Tick(*pair) for pair in zip(its, their, strict=True)]
+    return ticks
+
+
+class LeadRows:
+    """The stage and its state for ``slots`` patients of ``leads`` leads each.
+
+    Parameters
+    ----------
+    policy : str
+        ``first`` (there is one lead), ``best`` or ``fused``.
+    spec : ModelSpec
+    slots, leads : int
+    """
+
+    def __init__(self, policy: LeadPolicy, spec: ModelSpec, slots: int, leads: int) -> None:
+        if policy not in ("first", "best", "fused"):
+            raise ConfigError(f"no lead policy {policy!r}: choose first, best or fused")
+        self.policy, self.spec, self.leads = policy, spec, leads
+        self._label = np.empty((0, leads), np.int64)  # of each lead's newest tick
+        self._score = np.empty((0, leads))
+        self._chosen = np.empty(0, np.int64)  # lead of the newest tick
+        self.grow(slots)
+
+    def grow(self, slots: int) -> None:
+        """Make room for ``slots`` patients in all."""
+        for name in _STATE:
+            old = getattr(self, f"_{name}")
+            more = np.zeros((slots - len(old), *old.shape[1:]), old.dtype)
+            setattr(self, f"_{name}", np.concatenate([old, more]))
+
+    def reset(self, slot: int) -> None:
+        """The next block of this slot is the first of a segment."""
+        self._label[slot], self._score[slot], self._chosen[slot] = 0, 1.0, 0
+
+    def join(self, tokens: Tokens, slots: NDArray[np.intp], verdicts: Sequence[Verdicts]) -> Tokens:
+        """Tokens of all leads ``(slots * leads, T, ...)`` to those of the patients ``(slots, T, ...)``."""
+        if self.leads == 1:
+            return tokens
+        shape = (len(slots), self.leads, *tokens.heads.shape[1:])
+        heads, embedding = tokens.heads.reshape(shape), tokens.embedding.reshape(*shape[:3], -1)
+        weights = np.empty(shape[:3])
+        for group in verdicts:
+            weights[group.members] = self._weigh(slots[group.members], group, shape[2])
+        if self.policy == "fused":
+            weights /= 1 + np.exp(-heads[..., QUALITY])
+        total = weights.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, weights / np.where(total > 0, total, 1), 1 / self.leads)
+        share = share.astype(np.float32)
+        joined = (np.einsum("slt,sltk->stk", share, values) for values in (heads, embedding))
+        return Tokens(*joined)
+
+    def _weigh(self, slots: NDArray[np.intp], group: Verdicts, tokens: int) -> NDArray[np.float64]:
+        """Weight of each lead in each token, ``(slots, leads, tokens)``; keeps the newest tick."""
+        label = np.concatenate([self._label[slots][..., None], group.label], axis=2)
+        score = np.concatenate([self._score[slots][..., None], group.score], axis=2)
+        chosen = np.empty((len(slots), label.shape[2]), np.int64)
+        chosen[:, 0] = self._chosen[slots]
+        every = np.arange(len(slots))
+        for tick in range(1, label.shape[2]):  # a lead is left only for a better one
+            best, now = label[..., tick].argmin(axis=1), chosen[:, tick - 1]
+            better = label[every, best, tick] < label[every, now, tick]
+            chosen[:, tick] = np.where(better, best, now)
+        self._label[slots], self._score[slots] = label[..., -1], score[..., -1]
+        self._chosen[slots] = chosen[:, -1]
+        done = group.phase // self.spec.patch + 1 + np.arange(tokens)  # tokens in when each one comes out
+        newest = done // (TICK // self.spec.patch) - group.phase // TICK
+        if self.policy == "fused":
+            weights = np.where(label < UNREADABLE, score, 0.0)
+        else:
+            weights = (chosen[:, None] == np.arange(self.leads)[:, None]).astype(np.float64)
+        return np.asarray(weights[..., newest])
+
+    def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
+        """State of one slot as plain arrays."""
+        return {name: np.array(getattr(self, f"_{name}")[slot]) for name in _STATE}
+
+    def restore(self, slot: int, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Put a :meth:`snapshot` into a slot."""
+        for name in _STATE:
+            getattr(self, f"_{name}")[slot] = saved[name]

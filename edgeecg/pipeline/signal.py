@@ -1,0 +1,131 @@
+"""The signal stages over the blocks of many patients of any rates: rows of one rate and phase together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.signal.block import Block
+from edgeecg.signal.cohort import SignalChain
+from edgeecg.signal.quality import TICK
+from edgeecg.signal.resample import FS_RANGE
+from edgeecg.specs import SignalSpec
+
+__all__ = ["SignalRows", "Verdicts"]
+
+
+class Verdicts(NamedTuple):
+    """Grades of the ticks that a step completes, for patients of one rate and phase.
+
+    ``members``: their places in the step; ``phase``: model samples before the step, modulo a period of
+    the grid; then ``(members, leads, ticks)`` each: ``label``, an index into ``QUALITY_LABELS``,
+    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts.
+    """
+
+    members: list[int]
+    phase: int
+    label: NDArray[np.int64]
+    score: NDArray[np.float64]
+    level: NDArray[np.float64]
+
+
+class SignalRows:
+    """The stages and their state for ``slots`` patients of ``leads`` leads each.
+
+    Parameters
+    ----------
+    spec : SignalSpec
+        Of the bundle.
+    slots, leads : int
+    """
+
+    def __init__(self, spec: SignalSpec, slots: int, leads: int) -> None:
+        self.spec, self.leads = spec, leads
+        self._chains: dict[float, SignalChain] = {}
+        self._of: list[SignalChain] = []
+        self._packed: list[NDArray[np.float64]] = []
+        self._sum = np.empty((0, leads))  # of the tick that is not complete
+        self.grow(slots)
+
+    def grow(self, slots: int) -> None:
+        """Make room for ``slots`` patients in all."""
+        first, chain = len(self._of), self._chain(FS_RANGE[0])
+        self._of += [chain] * (slots - first)
+        self._packed += [chain.initial(self.leads)] * (slots - first)
+        self._sum = np.concatenate([self._sum, np.zeros((slots - first, self.leads))])
+
+    def open(self, slot: int, fs: float) -> None:
+        """Give a slot to a patient with this rate; raises ``SignalError`` where it is out of range."""
+        self._of[slot] = self._chain(fs)
+        self.reset(slot)
+
+    def chain(self, slot: int) -> SignalChain:
+        """The stages of a slot, by its rate."""
+        return self._of[slot]
+
+    def reset(self, slot: int) -> None:
+        """The next block of this slot is the first of a segment."""
+        self._packed[slot], self._sum[slot] = self._of[slot].initial(self.leads), 0.0
+
+    def step(
+        self, slots: NDArray[np.intp], blocks: Sequence[Block]
+    ) -> tuple[NDArray[np.float32], list[Verdicts]]:
+        """Take a block of each slot, all of one hop.
+
+        Returns
+        -------
+        The token graph's input ``(slots * leads, hop)`` in the order of ``slots``, and the verdicts.
+        """
+        groups: dict[tuple[float, int], list[int]] = {}
+        for i, (slot, block) in enumerate(zip(slots.tolist(), blocks, strict=True)):
+            chain = self._of[slot]
+            groups.setdefault((chain.fs, chain.phase(block)), []).append(i)
+        network = np.empty((len(slots), self.leads, blocks[0].hop), np.float32)
+        verdicts = []
+        for (fs, phase), members in groups.items():
+            chain, its = self._chains[fs], slots[members]
+            batch = chain.gather([blocks[i] for i in members])
+            output, packed = chain.step(batch, np.concatenate([self._packed[slot] for slot in its.tolist()]))
+            for i, slot in enumerate(its.tolist()):
+                self._packed[slot] = packed[i * self.leads : (i + 1) * self.leads]
+            shape = (len(members), self.leads, -1)
+            network[members] = output.network.reshape(shape)
+            label, score = output.quality.label.astype(np.int64), output.quality.score
+            level = self._level(its, output.filtered.reshape(shape), phase % TICK)
+            verdicts.append(
+                Verdicts(members, phase, label.reshape(level.shape), score.reshape(level.shape), level)
+            )
+        return network.reshape(-1, network.shape[2]), verdicts
+
+    def _level(
+        self, slots: NDArray[np.intp], filtered: NDArray[np.float64], waiting: int
+    ) -> NDArray[np.float64]:
+        """Mean absolute value of the ticks that are complete; ``waiting`` samples came before."""
+        end = waiting + filtered.shape[2]
+        size = np.abs(filtered)
+        if waiting or end % TICK:
+            size = np.pad(size, ((0, 0), (0, 0), (waiting, -end % TICK)))
+        sums = size.reshape(*size.shape[:2], -1, TICK).sum(axis=-1)
+        sums[..., 0] += self._sum[slots]
+        self._sum[slots] = sums[..., -1] if end % TICK else 0.0
+        return np.asarray(sums[..., : end // TICK] / TICK)
+
+    def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
+        """State of one slot as plain arrays."""
+        return {"packed": self._packed[slot].copy(), "sum": self._sum[slot].copy()}
+
+    def restore(self, slot: int, saved: Mapping[str, NDArray[Any]]) -> None:
+        """Put a :meth:`snapshot` into a slot that is open at the same rate; ``ValueError`` if not its leads."""
+        if len(saved["packed"]) != self.leads:
+            raise ValueError(f"{len(saved['packed'])} leads, not {self.leads}")
+        self._packed[slot], self._sum[slot] = saved["packed"], saved["sum"]
+
+    def _chain(self, fs: float) -> SignalChain:
+        if fs not in self._chains:
+            chain = SignalChain(self.spec, fs)
+            chain.period  # noqa: B018 - refuses a rate out of range
+            self._chains[fs] = chain
+        return self._chains[fs]

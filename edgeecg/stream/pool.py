@@ -1,0 +1,391 @@
+"""Many patients, one engine: anyone pushes, one thread computes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Hashable, Iterator
+from typing import Any, Literal, Union
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edgeecg.bundle import LeadPolicy
+from edgeecg.decode.alarms import AlarmSettings
+from edgeecg.errors import ConfigError, InputError, StateError
+from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, rows_of
+from edgeecg.runtime.engine import Engine
+from edgeecg.signal.block import Block, Piece
+from edgeecg.specs import Event
+from edgeecg.stream.snapshot import pack_arrays, pack_piece, read, unpack_arrays, unpack_piece, write
+
+__all__ = ["Patient", "StreamPool"]
+
+Patient = Union[str, int]
+"""What a pool calls a patient."""
+
+Mark = Literal["flush", "leave"]
+FIRST = 64  # patients that a new cohort has room for
+
+
+class Member:
+    """One patient's queue; its lock is held by whoever pushes, and by the poll while it takes a piece."""
+
+    def __init__(self, patient: Patient, intake: Intake, limit: int) -> None:
+        self.patient, self.intake, self.limit = patient, intake, limit
+        self.lock = threading.Lock()
+        self.state = intake.initial()
+        self.queue: deque[Piece | Mark] = deque()
+        self.waiting = 0  # samples in the queue
+        self.lost = 0  # samples dropped since the last one that was taken
+        self.dropped = 0  # samples dropped in all
+        self.ready = False  # whether the pool knows that the queue holds something
+        self.slot: int | None = None
+
+    def push(self, chunk: ArrayLike) -> None:
+        """Take a chunk, or drop it where the queue is full."""
+        data = np.asarray(chunk)
+        count = len(data) if data.ndim else 0
+        over = self.waiting + count > self.limit if not self.lost else self.waiting > self.limit // 2
+        if over and self.waiting:
+            self.lost += count
+            self.dropped += count
+            return
+        if self.lost:
+            self.put(self.intake.gap(self.lost, self.state))
+            self.lost = 0
+        self.put(self.intake.push(data, self.state))
+
+    def put(self, pieces: Any) -> None:
+        """Queue pieces."""
+        for piece in pieces:
+            self.queue.append(piece)
+            if isinstance(piece, Block):
+                self.waiting += piece.samples.shape[1]
+
+    def end(self, mark: Mark) -> None:
+        """Queue what is left, and a mark behind it."""
+        if self.lost:
+            self.put(self.intake.gap(self.lost, self.state))
+            self.lost = 0
+        self.put(self.intake.flush(self.state))
+        self.queue.append(mark)
+
+    def take(self) -> Piece | Mark | None:
+        """The next piece, if there is one."""
+        with self.lock:
+            if not self.queue:
+                self.ready = False
+                return None
+            piece = self.queue.popleft()
+            if isinstance(piece, Block):
+                self.waiting -= piece.samples.shape[1]
+            return piece
+
+
+class StreamPool:
+    """Live streams of many patients through one engine.
+
+    Patients join and leave at any time, each with its own rate and number of leads. :meth:`push` only
+    queues and is safe from any thread; :meth:`poll` computes in the caller's thread, one block of every
+    patient that has one in each round, so nobody waits for the slow or the silent.
+
+    Parameters
+    ----------
+    engine : Engine
+        Shared; must stay open.
+    hop : float
+        Seconds of signal that are computed together; a multiple of 1/16.
+    queue : float
+        Seconds of signal that may wait for :meth:`poll`, per patient. Beyond it chunks are dropped until
+        half of it has been worked off; a ``Gap`` event tells which samples were lost.
+    lead_policy, withhold, alarms
+        As for :class:`edgeecg.Stream`.
+
+    Examples
+    --------
+    >>> pool = edgeecg.StreamPool(engine)  # doctest: +SKIP
+    >>> bed = pool.add(fs=250)
+    >>> pool.push(bed, chunk)
+    >>> for patient, event in pool.poll():
+    ...     print(patient, event)
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        hop: float = 0.5,
+        queue: float = 10.0,
+        lead_policy: LeadPolicy | None = None,
+        withhold: bool = True,
+        alarms: AlarmSettings | None = None,
+    ) -> None:
+        if not queue >= 2 * hop:
+            raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s")
+        self._engine, self._hop, self._limit = engine, hop_samples(hop), queue
+        self._policy: LeadPolicy = lead_policy or engine.bundle.lead_policy
+        self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
+        self._members: dict[Patient, Member] = {}
+        self._names = 0
+        self._cohorts: dict[int, Cohort] = {}
+        self._free: dict[int, list[int]] = {}
+        self._ready: deque[Member] = deque()
+        self._lock = threading.Lock()  # of the members
+        self._polling = threading.Lock()  # of the cohorts
+
+    # ---- patients -------------------------------------------------------------------------------
+
+    def add(self, fs: float, leads: int = 1, patient: Patient | None = None) -> Patient:
+        """A patient joins.
+
+        Parameters
+        ----------
+        fs : float
+            Samples a second, 100 to 1000.
+        leads : int
+            Columns of what will be pushed.
+        patient : str or int, optional
+            What to call it; a number where left out.
+
+        Raises
+        ------
+        SignalError, ConfigError
+            If the rate or the leads are out of range, or the patient is there already.
+        """
+        tail = self._cohort(rows_of(self._policy, leads)).tail(fs)
+        intake = Intake(fs, leads, self._policy, self._hop, tail)
+        with self._lock:
+            if patient is None:
+                while self._names in self._members:
+                    self._names += 1
+                patient = self._names
+            if patient in self._members:
+                raise ConfigError(f"patient {patient!r} is in the pool already: remove it first")
+            self._members[patient] = Member(patient, intake, round(self._limit * fs))
+        return patient
+
+    def remove(self, patient: Patient) -> None:
+        """A patient leaves: the next polls tell what its signal still held."""
+        with self._lock:
+            member = self._member(patient)
+            del self._members[patient]
+        self._mark(member, "leave")
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Patient]:
+        return iter(list(self._members))
+
+    def __contains__(self, patient: Hashable) -> bool:
+        return patient in self._members
+
+    def dropped(self, patient: Patient) -> int:
+        """Samples that were dropped because the queue was full."""
+        return self._member(patient).dropped
+
+    def samples(self, patient: Patient) -> int:
+        """Samples so far, missing ones included: the number of the next one."""
+        member = self._member(patient)
+        return member.state.samples + member.lost
+
+    def latency(self, patient: Patient) -> Latency:
+        """Declared latency of a patient's stream, by stage; waiting for :meth:`poll` comes on top."""
+        fs = self._member(patient).intake.fs
+        return Latency.of(self._engine.bundle.signal, fs, self._engine.bundle.spec, self._hop)
+
+    # ---- samples in -----------------------------------------------------------------------------
+
+    def push(self, patient: Patient, chunk: ArrayLike) -> None:
+        """Queue the samples that follow; see :meth:`edgeecg.Stream.push` for what may be pushed.
+
+        Raises
+        ------
+        InputError
+            If there is no such patient.
+        SignalError
+            If the chunk has another shape or is not real numbers; nothing of it has been taken then.
+        """
+        member = self._member(patient)
+        with member.lock:
+            member.push(chunk)
+            self._announce(member)
+
+    def gap(self, patient: Patient, length: int) -> None:
+        """Queue that the next ``length`` samples are missing."""
+        member = self._member(patient)
+        with member.lock:
+            member.put(member.intake.gap(length + member.lost, member.state))
+            member.lost = 0
+            self._announce(member)
+
+    def flush(self, patient: Patient) -> None:
+        """Queue that the signal ends here: the next polls tell what it still held."""
+        self._mark(self._member(patient), "flush")
+
+    def _mark(self, member: Member, mark: Mark) -> None:
+        with member.lock:
+            member.end(mark)
+            self._announce(member)
+
+    def _announce(self, member: Member) -> None:
+        """Let the poll know of a queue that holds something; its lock is held."""
+        if member.queue and not member.ready:
+            member.ready = True
+            self._ready.append(member)
+
+    def _member(self, patient: Patient) -> Member:
+        try:
+            return self._members[patient]
+        except KeyError:
+            raise InputError(f"no patient {patient!r} in the pool: add it first") from None
+
+    # ---- events out -----------------------------------------------------------------------------
+
+    def poll(self, rounds: int | None = None) -> list[tuple[Patient, Event]]:
+        """Compute what is queued, and tell what became known.
+
+        Parameters
+        ----------
+        rounds : int, optional
+            Pieces of each patient to compute at most; all that wait where left out.
+
+        Returns
+        -------
+        (patient, event) pairs; those of a patient in the order in which they became known.
+        """
+        told: list[tuple[Patient, Event]] = []
+        with self._polling:
+            members = [self._ready.popleft() for _ in range(len(self._ready))]
+            while members and rounds != 0:
+                members = self._round(members, told)
+                rounds = None if rounds is None else rounds - 1
+            self._ready.extend(members)
+        return told
+
+    async def events(self, interval: float = 0.1) -> AsyncIterator[tuple[Patient, Event]]:
+        """Poll every ``interval`` seconds beside the event loop, for ever."""
+        while True:
+            for told in await asyncio.to_thread(self.poll):
+                yield told
+            await asyncio.sleep(interval)
+
+    def _round(self, members: list[Member], told: list[tuple[Patient, Event]]) -> list[Member]:
+        """One piece of each; gives those that may have more."""
+        going: list[Member] = []
+        work: dict[int, list[tuple[int, Piece]]] = {}
+        names: dict[tuple[int, int], Patient] = {}
+        for member in members:
+            piece = member.take()
+            if piece is None:
+                continue
+            going.append(member)
+            leads, slot = member.intake.blocks.leads, self._seat(member)
+            if isinstance(piece, str):
+                told += [(member.patient, event) for event in self._cohorts[leads].flush(slot)]
+                if piece == "leave":
+                    self._unseat(member)
+                continue
+            work.setdefault(leads, []).append((slot, piece))
+            names[leads, slot] = member.patient
+        for leads, pairs in work.items():
+            events = self._cohorts[leads].advance(pairs)
+            told += [(names[leads, slot], event) for slot, event in events]
+        return going
+
+    def _cohort(self, leads: int) -> Cohort:
+        """The cohort of patients with so many leads in the network."""
+        with self._lock:
+            if leads not in self._cohorts:
+                self._cohorts[leads] = Cohort(
+                    self._engine, FIRST, leads, hop=self._hop, policy=self._policy, settings=self._settings
+                )
+                self._free[leads] = list(range(FIRST))[::-1]
+            return self._cohorts[leads]
+
+    def _seat(self, member: Member) -> int:
+        """The member's slot; it gets one with its first piece."""
+        if member.slot is None:
+            leads = member.intake.blocks.leads
+            cohort, free = self._cohorts[leads], self._free[leads]
+            if not free:
+                free += list(range(cohort.slots, 2 * cohort.slots))[::-1]
+                cohort.grow(2 * cohort.slots)
+            member.slot = free.pop()
+            cohort.open(member.slot, member.intake.fs)
+        return member.slot
+
+    def _unseat(self, member: Member) -> None:
+        if member.slot is not None:
+            leads = member.intake.blocks.leads
+            self._cohorts[leads].close(member.slot)
+            self._free[leads].append(member.slot)
+            member.slot = None
+
+    # ---- snapshot -------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """Every patient with its queue; see :meth:`restore`."""
+        with self._polling, self._lock:
+            saved = [self._saved(member) for member in self._members.values()]
+        return write(
+            "pool", self._engine.bundle, {"hop": self._hop, "policy": self._policy, "patients": saved}
+        )
+
+    def restore(self, data: bytes) -> list[Patient]:
+        """Let the patients of a :meth:`snapshot` join, each where it was; gives their names.
+
+        Raises
+        ------
+        StateError
+            If it is not a snapshot of a pool with the same bundle and settings. Nobody has joined then.
+        """
+        body = read("pool", self._engine.bundle, data)
+        if (body.get("hop"), body.get("policy")) != (self._hop, self._policy):
+            raise StateError(
+                f"the snapshot was taken with hop {body.get('hop')} and policy {body.get('policy')}, "
+                f"not with {self._hop} and {self._policy}"
+            )
+        joined: list[Patient] = []
+        try:
+            for saved in body["patients"]:
+                joined.append(self.add(saved["fs"], saved["leads"], saved["patient"]))
+                self._restore_member(self._members[joined[-1]], saved)
+        except BaseException as error:
+            for patient in joined:
+                with self._polling:
+                    self._unseat(self._members.pop(patient))
+            if isinstance(error, (KeyError, TypeError)):
+                raise StateError(
+                    f"the snapshot is not one of a pool ({error!r}): start without it"
+                ) from error
+            raise
+        return joined
+
+    def _saved(self, member: Member) -> dict[str, Any]:
+        with member.lock:
+            saved: dict[str, Any] = {
+                "patient": member.patient,
+                "fs": float(member.intake.fs),
+                "leads": member.intake.leads,
+                "lost": member.lost,
+                "dropped": member.dropped,
+                "intake": pack_arrays(member.state.to_arrays()),
+                "queue": [piece if isinstance(piece, str) else pack_piece(piece) for piece in member.queue],
+            }
+            if member.slot is not None:
+                arrays, plain = self._cohorts[member.intake.blocks.leads].snapshot(member.slot)
+                saved |= {"arrays": pack_arrays(arrays), "decoder": plain}
+            return saved
+
+    def _restore_member(self, member: Member, saved: dict[str, Any]) -> None:
+        with self._polling, member.lock:
+            member.state = member.intake.restored(unpack_arrays(saved["intake"]))
+            member.lost, member.dropped = saved["lost"], saved["dropped"]
+            member.put(p if isinstance(p, str) else unpack_piece(p) for p in saved["queue"])
+            if "arrays" in saved:
+                cohort = self._cohorts[member.intake.blocks.leads]
+                cohort.restore(self._seat(member), unpack_arrays(saved["arrays"]), saved["decoder"])
+            self._announce(member)

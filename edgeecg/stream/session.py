@@ -1,0 +1,187 @@
+"""One patient, live: samples in, events out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from edgeecg.bundle import LeadPolicy
+from edgeecg.decode.alarms import AlarmSettings
+from edgeecg.errors import StateError
+from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop_samples, rows_of
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Event
+from edgeecg.stream.snapshot import pack_arrays, read, unpack_arrays, write
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """The live stream of one patient.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of :func:`edgeecg.open_engine`; many streams may share it.
+    fs : float
+        Samples a second of what will be pushed, 100 to 1000.
+    leads : int
+        Columns of what will be pushed.
+    hop : float
+        Seconds of signal that are computed together; a multiple of 1/16.
+    mode : str
+        ``incremental`` computes every token once; ``window`` computes the last ten seconds anew at each
+        hop. Both tell the same events.
+    lead_policy : str, optional
+        ``first``, ``best`` or ``fused``; the bundle's where left out.
+    withhold : bool
+        Leave out beats on unreadable signal.
+    alarms : AlarmSettings, optional
+        Thresholds of the alarms.
+
+    Raises
+    ------
+    SignalError, ConfigError
+        If a setting is out of range.
+
+    Examples
+    --------
+    >>> with edgeecg.open_engine("small") as engine:  # doctest: +SKIP
+    ...     stream = edgeecg.Stream(engine, fs=250)
+    ...     for chunk in source:
+    ...         for event in stream.push(chunk):
+    ...             print(event)
+    ...     print(stream.flush())
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        fs: float,
+        leads: int = 1,
+        *,
+        hop: float = 0.5,
+        mode: Mode = "incremental",
+        lead_policy: LeadPolicy | None = None,
+        withhold: bool = True,
+        alarms: AlarmSettings | None = None,
+    ) -> None:
+        policy = lead_policy or engine.bundle.lead_policy
+        settings = DecoderSettings.of(engine.bundle, alarms, withhold)
+        self._cohort = Cohort(
+            engine,
+            leads=rows_of(policy, leads),
+            hop=hop_samples(hop),
+            mode=mode,
+            policy=policy,
+            settings=settings,
+        )
+        self._intake = Intake(fs, leads, policy, self._cohort.hop, self._cohort.tail(fs))
+        self.reset()
+
+    @property
+    def fs(self) -> float:
+        """Samples a second."""
+        return self._intake.fs
+
+    @property
+    def leads(self) -> int:
+        """Columns of a chunk."""
+        return self._intake.leads
+
+    @property
+    def samples(self) -> int:
+        """Samples so far, missing ones included: the number of the next one."""
+        return self._state.samples
+
+    @property
+    def latency(self) -> Latency:
+        """Declared latency, by stage."""
+        return self._cohort.latency(self.fs)
+
+    def push(self, chunk: ArrayLike) -> list[Event]:
+        """Take the samples that follow.
+
+        Parameters
+        ----------
+        chunk : (n,) or (n, leads) millivolts
+            Any ``n``; NaN where a sample is missing.
+
+        Returns
+        -------
+        What became known, in order; often nothing.
+
+        Raises
+        ------
+        SignalError
+            If the chunk has another shape or is not real numbers; nothing of it has been taken then.
+        """
+        pieces = self._intake.push(chunk, self._state)
+        return self._cohort.run(0, pieces) if pieces else []
+
+    def gap(self, length: int) -> list[Event]:
+        """Say that the next ``length`` samples are missing; the same as pushing that many NaN."""
+        return self._cohort.run(0, self._intake.gap(length, self._state))
+
+    def flush(self) -> list[Event]:
+        """Tell what the signal so far still holds, and end open episodes; what follows begins afresh."""
+        return self._cohort.run(0, self._intake.flush(self._state)) + self._cohort.flush(0)
+
+    def reset(self) -> None:
+        """Forget everything: the next sample is sample 0 of another patient."""
+        self._state = self._intake.initial()
+        self._cohort.open(0, self.fs)
+
+    async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:
+        """Push what comes from ``chunks``, computing beside the event loop; flushes at the end."""
+        async for chunk in chunks:
+            for event in await asyncio.to_thread(self.push, chunk):
+                yield event
+        for event in await asyncio.to_thread(self.flush):
+            yield event
+
+    def snapshot(self) -> bytes:
+        """Everything that the stream remembers; see :meth:`restore`."""
+        arrays, plain = self._cohort.snapshot(0)
+        body = {"settings": self._settings(), "intake": pack_arrays(self._state.to_arrays())}
+        body |= {"arrays": pack_arrays(arrays), "decoder": plain}
+        return write("stream", self._cohort.engine.bundle, body)
+
+    def restore(self, data: bytes) -> None:
+        """Go on from a :meth:`snapshot` of a stream with the same bundle and settings.
+
+        Raises
+        ------
+        StateError
+            If it is not one. The stream is reset then.
+        """
+        self.reset()
+        body = read("stream", self._cohort.engine.bundle, data)
+        try:
+            saved = body["settings"]
+            if saved != self._settings():
+                raise StateError(
+                    f"the snapshot was taken with {_told(saved)}, not with {_told(self._settings())}"
+                )
+            state = self._intake.restored(unpack_arrays(body["intake"]))
+            self._cohort.restore(0, unpack_arrays(body["arrays"]), body["decoder"])
+        except KeyError as error:
+            raise StateError(f"the snapshot lacks {error}: start without it") from error
+        self._state = state
+
+    def _settings(self) -> dict[str, Any]:
+        cohort = self._cohort
+        return {
+            "fs": float(self.fs),
+            "leads": self.leads,
+            "lead_policy": self._intake.policy,
+            "hop": cohort.hop,
+            "mode": cohort.mode,
+        }
+
+
+def _told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
