@@ -250,7 +250,7 @@ def _rhythms(script: Script, settings: SyntheticSettings, n: int) -> tuple[tuple
 
 def _span(episode: Episode, settings: SyntheticSettings, reached: int, n: int) -> tuple[int, int]:
     """An episode in samples; a short one ends just after its last beat."""
-    margin = 0.12 if episode.label in ("VT", "SVTA", "B") else 0.0
+    margin = 0.12 if episode.label in ("VT", "SVTA", "B", "T") else 0.0
     start = max(round((episode.start - margin) * settings.fs), reached)
     end = n if episode.end >= settings.seconds else round((episode.end + margin) * settings.fs)
     return start, min(end, n)

@@ -54,7 +54,7 @@ def mains_hum(n: int, fs: float, mains: float, rng: np.random.Generator) -> Arra
 
 def muscle(n: int, fs: float, rng: np.random.Generator) -> Array:
     """Muscle noise above 15 Hz that swells and fades."""
-    tension = np.exp(0.8 * _band_noise(n, fs, 0.02, 0.5, rng))
+    tension = np.exp(0.6 * _band_noise(n, fs, 0.02, 0.5, rng))
     return _unit(tension * _band_noise(n, fs, 15.0, min(150.0, 0.48 * fs), rng))
 
 

@@ -16,6 +16,7 @@ __all__ = ["Rendered", "render"]
 
 Array = NDArray[np.float64]
 BEFORE, AFTER = 0.25, 0.95  # s around an activation in which its waves lie
+SWAY = np.array([1.0, -0.6, 0.8])  # how breathing turns the heart
 QRS_REACH = 0.09  # s around the activation in which the main deflection lies
 
 
@@ -38,15 +39,26 @@ def render(script: Script, settings: SyntheticSettings, rng: np.random.Generator
     times = np.array([beat.time for beat in script.beats])
     stretch = _recovery_stretch(times, patient)
     breath = np.sin(2 * np.pi * patient.respiration * times + 0.7)
-    swell = 1 + 0.05 * breath + rng.normal(0, 0.015, len(times))
+    swell = 1 + 0.06 * breath + rng.normal(0, 0.025, len(times))
+    sway = 0.05 * breath[:, None] * SWAY + rng.normal(0, 0.02, (len(times), 3))
     fiducials = np.empty(len(times))
     for i, beat in enumerate(script.beats):
         shape = _beat_shape(anatomy, beat)
-        visible = _sampled(shape, fs)
-        _add_beat(dipole, fs, beat.time, visible, stretch[i], swell[i])
+        if beat.kind in ("ventricular", "fusion"):  # they vary from beat to beat
+            shape = _varied(shape, rng)
+        _add_beat(dipole, fs, beat.time, _sampled(shape, fs), stretch[i], swell[i] * (1 + sway[i]))
         fiducials[i] = beat.time + _main_deflection(shape, projection[:, 0])
     dipole += _atrial_activity(script, n, fs, rng)
     return Rendered(dipole @ projection, fiducials)
+
+
+def _varied(shape: BeatShape, rng: np.random.Generator) -> BeatShape:
+    """The same beat as it comes another time: a little faster or slower, each wave a little other."""
+    pace = float(np.exp(rng.normal(0, 0.05)))
+    qrs = shape.qrs
+    dipole = qrs.dipole * np.exp(rng.normal(0, 0.08, (len(qrs.dipole), 1)))
+    other = replace(qrs, centre=qrs.centre * pace, rise=qrs.rise * pace, fall=qrs.fall * pace, dipole=dipole)
+    return BeatShape(other, shape.recovery)
 
 
 def _p_shape(anatomy: Anatomy, focus: int) -> Waves:
@@ -111,7 +123,7 @@ def _add(dipole: Array, fs: float, time: float, reach: float, waves: Waves, scal
     dipole[window] += scale * waves.at(seconds)
 
 
-def _add_beat(dipole: Array, fs: float, time: float, shape: BeatShape, stretch: float, scale: float) -> None:
+def _add_beat(dipole: Array, fs: float, time: float, shape: BeatShape, stretch: float, scale: Array) -> None:
     window = _window(len(dipole), fs, time, BEFORE, AFTER)
     seconds = np.arange(window.start, window.stop) / fs - time
     dipole[window] += scale * shape.at(seconds, stretch)
@@ -130,7 +142,7 @@ def _atrial_activity(script: Script, n: int, fs: float, rng: np.random.Generator
     """Fibrillation and flutter waves where the rhythm has them, ``(n, 3)`` millivolts."""
     total = np.zeros((n, 3))
     own = np.random.default_rng(script.patient.anatomy + 2)
-    size = float(np.exp(own.normal(-2.7, 0.5)))  # 0.03 to 0.16 mV, as a rule
+    size = float(np.clip(np.exp(own.normal(-2.8, 0.45)), 0.025, 0.12))  # mV
     axis = np.array([0.25, 0.5, -0.75]) * own.uniform(0.5, 1.5, 3)
     for episode in script.episodes:
         if episode.label not in ("AFIB", "AFL"):
@@ -142,7 +154,7 @@ def _atrial_activity(script: Script, n: int, fs: float, rng: np.random.Generator
         for share in (1.0, 0.5):
             wave = _waves_of_atria(t, rate * float(rng.uniform(0.97, 1.03)), flutter, rng)
             turned = axis * rng.uniform(0.6, 1.4, 3)
-            total[window] += share * (2.0 if flutter else 1.0) * size * wave[:, None] * turned
+            total[window] += share * (1.5 if flutter else 1.0) * size * wave[:, None] * turned
     return total
 
 

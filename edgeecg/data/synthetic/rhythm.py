@@ -38,7 +38,7 @@ class AtrialWave(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """A rhythm from ``start`` to ``end`` seconds, by WFDB's name: N, AFIB, AFL, B, VT, SVTA, P."""
+    """A rhythm from ``start`` to ``end`` seconds, by WFDB's name: AFIB, AFL, B, T, VT, SVTA, P."""
 
     start: float
     end: float
@@ -202,20 +202,24 @@ def _run(script: Script, time: float, rr: float, focus: int) -> float:
 
 
 def _bigeminy(script: Script, now: float, focus: int, end: float) -> float:
-    """Every sinus beat followed by a ventricular one, for four to twenty-five pairs."""
+    """Every sinus beat, or every second one, followed by a ventricular one, four to twenty-five times."""
     rng = script.rng
     start, pairs = now, 0
+    trigeminy = bool(rng.random() < 0.3)
     for _ in range(int(rng.integers(4, 26))):
         rr = script.interval(now)
-        if now + 2 * rr >= end:
+        if now + (3 if trigeminy else 2) * rr >= end:
             break
+        if trigeminy:
+            now = _normal(script, now, rr)
+            rr = script.interval(now)
         time = now + rr * float(np.clip(script.anatomy.coupling[focus] + rng.normal(0, 0.03), 0.4, 0.9))
         script.beat(time, "ventricular", focus=focus)
         _hidden_p(script, script.beats[-1].time, now + rr)
         now = _normal(script, now + rr, rr)
         pairs += 1
     if pairs >= 3:
-        script.episodes.append(Episode(start, now, "B"))
+        script.episodes.append(Episode(start, now, "T" if trigeminy else "B"))
     return now
 
 

@@ -115,7 +115,7 @@ def draw_anatomy(patient: SyntheticPatient) -> Anatomy:
         qrs, recovery = normal_qrs, _primary_recovery(rng)
     aberrant = _with_right_block(normal_qrs, rng)
     foci = tuple(_ventricular(rng) for _ in range(3))
-    p = _p_wave(rng, np.array([0.06, 0.11, -0.02]))
+    p = _p_wave(rng, np.array([0.055, 0.095, -0.018]))
     pr = float(rng.uniform(0.13, 0.21))
     return Anatomy(
         normal=BeatShape(qrs, recovery),
@@ -123,8 +123,8 @@ def draw_anatomy(patient: SyntheticPatient) -> Anatomy:
         paced=_paced(rng),
         foci=foci,
         p=p,
-        ectopic_p=tuple(_p_wave(rng, np.array([0.05, 0.07, 0.0]) * _signs(rng)) for _ in range(2)),
-        retrograde_p=_p_wave(rng, np.array([0.02, -0.10, 0.02])),
+        ectopic_p=tuple(_p_wave(rng, np.array([0.055, 0.080, 0.025]) * _signs(rng)) for _ in range(2)),
+        retrograde_p=_p_wave(rng, np.array([0.02, -0.08, 0.02])),
         pr=pr,
         coupling=rng.uniform(0.5, 0.8, 3),
         torso=np.eye(3) * rng.uniform(0.75, 1.35) + rng.normal(0, 0.10, (3, 3)),
@@ -144,8 +144,8 @@ def _towards(angle_degrees: float, back: float) -> Array:
 def _normal_qrs(rng: np.random.Generator) -> Waves:
     """Septum, free wall, base; with a notch or an old infarct's Q in some."""
     angle = float(np.clip(rng.normal(48, 26), -25, 100))
-    size = float(np.exp(rng.normal(0.0, 0.28)))
-    width = float(rng.uniform(0.0085, 0.0135))
+    size = float(np.exp(rng.normal(0.28, 0.38)))
+    width = float(rng.uniform(0.0070, 0.0115))
     main = size * float(rng.uniform(0.9, 1.3)) * _towards(angle, back=float(rng.uniform(-0.1, 0.4)))
     septum = size * np.array([-0.16, -0.02, -0.25]) * rng.uniform(0.2, 1.6, 3)
     base = size * np.array([-0.22, -0.20, 0.45]) * rng.uniform(0.1, 1.7, 3)
@@ -155,7 +155,9 @@ def _normal_qrs(rng: np.random.Generator) -> Waves:
         (2.5 * width, 0.9 * width, 1.2 * width, base),
     ]
     if rng.random() < 0.3:  # a notch
-        rows.append((float(rng.uniform(-2, 3)) * width, 0.5 * width, 0.5 * width, 0.2 * rng.normal(0, 1, 3)))
+        rows.append(
+            (float(rng.uniform(-2, 3)) * width, 0.5 * width, 0.5 * width, 0.2 * size * rng.normal(0, 1, 3))
+        )
     if rng.random() < 0.12:  # an inferior infarct
         rows.append((-2.2 * width, width, width, size * np.array([0.1, -0.7, 0.1])))
     return _waves(*rows)
@@ -164,7 +166,7 @@ def _normal_qrs(rng: np.random.Generator) -> Waves:
 def _primary_recovery(rng: np.random.Generator) -> Waves:
     """ST segment and T wave of a narrow beat: concordant as a rule, flat or inverted in some; U at times."""
     axis = _towards(float(rng.normal(45, 25)), back=float(rng.uniform(-0.6, 0.1)))
-    height = float(rng.choice([0.28, 0.10, -0.18], p=[0.74, 0.16, 0.10]) * np.exp(rng.normal(0, 0.35)))
+    height = float(rng.choice([0.34, 0.12, -0.22], p=[0.74, 0.16, 0.10]) * np.exp(rng.normal(0, 0.35)))
     peak = float(rng.uniform(0.27, 0.33))
     rise = float(rng.uniform(0.045, 0.065))
     rows = [(peak, rise, rise * float(rng.uniform(0.55, 0.8)), height * axis)]
@@ -210,14 +212,16 @@ def _ventricular(rng: np.random.Generator) -> BeatShape:
     direction = direction / np.linalg.norm(direction)
     if abs(direction[1]) < 0.35:  # most foci are seen in the inferior leads
         direction[1] = np.copysign(rng.uniform(0.35, 0.9), direction[1])
-    size, width = float(np.exp(rng.normal(0.35, 0.3))), float(rng.uniform(0.016, 0.028))
+    size, width = float(np.exp(rng.normal(0.5, 0.4))), float(rng.uniform(0.012, 0.021))
     turn = rng.normal(0, 0.45, (3, 3))
+    skew = rng.uniform(0.7, 1.6, 2)  # slow on one side, as the spread finds the fast fibres or loses them
     qrs = _waves(
         (-2.2 * width, width, width, size * (0.35 * direction + 0.5 * turn[0])),
-        (0.0, width * float(rng.uniform(0.9, 1.3)), width * float(rng.uniform(0.9, 1.4)), size * direction),
+        (0.0, width * float(skew[0]), width * float(skew[1]), size * direction),
         (2.4 * width, width, 1.3 * width, size * (-0.3 * direction + 0.6 * turn[1])),
+        (float(rng.uniform(-2.5, 2.5)) * width, 0.45 * width, 0.45 * width, 0.5 * size * turn[2]),
     )
-    return BeatShape(qrs, _secondary_recovery(qrs, rng, 1.0))
+    return BeatShape(qrs, _secondary_recovery(qrs, rng, 1.5))
 
 
 def _paced(rng: np.random.Generator) -> BeatShape:
