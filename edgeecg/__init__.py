@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgeecg.io import Record as Record
     from edgeecg.io import read_annotations as read_annotations
     from edgeecg.io import read_record as read_record
+    from edgeecg.pipeline.annotate import annotate as annotate
     from edgeecg.runtime.engine import Engine as Engine
     from edgeecg.runtime.engine import open_engine as open_engine
     from edgeecg.specs import Alarm as Alarm
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from edgeecg.specs import Gap as Gap
     from edgeecg.specs import Quality as Quality
     from edgeecg.specs import Rhythm as Rhythm
+    from edgeecg.stream.pool import StreamPool as StreamPool
+    from edgeecg.stream.session import Stream as Stream
 
 __version__ = "0.1.0"
 
@@ -44,6 +47,9 @@ _HOME = {
     "Quality": "edgeecg.specs",
     "Record": "edgeecg.io",
     "Rhythm": "edgeecg.specs",
+    "Stream": "edgeecg.stream.session",
+    "StreamPool": "edgeecg.stream.pool",
+    "annotate": "edgeecg.pipeline.annotate",
     "open_engine": "edgeecg.runtime.engine",
     "read_annotations": "edgeecg.io",
     "read_record": "edgeecg.io",
@@ -61,7 +67,10 @@ __all__ = [
     "Quality",
     "Record",
     "Rhythm",
+    "Stream",
+    "StreamPool",
     "__version__",
+    "annotate",
     "errors",
     "open_engine",
     "read_annotations",
