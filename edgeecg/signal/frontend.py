@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -126,6 +127,15 @@ class FrontEnd:
         filtered, bandpass = self.bandpass.step(resampled, state.filter)
         network, gain = self.gain.step(filtered, state.gain)
         return FrontEndOutput(resampled, filtered, network), FrontEndState(resample, bandpass, gain)
+
+    def restarted(self, state: FrontEndState, rows: Sequence[int]) -> FrontEndState:
+        """The same state, but for some rows that begin anew, on the grid that goes on."""
+        index, fresh = list(rows), self.initial(len(rows))
+        tail, delays = state.resample.tail.copy(), state.filter.copy()
+        level, weight = state.gain.level.copy(), state.gain.weight.copy()
+        tail[index], delays[:, index] = fresh.resample.tail, fresh.filter
+        level[index], weight[index] = fresh.gain.level, fresh.gain.weight
+        return FrontEndState(state.resample._replace(tail=tail), delays, GainState(level, weight))
 
     # ---- rows as plain arrays -------------------------------------------------------------------
 

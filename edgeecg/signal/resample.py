@@ -93,7 +93,15 @@ class Resampler:
 
     def needed(self, made: int) -> int:
         """Source samples that must have come for ``made`` model samples to be ready."""
-        return (made - 1) * self.ratio.denominator // self.ratio.numerator + 1 if made else 0
+        return self.taken_at(made) if made else 0
+
+    def taken_at(self, made: int) -> int:
+        """Source samples taken by a stream that goes on, where ``made`` model samples are due.
+
+        The same as :meth:`needed`, but for the beginning: a stream that begins stands at ``lead_in``
+        samples before its first one.
+        """
+        return (made - 1) * self.ratio.denominator // self.ratio.numerator + 1
 
     def ready(self, taken: int) -> int:
         """Model samples that ``taken`` source samples make."""
@@ -110,8 +118,7 @@ class Resampler:
         A row of ``tail`` that is NaN is a stream's beginning: its next block begins with ``lead_in``
         copies of its first sample.
         """
-        up, down = self.ratio.numerator, self.ratio.denominator
-        return ResampleState(tail, (made - 1) * down // up + 1, made)
+        return ResampleState(tail, self.taken_at(made), made)
 
     def step(
         self, x: NDArray[np.float64], state: ResampleState, upto: int | None = None

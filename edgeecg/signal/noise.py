@@ -1,0 +1,97 @@
+"""How noisy is a stretch of ECG? Numbers per tick, three ratios over a window, one estimate in decibels.
+
+A readable ECG is quiet between its beats, keeps to its baseline and beats with a steady size. The
+ratios say how far that holds; none depends on the gain. Functions of arrays alone, each row by itself;
+:mod:`edgeecg.signal.quality` is the stage that uses them.
+
+``tools/tune_quality.py`` fits ``WEIGHTS`` and ``OFFSET``, and prints the figures of ``docs/signal.md``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "OFFSET", "SLOT", "TICK", "WEIGHTS", "estimate", "ratios", "tick_features"]
+
+TICK = 64
+"""Model samples of a tick, half a second."""
+
+SLOT = 8
+"""Model samples of a slot: one token."""
+
+COLUMNS = ("quiet", "sharp", "level", "size", "hum")
+"""What a tick leaves behind, all in millivolts: the slope of its fourth quietest and of its steepest
+slot, the distance of its mean from zero, its peak-to-peak size, and its mean bend before the filter
+(mains hum bends, ECG hardly does)."""
+
+QUIET, SHARP, LEVEL, SIZE, HUM = range(len(COLUMNS))
+
+WEIGHTS = (-6.6, -4.5, 7.9)
+"""Decibels per unit of each of the ratios."""
+
+OFFSET = -22.1
+"""Decibels."""
+
+TINY = 1e-9  # mV; keeps the logarithms finite
+
+Floats = NDArray[np.float64]
+
+
+def tick_features(resampled: Floats, filtered: Floats) -> Floats:
+    """What each tick leaves behind.
+
+    Parameters
+    ----------
+    resampled, filtered : (rows, 64 * ticks) millivolts
+
+    Returns
+    -------
+    (rows, 5, ticks), in the order of ``COLUMNS``.
+    """
+    rows = len(filtered)
+    before = np.ascontiguousarray(resampled).reshape(-1, TICK)  # a row and a tick to each line
+    after = np.ascontiguousarray(filtered).reshape(-1, TICK)
+    slope = np.abs(np.diff(after, axis=1))
+    slots = np.sort(np.add.reduceat(slope, np.arange(0, TICK - 1, SLOT), axis=1), axis=1) / SLOT
+    features = [
+        slots[:, TICK // SLOT // 2 - 1],
+        slots[:, -1],
+        np.abs(after.mean(axis=1)),
+        after.max(axis=1) - after.min(axis=1),
+        np.abs(np.diff(before, n=2, axis=1)).mean(axis=1),
+    ]
+    return np.stack([feature.reshape(rows, -1) for feature in features], axis=1)
+
+
+def ratios(recent: Floats) -> Floats:
+    """Logarithms of three ratios over a window of ticks.
+
+    Parameters
+    ----------
+    recent : (rows, 5, ticks, window)
+
+    Returns
+    -------
+    (3, rows, ticks): quiet to sharp slopes, wander to size, and the weakest second and a half to the
+    strongest tick.
+    """
+    sizes = recent[:, SIZE]
+    largest = sizes.max(axis=-1) + TINY
+    spans = np.maximum(np.maximum(sizes[..., :-2], sizes[..., 1:-1]), sizes[..., 2:])  # each holds a beat
+    logs = np.log(
+        np.stack(
+            [
+                (recent[:, QUIET].mean(axis=-1) + TINY) / (recent[:, SHARP].max(axis=-1) + TINY),
+                (recent[:, LEVEL].mean(axis=-1) + TINY) / largest,
+                (spans.min(axis=-1) + TINY) / largest,
+            ]
+        )
+    )
+    return np.asarray(logs)
+
+
+def estimate(recent: Floats) -> Floats:
+    """Signal-to-noise ratio in the pass band, decibels: ``(rows, 5, ticks, window)`` to ``(rows, ticks)``."""
+    quiet, wander, steady = ratios(recent)
+    return np.asarray(WEIGHTS[0] * quiet + WEIGHTS[1] * wander + WEIGHTS[2] * steady + OFFSET)

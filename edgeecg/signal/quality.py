@@ -1,0 +1,303 @@
+"""How readable is each row? A causal verdict every half second, over the last three seconds.
+
+A *tick* is 64 model samples, half a second, on the grid of the segment. The verdict on a tick looks at
+the last ``WINDOW`` ticks and is told with its last sample.
+
+* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis.
+* **Clipping**, on source samples: the extreme value of a tick is taken by several samples, and by more
+  of them than lie close to it.
+* **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
+* **Lead-off**: samples are missing, a flat line at a rail, or mains hum with no ECG in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.signal.noise import COLUMNS, HUM, SIZE, TICK, estimate, tick_features
+from edgeecg.signal.resample import Resampler
+
+__all__ = [
+    "QUALITY_LABELS",
+    "TICK",
+    "UNREADABLE",
+    "WINDOW",
+    "Quality",
+    "QualityInput",
+    "QualityOutput",
+    "QualityState",
+    "TickState",
+]
+
+WINDOW = 6
+"""Ticks that a verdict looks at."""
+
+QUALITY_LABELS = ("good", "noisy", "clipped", "unreadable", "flat", "lead-off")
+"""Meaning of ``QualityOutput.label``, from best to worst."""
+
+GOOD, NOISY, CLIPPED, BAD, FLAT, LEAD_OFF = range(len(QUALITY_LABELS))
+
+UNREADABLE = BAD
+"""A label of this number or above: beats found there are not to be trusted."""
+
+# Each pair: lost below the first, won at the second.
+GOOD_DB = (7.0, 10.0)
+READABLE_DB = (-5.0, -3.0)  # low: ventricular flutter looks like noise, and must not be hidden as such
+HALF_DB, SLOPE_DB = 4.5, 3.0  # centre and softness of the score
+
+FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
+FLAT_TICKS = 4
+CONSTANT = 0.9  # share of samples that equal the one before
+RAIL_MV = 4.5  # common recorders end at +-5 mV
+HUM_MV = 1.0  # mean bend at 128 Hz: 0.45 mV of 50 Hz
+ABSENT = 0.5  # share of a tick
+CLIP_SECONDS, CLIP_SAMPLES = 0.012, 4
+CLIP_NEAR, CLIP_RANGE_MV = 0.05, 0.2
+RECENT = 2  # ticks over which clipping and hum are told
+
+FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped
+CLIP = FEATURES - 1
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+
+
+class QualityInput(NamedTuple):
+    """One chunk of rows, as the front end took and made it.
+
+    ``source`` ``(rows, n)``: source millivolts. ``resampled``, ``filtered`` ``(rows, m)``: millivolts on
+    the model grid. ``missing`` ``(rows, n)`` bool: source samples that are only held; ``None`` for none.
+    """
+
+    source: Floats
+    resampled: Floats
+    filtered: Floats
+    missing: Mask | None = None
+
+
+class QualityOutput(NamedTuple):
+    """Verdicts on the ticks that a chunk completes, each ``(rows, ticks)``.
+
+    ``label``: index into ``QUALITY_LABELS``. ``score``: 0 (nothing to be read) to 1 (clean).
+    ``snr``: estimated signal-to-noise ratio in the pass band, decibels, whatever the label.
+    """
+
+    label: NDArray[np.int8]
+    score: Floats
+    snr: Floats
+
+
+class TickState(NamedTuple):
+    """The tick that is not complete: ``source`` ``(rows, p)``, ``resampled`` and ``filtered`` ``(rows, q)``,
+    ``absent`` ``(rows, 1)`` missing samples; ``taken``, ``made`` as in :class:`ResampleState`.
+    """
+
+    source: Floats
+    resampled: Floats
+    filtered: Floats
+    absent: Floats
+    taken: int
+    made: int
+
+
+class QualityState(NamedTuple):
+    """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 2)``: whether the last
+    one was good and readable; NaN in a row that has not begun. ``tick``: the one that is not complete.
+    """
+
+    history: Floats
+    latch: Floats
+    tick: TickState
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Settings of the stage for one source rate.
+
+    Parameters
+    ----------
+    fs : float
+        Source rate, hertz.
+    rails : (float, float)
+        Lowest and highest value that the recorder can give, millivolts: a flat line there is a lead
+        that is off.
+    """
+
+    fs: float
+    rails: tuple[float, float] = (-RAIL_MV, RAIL_MV)
+
+    latency = TICK
+
+    @cached_property
+    def resampler(self) -> Resampler:
+        """Where the ticks end among the source samples."""
+        return Resampler(self.fs)
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples at the extreme value that make a plateau."""
+        return max(CLIP_SAMPLES, int(np.ceil(CLIP_SECONDS * self.fs)))
+
+    def initial(self, rows: int) -> QualityState:
+        """State of ``rows`` streams that have not begun."""
+        nothing = np.empty((rows, 0))
+        tick = TickState(nothing, nothing, nothing, np.zeros((rows, 1)), 0, 0)
+        return QualityState(np.full((rows, FEATURES, WINDOW - 1), np.nan), np.full((rows, 2), np.nan), tick)
+
+    def step(self, x: QualityInput, state: QualityState) -> tuple[QualityOutput, QualityState]:
+        """Judge the ticks that a chunk completes; all rows share the phase."""
+        tick = state.tick
+        source = _joined(tick.source, x.source)
+        resampled, filtered = _joined(tick.resampled, x.resampled), _joined(tick.filtered, x.filtered)
+        taken, made = tick.taken + x.source.shape[1], tick.made + x.filtered.shape[1]
+        ticks = filtered.shape[1] // TICK
+        ends = self._ends(made - filtered.shape[1], ticks) - (taken - source.shape[1])
+        absent, left = _absent(x.missing, tick.absent, ends - tick.source.shape[1])
+        if not ticks:
+            nothing = np.empty((len(source), 0))
+            waiting = TickState(source, resampled, filtered, left, taken, made)
+            return QualityOutput(nothing.astype(np.int8), nothing, nothing), state._replace(tick=waiting)
+        used, whole = int(ends[-1]), ticks * TICK
+        waiting = TickState(source[:, used:], resampled[:, whole:], filtered[:, whole:], left, taken, made)
+        features = tick_features(resampled[:, :whole], filtered[:, :whole])
+        return self._judge(source[:, :used], features, absent, ends, state, waiting)
+
+    def restarted(self, state: QualityState, rows: Sequence[int]) -> QualityState:
+        """The same state, but for some rows that forget the ticks before."""
+        history, latch = state.history.copy(), state.latch.copy()
+        history[list(rows)], latch[list(rows)] = np.nan, np.nan
+        return state._replace(history=history, latch=latch)
+
+    # ---- rows as plain arrays -------------------------------------------------------------------
+
+    def pack(self, state: QualityState) -> Floats:
+        """All that the rows remember but their common phase: one array, a row each."""
+        rows, tick = len(state.latch), state.tick
+        parts = [state.history.reshape(rows, -1), state.latch, *tick[:4]]
+        return np.concatenate(parts, axis=1)
+
+    def unpack(self, packed: Floats, made: int) -> QualityState:
+        """State of packed rows that stand between two blocks, ``made`` model samples into a period."""
+        waiting = made % TICK
+        taken = self.resampler.taken_at(made)
+        pending = taken - self.resampler.taken_at(made - waiting)
+        widths = [FEATURES * (WINDOW - 1), 2, pending, waiting, waiting, 1]
+        history, latch, *tick = np.split(packed, np.cumsum(widths[:-1]), axis=1)
+        source, resampled, filtered, absent = tick
+        history = history.reshape(len(packed), FEATURES, WINDOW - 1)
+        return QualityState(history, latch, TickState(source, resampled, filtered, absent, taken, made))
+
+    # ---- inside ---------------------------------------------------------------------------------
+
+    def _ends(self, start: int, ticks: int) -> Counts:
+        """Source samples up to the end of each tick, counted as ``taken`` is."""
+        ends = [self.resampler.taken_at(start + TICK * (tick + 1)) for tick in range(ticks)]
+        return np.array(ends, np.int64)
+
+    def _judge(
+        self,
+        source: Floats,
+        features: Floats,
+        absent: Floats,
+        ends: Counts,
+        state: QualityState,
+        waiting: TickState,
+    ) -> tuple[QualityOutput, QualityState]:
+        """Verdicts on whole ticks that end at these source samples."""
+        starts = np.concatenate([ends[:1] * 0, ends[:-1]])
+        lengths = ends - starts
+        clipped, constant, at_rail = self._extremes(source, starts, lengths)
+        features = np.concatenate([features, clipped[:, None]], axis=1)
+        fresh = np.isnan(state.history[:, :, -1:])
+        history = np.where(fresh, features[:, :, :1], state.history)  # has always been like its first tick
+        seen = np.concatenate([history, features], axis=2)
+        recent = seen[:, :, None]  # of a single tick; the general form costs ten times as much
+        if len(ends) > 1:
+            recent = np.lib.stride_tricks.sliding_window_view(seen, WINDOW, axis=2)
+        snr = estimate(recent)
+        good = _latched(snr, GOOD_DB, state.latch[:, :1])
+        readable = _latched(snr, READABLE_DB, state.latch[:, 1:])
+        lost = (absent > ABSENT * lengths) | (constant & at_rail)
+        label = _label(recent, good, readable, constant, lost)
+        latch = np.stack([good[:, -1], readable[:, -1]], axis=1).astype(np.float64)
+        output = QualityOutput(label, _score(snr, label), snr)
+        return output, QualityState(seen[:, :, -(WINDOW - 1) :], latch, waiting)
+
+    def _extremes(self, source: Floats, starts: Counts, lengths: Counts) -> tuple[Mask, Mask, Mask]:
+        """Per tick: whether the signal is cut off at an extreme, stands still, and stands at a rail."""
+        high = np.maximum.reduceat(source, starts, axis=1)
+        low = np.minimum.reduceat(source, starts, axis=1)
+        near = CLIP_NEAR * (high - low)
+        at_high = _count(source == _spread(high, lengths), starts)
+        at_low = _count(source == _spread(low, lengths), starts)
+        by_high = _count(source >= _spread(high - near, lengths), starts)
+        by_low = _count(source <= _spread(low + near, lengths), starts)
+        plateau = ((at_high >= self.clip_samples) & (2 * at_high > by_high)) | (
+            (at_low >= self.clip_samples) & (2 * at_low > by_low)
+        )
+        same = np.zeros(source.shape, dtype=bool)
+        same[:, 1:] = source[:, 1:] == source[:, :-1]
+        same[:, starts] = False
+        constant = _count(same, starts) >= CONSTANT * (lengths - 1)
+        at_rail = (low <= self.rails[0]) | (high >= self.rails[1])
+        return plateau & (high - low > CLIP_RANGE_MV), constant, at_rail
+
+
+def _joined(before: Floats, after: Floats) -> Floats:
+    """What waited and what came, one after the other."""
+    return np.concatenate([before, after], axis=1) if before.shape[1] else after
+
+
+def _spread(values: Floats, lengths: Counts) -> Floats:
+    """One value per tick to one per source sample; a single tick broadcasts."""
+    return values if len(lengths) == 1 else np.repeat(values, lengths, axis=1)
+
+
+def _count(mask: Mask, starts: Counts) -> Counts:
+    """True samples per tick."""
+    return np.asarray(np.add.reduceat(mask, starts, axis=1, dtype=np.int64))
+
+
+def _absent(missing: Mask | None, before: Floats, ends: Counts) -> tuple[Floats, Floats]:
+    """Missing samples per tick, and those of the tick that is not complete."""
+    if missing is None:
+        counts = np.zeros((len(before), len(ends) + 1))
+        counts[:, :1] = before
+    else:
+        total = np.concatenate([np.zeros((len(before), 1)), np.cumsum(missing, axis=1)], axis=1)
+        counts = np.diff(np.concatenate([-before, total[:, ends], total[:, -1:]], axis=1), axis=1)
+    return counts[:, :-1], counts[:, -1:]
+
+
+def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask:
+    """True from where ``value`` reaches the upper bound to where it falls below the lower one."""
+    low, high = bounds
+    first = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)
+    known = np.concatenate([np.ones(first.shape, dtype=bool), (value >= high) | (value < low)], axis=1)
+    held = np.concatenate([first, value >= high], axis=1)
+    column = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
+    return np.take_along_axis(held, column, axis=1)[:, 1:]
+
+
+def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:
+    """From what is known of each tick ``(rows, ticks)`` to its label; the worst one wins."""
+    label = np.where(good, GOOD, NOISY)
+    label = np.where(recent[:, CLIP, :, -RECENT:].any(axis=-1), CLIPPED, label)
+    label = np.where(readable, label, BAD)
+    flat = constant | (recent[:, SIZE, :, -FLAT_TICKS:].max(axis=-1) < FLAT_MV)
+    label = np.where(flat, FLAT, label)
+    hum = recent[:, HUM, :, -RECENT:].min(axis=-1) > HUM_MV
+    return np.where(lost | (hum & (label >= BAD)), LEAD_OFF, label).astype(np.int8)
+
+
+def _score(snr: Floats, label: NDArray[np.int8]) -> Floats:
+    """0 to 1, to weigh leads by."""
+    score = 0.5 + 0.5 * np.tanh((snr - HALF_DB) / (2 * SLOPE_DB))
+    return np.where(label >= FLAT, 0.0, np.where(label == CLIPPED, np.minimum(score, 0.5), score))
