@@ -24,7 +24,7 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime.cuda import CudaError
 from edgeecg.runtime.executor import Executor, Tensors, TensorSpec
 
-__all__ = ["Abandonable", "Incident", "OnDeviceError", "Recovery"]
+__all__ = ["Abandonable", "Incident", "OnDeviceError", "RecoveringExecutor", "Recovery"]
 
 OnDeviceError = Literal["raise", "rebuild", "cpu"]
 
@@ -78,7 +78,7 @@ class Recovery:
 
     def executors(self) -> tuple[Executor, ...]:
         """One executor per graph, each of which survives the loss of the device."""
-        return tuple(_Recovering(self, index) for index in range(len(self._live)))
+        return tuple(RecoveringExecutor(self, index) for index in range(len(self._live)))
 
     def current(self, index: int) -> Executor:
         """What runs a graph now."""
@@ -120,30 +120,44 @@ class Recovery:
         return "onnxruntime"
 
 
-class _Recovering:
+class RecoveringExecutor:
     """Executor of one graph, through whatever runs it at the time."""
 
     def __init__(self, recovery: Recovery, index: int) -> None:
         self._recovery, self._index = recovery, index
 
     @property
+    def current(self) -> Executor:
+        """What runs the graph now."""
+        return self._recovery.current(self._index)
+
+    @property
+    def incidents(self) -> Sequence[Incident]:
+        """Losses of the device so far."""
+        return tuple(self._recovery.incidents)
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        return self._recovery.current(self._index).inputs
+        """What :meth:`run` takes."""
+        return self.current.inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        return self._recovery.current(self._index).outputs
+        """What :meth:`run` gives."""
+        return self.current.outputs
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        executor = self._recovery.current(self._index)
+        """Run the graph once; after a sticky error again, on what replaced the device's engines."""
+        executor = self.current
         try:
             return executor.run(inputs)
         except CudaError as error:
             self._recovery.replace(executor, error)
-        return self._recovery.current(self._index).run(inputs)
+        return self.current.run(inputs)
 
     def close(self) -> None:
-        self._recovery.current(self._index).close()
+        """Close what runs the graph now."""
+        self.current.close()
 
     def __enter__(self) -> Executor:
         return self

@@ -89,7 +89,7 @@ def test_tensorrts_own_words_go_to_the_log(caplog: pytest.LogCaptureFixture) -> 
     severity = library.module.ILogger
     with caplog.at_level(logging.DEBUG, logger="edgeecg.tensorrt"):
         library.logger.log(severity.WARNING, "slow tactic")
-        library.logger.log(severity.ERROR, f"no\nmemory {400 * 'x'}")
+        library.logger.log(severity.ERROR, "no\nmemory %s" % (400 * "x"))
         library.logger.log(severity.VERBOSE, "chatter")
     assert ("edgeecg.tensorrt", logging.WARNING, "slow tactic") in caplog.record_tuples
     assert "chatter" not in caplog.text

@@ -1,0 +1,113 @@
+"""Clocks, temperatures and memory, as the kernel tells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeecg.profile.machine import Run, power_mode, read_text, run_command
+
+__all__ = ["Conditions", "TegraStats", "conditions", "memory_used", "parse_tegrastats"]
+
+RAIL = re.compile(r"\b([A-Z][A-Z0-9_]+) (-?\d+)(?:mW)?/-?\d+(?:mW)?(?= |$)")
+"""Name, present and mean milliwatts; JetPack 4 leaves the unit out."""
+
+OFF = -200.0
+"""A sensor of a sleeping block tells -256 degrees."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a measurement was made under.
+
+    Parameters
+    ----------
+    clocks : mapping of name to megahertz
+    temperatures : mapping of zone to degrees Celsius
+    power_mode : str
+        Of nvpmodel; the CPU's governor elsewhere.
+    """
+
+    clocks: Mapping[str, float]
+    temperatures: Mapping[str, float]
+    power_mode: str
+
+
+@dataclass(frozen=True)
+class TegraStats:
+    """One line of tegrastats: memory (MB), GPU load (percent), clocks, temperatures, rails (milliwatts)."""
+
+    memory_used: int
+    memory_total: int
+    gpu_load: int | None
+    clocks: Mapping[str, float]
+    temperatures: Mapping[str, float]
+    rails: Mapping[str, int]
+
+
+def parse_tegrastats(line: str) -> TegraStats | None:
+    """Parse a line of JetPack 5, 6 or 7; ``None`` where it is none."""
+    memory = re.search(r"\bRAM (\d+)/(\d+)MB", line)
+    if memory is None:
+        return None
+    load = re.search(r"\bGR3D_FREQ (\d+)%(?:@\[?(\d+))?", line)
+    cores = re.search(r"\bCPU \[([^\]]*)\]", line)
+    clocks = {}
+    for index, core in enumerate(cores[1].split(",") if cores else []):
+        if "@" in core:  # a core that is off says so instead
+            clocks[f"cpu{index}"] = float(core.split("@")[1])
+    if load and load[2]:
+        clocks["gpu"] = float(load[2])
+    emc = re.search(r"\bEMC_FREQ \d+%@(\d+)", line)
+    if emc:
+        clocks["emc"] = float(emc[1])
+    temperatures = {
+        name.lower(): float(value)
+        for name, value in re.findall(r"\b([A-Za-z]\w*)@(-?[\d.]+)C\b", line)
+        if float(value) > OFF
+    }
+    rails = {name: int(now) for name, now in RAIL.findall(line) if name not in ("RAM", "SWAP", "IRAM", "NC")}
+    return TegraStats(
+        int(memory[1]), int(memory[2]), int(load[1]) if load else None, clocks, temperatures, rails
+    )
+
+
+def conditions(root: Path = Path("/"), run: Run = run_command) -> Conditions:
+    """Clocks, temperatures and power mode now."""
+    mode = str(power_mode(root, run) or "") or read_text(
+        root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    )
+    return Conditions(clocks(root), temperatures(root), mode)
+
+
+def clocks(root: Path) -> dict[str, float]:
+    """Megahertz of each core, and of a Jetson's GPU."""
+    found = {}
+    for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")):
+        value = read_text(path)
+        if value.isdigit():
+            found[path.parent.parent.name] = int(value) / 1e3
+    for path in sorted(root.glob("sys/class/devfreq/*gpu*/cur_freq")):
+        value = read_text(path)
+        if value.isdigit():
+            found["gpu"] = int(value) / 1e6
+    return found
+
+
+def temperatures(root: Path) -> dict[str, float]:
+    """Degrees Celsius by thermal zone; a zone whose block sleeps cannot be read and is left out."""
+    found = {}
+    for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
+        value, name = read_text(zone / "temp"), read_text(zone / "type")
+        if name and re.fullmatch(r"-?\d+", value) and int(value) / 1e3 > OFF:
+            found[name.removesuffix("-thermal")] = int(value) / 1e3
+    return found
+
+
+def memory_used(root: Path = Path("/")) -> tuple[int, int]:
+    """Bytes that this process holds now, and that it held at most."""
+    status = read_text(root / "proc/self/status")
+    now, peak = (re.search(rf"{key}:\s+(\d+) kB", status) for key in ("VmRSS", "VmHWM"))
+    return (int(now[1]) << 10 if now else 0), (int(peak[1]) << 10 if peak else 0)
