@@ -31,7 +31,7 @@ def evaluate(
     references: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[REFERENCE]...",
+            metavar="REFERENCE",
             help="What to score against: a set (`mitdb`, `svdb`, ...), one of its splits (`mitdb:DS1`), a "
             "folder of WFDB records, a record, or `synthetic` (the default: built-in patients).",
         ),
@@ -105,6 +105,8 @@ def evaluate(
     """
     if bundle is not None and annotations is not None:
         raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
+    if json is not None and json.is_dir():  # said before the work, not after it
+        raise ConfigError(f"--json {json} is a folder: name a file in it")
     before = read_report(against) if against is not None else None
     cases = labelled_records(references or [SYNTHETIC], data, seed)
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
@@ -187,7 +189,8 @@ def _groups(
         raise ConfigError(f"--without {unknown[0]}: no such record among those evaluated")
     groups: dict[str, list[RecordScores]] = {}
     for case, found in zip(cases, scores, strict=True):
-        groups.setdefault(f"{case.group}, paced" if found.paced else case.group, []).append(found)
+        apart = found.paced and not case.group.endswith("paced")
+        groups.setdefault(f"{case.group}, paced" if apart else case.group, []).append(found)
     for title, members in groups.items():
         yield title, members
         left = [found for found in members if found.record not in without]

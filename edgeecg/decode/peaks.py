@@ -54,9 +54,7 @@ def step(scores: NDArray[np.float32], state: PeakState, threshold: float) -> tup
         leads &= centre > row_scores[:, REACH - shift : REACH - shift + tokens]
         leads &= centre >= row_scores[:, REACH + shift : REACH + shift + tokens]
     mass = (
-        row_scores[:, REACH - 1 : REACH - 1 + tokens]
-        + centre
-        + row_scores[:, REACH + 1 : REACH + 1 + tokens]
+        row_scores[:, REACH - 1 : REACH - 1 + tokens] + centre + row_scores[:, REACH + 1 : REACH + 1 + tokens]
     )
     row, column = np.nonzero(leads & (mass >= threshold))
     peaks = Peaks(row, column - REACH, np.minimum(mass[row, column], np.float32(1)))

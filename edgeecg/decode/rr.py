@@ -94,4 +94,5 @@ def rr_features(
     ]
     table = np.stack(columns, axis=1)
     assert table.shape[1] == len(RR_FEATURES)
-    return np.nan_to_num(table, nan=0.0).astype(np.float32)
+    features: NDArray[np.float32] = np.nan_to_num(table, nan=0.0).astype(np.float32)
+    return features

@@ -73,6 +73,31 @@ def test_without_and_against(records, annotated, tmp_path, capsys):
     assert float(gain[5]) == pytest.approx(10, abs=1)
 
 
+def test_a_bundle_is_run_over_the_records(records, tmp_path, capsys):
+    torch = pytest.importorskip("torch", reason="needs the extra train")
+    from edgeecg.deploy.build import build_bundle
+    from edgeecg.model.presets import preset
+    from edgeecg.model.transformer import Network
+
+    torch.manual_seed(0)
+    bundle = build_bundle(Network(preset("nano")), tmp_path / "tiny.edgeecg", "tiny")
+    report = tmp_path / "scores.json"
+    options = ["-b", str(tmp_path / "tiny.edgeecg"), "--backend", "onnxruntime", "--json", str(report)]
+    assert main(["evaluate", str(records), *options]) == 0
+    assert "calibration of matched beats" in capsys.readouterr().out
+    saved = read_report(report)
+    assert saved.system == {
+        "bundle": "tiny",
+        "digest": bundle.digest,
+        "backend": "onnxruntime",
+        "precision": "fp32",
+    }
+    assert len(saved.groups) == 2
+    true = sum(len(case.load()[1].sample) for case in labelled_records([str(records)]))
+    qrs = [group.beats[0].classes["QRS"].gross for group in saved.groups]
+    assert sum(rates.hits + rates.misses for rates in qrs) == true  # an untrained model still has its misses
+
+
 def test_a_record_and_the_built_in_patients_can_be_named(records):
     one = labelled_records([str(next(records.glob("*.hea")))])
     assert [case.group for case in one] == ["records"]
@@ -108,6 +133,11 @@ def test_wrong_input_ends_in_one_line_that_helps(options, message, records, anno
     assert shown.count("error:") == 1
     assert "Traceback" not in shown
     assert not report.exists()
+
+
+def test_a_folder_is_no_report(records, annotated, tmp_path, capsys):
+    assert main(["evaluate", str(records), "-a", str(annotated), "--json", str(tmp_path)]) == 2
+    assert "is a folder: name a file in it" in capsys.readouterr().err
 
 
 def test_a_reference_that_is_missing_is_named(records, annotated, tmp_path, capsys):
