@@ -62,7 +62,6 @@ class MqttSink(BaseSink):
             answered.set()
 
         self._client = connect(paho, self._address, on_connect)
-        self._client.max_queued_messages_set(0)  # the bound is ours: `waiting`
         self._client.loop_start()
         if not answered.wait(self._patience) or refused:
             why = refused[0] if refused else "no answer"
@@ -98,6 +97,7 @@ class MqttSink(BaseSink):
                 clock.sleep(0.005)
 
     def _disconnect(self) -> None:
-        if self._client is not None:
-            self._client.disconnect()
-            self._client.loop_stop()
+        client, self._client = self._client, None  # once forgotten, it closes its sockets
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()

@@ -7,7 +7,6 @@ that come later; a client that does not read is dropped when it no longer answer
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -17,6 +16,7 @@ from edgeecg.specs import Event
 from edgeecg.stream.address import need
 from edgeecg.stream.sinks.base import BaseSink, Header, port_of
 from edgeecg.stream.sinks.lines import event_line, header_line
+from edgeecg.stream.sources.websocket import quiet_logger
 
 __all__ = ["WebSocketSink"]
 
@@ -62,10 +62,14 @@ class WebSocketSink(BaseSink):
         self.port = next(iter(self._server.sockets)).getsockname()[1]
 
     async def _serve(self) -> Any:
-        quiet = logging.getLogger("edgeecg.websocket")
-        quiet.setLevel(logging.WARNING)  # at lower levels the library logs what it sends
         return await self._lib.serve(
-            self._welcome, self._host, self.port, logger=quiet, ping_interval=10, ping_timeout=10
+            self._welcome,
+            self._host,
+            self.port,
+            logger=quiet_logger(),
+            ping_interval=10,
+            ping_timeout=10,
+            close_timeout=5,
         )
 
     async def _welcome(self, client: Any) -> None:

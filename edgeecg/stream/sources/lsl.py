@@ -116,8 +116,9 @@ class LslSource(LiveSource):
         self._scale = scale(said)
 
     def _disconnect(self) -> None:
-        if self._inlet is not None:
-            self._inlet.close_stream()
+        inlet, self._inlet = self._inlet, None
+        if inlet is not None:
+            inlet.close_stream()
 
     def _produce(self) -> None:
         while not self._stop.is_set():

@@ -67,8 +67,10 @@ class MqttSource(MessageSource):
             client.subscribe(self._address.topic, qos=1)
 
     def _disconnect(self) -> None:
-        if self._client is not None:
-            self._client.disconnect()
+        client, self._client = self._client, None  # once forgotten, it closes its sockets
+        if client is not None:
+            client.disconnect()
+            client.loop(timeout=TICK)  # says goodbye
 
     def _receive(self) -> bytes | None:
         if not self._arrived:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -10,7 +11,14 @@ from edgeecg.stream.address import need
 from edgeecg.stream.sources.live import TICK
 from edgeecg.stream.sources.messages import End, MessageSource
 
-__all__ = ["WebSocketSource"]
+__all__ = ["WebSocketSource", "quiet_logger"]
+
+
+def quiet_logger() -> logging.Logger:
+    """A logger for the library that stays silent below warnings: there it logs what is sent."""
+    logger = logging.getLogger("edgeecg.websocket")
+    logger.setLevel(logging.WARNING)
+    return logger
 
 
 class WebSocketSource(MessageSource):
@@ -51,7 +59,7 @@ class WebSocketSource(MessageSource):
         errors = need("websockets.exceptions", "websockets", "websocket", "reading a WebSocket")
         self._ended, self._broken = errors.ConnectionClosedOK, errors.ConnectionClosed
         try:
-            self._connection = client.connect(self._url, open_timeout=self._wait)
+            self._connection = client.connect(self._url, open_timeout=self._wait, logger=quiet_logger())
         except (OSError, errors.InvalidHandshake, errors.InvalidURI, TimeoutError) as error:
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
 
