@@ -113,7 +113,8 @@ def _session() -> Session:
         from urllib3.util import Retry
     except ImportError as error:
         raise MissingExtra("requests", "records", "fetching from PhysioNet") from error
-    retry = Retry(total=RETRIES, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    busy = (429, 500, 502, 503, 504)
+    retry = Retry(total=RETRIES, connect=2, backoff_factor=0.5, status_forcelist=busy)
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=CONNECTIONS))

@@ -94,7 +94,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
     (mitdb / "mitdbdir" / "intro.htm").write_text("<html>")
     checksums(mitdb)
     server = Mirror(tmp_path / "site")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
