@@ -57,7 +57,7 @@ class AlarmSettings:
 
     pause_seconds: float = 2.0
     asystole_seconds: float = 4.0
-    activity: float = 0.5
+    activity: float = 0.25
     bradycardia: float = 50.0
     tachycardia: float = 120.0
     rate_margin: float = 5.0

@@ -91,7 +91,7 @@ def test_a_pause_that_no_tick_saw_is_told_with_the_beat_that_ends_it():
 
 
 def test_asystole_when_the_signal_goes_quiet_and_no_beat_when_it_does_not():
-    quiet = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(501, level=0.05)
+    quiet = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(501, level=0.03)
     assert quiet.told("asystole") == [(100, None)]
     assert quiet.told("no-beat") == []
     flutter = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(501, level=0.4)
@@ -101,7 +101,7 @@ def test_asystole_when_the_signal_goes_quiet_and_no_beat_when_it_does_not():
 
 
 def test_fibrillation_that_follows_asystole_is_told_too():
-    stream = Stream(RATELESS).advance(10, level=0.2).beats([20]).advance(500, level=0.05)
+    stream = Stream(RATELESS).advance(10, level=0.2).beats([20]).advance(500, level=0.03)
     assert stream.advance(600, level=0.3).told("no-beat") == [(20, None)]
 
 
