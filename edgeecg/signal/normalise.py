@@ -59,7 +59,9 @@ class GainControl:
             return x, state
         past = [1.0, -self.decay]
         level, next_level = scipy.signal.lfilter([1.0], past, np.abs(x), zi=state.level)
-        weight, next_weight = scipy.signal.lfilter([1.0], past, np.ones_like(x), zi=state.weight)
+        # The weight of rows that run for a while is one and the same number: worked out once then.
+        same = state.weight[:1] if (state.weight == state.weight[:1]).all() else state.weight
+        weight, next_weight = scipy.signal.lfilter([1.0], past, np.ones((len(same), x.shape[1])), zi=same)
         mean = np.maximum(level / weight, self.spec.gain_floor)
         y = np.clip(x / mean, -self.spec.clip, self.spec.clip)
-        return y, GainState(next_level, next_weight)
+        return y, GainState(next_level, np.broadcast_to(next_weight, next_level.shape))
