@@ -142,7 +142,7 @@ def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str]
     marks = [record.annotations] if record.annotations is not None else []
     for annotator in _annotators(entry):
         if annotator != first and _annotation_file(stem, annotator).is_file():
-            more = read_annotations(stem, annotator)
+            more = read_annotations(stem, annotator, fs=record.fs)
             # Their beats are those of the first annotator again, or wave boundaries beside them.
             marks.append(more.select(~more.is_beat & (more.sample < len(record))))
     merged = reduce(_merged, marks) if marks else None

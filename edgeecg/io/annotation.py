@@ -22,8 +22,20 @@ _EXTENSION = re.compile(r"^[A-Za-z]+$")
 _EMPTY_FILE = b"\0\0"  # the end mark alone; wfdb writes no file without annotations
 
 
-def read_annotations(stem: str | os.PathLike[str], extension: str = "atr") -> Annotations:
+def read_annotations(
+    stem: str | os.PathLike[str], extension: str = "atr", *, fs: float | None = None
+) -> Annotations:
     """Read the annotation file ``stem.extension``, sorted by time.
+
+    Parameters
+    ----------
+    stem : path
+        The record, without extension.
+    extension : str
+        Name of the annotator.
+    fs : float, optional
+        Rate in hertz to count samples in; by default they are left as the file has them, which is the
+        record's frame rate or the resolution that the file states.
 
     Raises
     ------
@@ -42,6 +54,8 @@ def read_annotations(stem: str | os.PathLike[str], extension: str = "atr") -> An
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise RecordError(f"annotation file {path} is damaged: fetch it again ({error})") from error
     samples = np.asarray(raw.sample, dtype=np.int64)
+    if fs is not None and raw.fs is not None and raw.fs != fs:
+        samples = np.round(samples * (fs / float(raw.fs))).astype(np.int64)
     order = np.argsort(samples, kind="stable")
     aux = np.array([text.rstrip("\0").strip() for text in raw.aux_note], dtype=np.str_)
     return Annotations(samples[order], np.array(raw.symbol, dtype=np.str_)[order], aux[order])

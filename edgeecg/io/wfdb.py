@@ -76,7 +76,7 @@ def read_wfdb(
     channels = read(wfdb, stem, header, gain is not None)
     chosen = chosen_channels(stem.name, channels, leads, any_unit=gain is not None or units is not None)
     signal, fs, names = in_millivolts(stem.name, chosen, gain=gain, units=units)
-    marks = _annotations(stem, annotator, len(signal), fs / float(header.fs))
+    marks = _annotations(stem, annotator, len(signal), fs)
     start = header.base_datetime if isinstance(header.base_datetime, datetime) else None
     return Record(stem.name, signal, fs, names, marks, None, start)
 
@@ -243,14 +243,12 @@ def _published(name: str, header: Any) -> bool:
     )
 
 
-def _annotations(stem: Path, annotator: str | None, n: int, frames: float) -> Annotations | None:
-    """Reference marks inside the record; ``frames`` samples lie in one tick of the annotation's clock."""
+def _annotations(stem: Path, annotator: str | None, n: int, fs: float) -> Annotations | None:
+    """Reference marks inside the record, at its rate."""
     extension = annotator or "atr"
     if annotator is None and not (stem.parent / f"{stem.name}.{extension}").is_file():
         return None
-    marks = read_annotations(stem, extension)
-    if frames != 1:
-        marks = Annotations(np.round(marks.sample * frames), marks.symbol, marks.aux)
+    marks = read_annotations(stem, extension, fs=fs)
     return marks.select((marks.sample >= 0) & (marks.sample < n))
 
 

@@ -151,6 +151,17 @@ def test_leads_of_one_higher_rate_are_read_at_it(tmp_path: Path) -> None:
     assert np.allclose(record.lead("I"), frames[:, 0].reshape(-1) / 200)
 
 
+def test_annotations_count_at_the_rate_of_the_leads(tmp_path: Path) -> None:
+    np.zeros(4000, dtype="<i2").tofile(tmp_path / "r.dat")
+    stem = header(tmp_path, f"r 1 {FS} 2000\nr.dat 16x2 200/mV 16 0 0 0 0 I\n")
+    wfdb.wrann("r", "atr", np.array([10, 1000]), symbol=["N", "N"], write_dir=str(tmp_path))  # in frames
+    wfdb.wrann("r", "qrs", np.array([10, 1000]), symbol=["N", "N"], fs=1000, write_dir=str(tmp_path))
+    for annotator, expected in (("atr", [20, 2000]), ("qrs", [5, 500])):
+        marks = read_record(stem, annotator=annotator).annotations
+        assert marks is not None
+        assert marks.sample.tolist() == expected
+
+
 def test_leads_of_unequal_rate_are_named_and_can_be_chosen(tmp_path: Path) -> None:
     np.zeros(3000, dtype="<i2").tofile(tmp_path / "r.dat")
     stem = header(tmp_path, f"r 2 {FS} 1000\nr.dat 16x2 200/mV 16 0 0 0 0 I\nr.dat 16 200/mV 16 0 0 0 0 II\n")
