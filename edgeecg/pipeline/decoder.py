@@ -6,7 +6,6 @@ is known; what is told follows that order. So steps of any length tell the same 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -92,7 +91,7 @@ class DecoderState:
     last: int | None = None
     graded: int = 0
     clock: int = 0
-    ticks: deque[Tick] = field(default_factory=deque)
+    ticks: list[Tick] = field(default_factory=list)
     readable: bool = True
     open: tuple[int, str] | None = None
     held: list[FoundBeat] = field(default_factory=list)
@@ -189,7 +188,7 @@ class Decoder:
             if state.graded < newest and state.graded * size <= state.clock * size + self.settings.delay:
                 self._grade(state.ticks[state.graded - state.clock].label, events)
             elif state.clock < min(settled, state.graded):
-                self._clock(state.ticks.popleft(), events)
+                self._clock(state.ticks.pop(0), events)
             else:
                 return
 

@@ -118,7 +118,7 @@ class SignalRows:
         return {"packed": self._packed[slot].copy(), "sum": self._sum[slot].copy()}
 
     def restore(self, slot: int, saved: Mapping[str, NDArray[Any]]) -> None:
-        """Put a :meth:`snapshot` into a slot that is open at the same rate; ``ValueError`` if not its leads."""
+        """Put a :meth:`snapshot` into an open slot of the same rate; ``ValueError`` if not its leads."""
         if len(saved["packed"]) != self.leads:
             raise ValueError(f"{len(saved['packed'])} leads, not {self.leads}")
         self._packed[slot], self._sum[slot] = saved["packed"], saved["sum"]

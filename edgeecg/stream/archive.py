@@ -1,0 +1,237 @@
+"""Recordings in folders of any size to annotation files: by one process, by several, or by a cluster.
+
+Each record gives ``STEM.edg`` (WFDB annotations) and then ``STEM.edg.json`` (what was found, and by which
+bundle and settings); both appear whole or not at all. A record whose JSON is there and tells of the same
+bundle and settings is finished: a second run skips it. A record that cannot be read is told and stops
+nothing; one whose worker dies is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Union
+
+import msgspec
+
+from edgeecg.bundle import Bundle, LeadPolicy, Precision
+from edgeecg.errors import ConfigError, EdgeECGError, RecordError
+from edgeecg.io import is_record, read_record, write_annotations
+from edgeecg.io.atomic import atomic_path
+from edgeecg.io.record import Record
+from edgeecg.pipeline import annotate
+from edgeecg.runtime.engine import Backend, Engine, open_engine
+from edgeecg.specs import AAMI, Beat, Event, Gap, Rhythm
+from edgeecg.stream.sinks.wfdb_files import to_annotations
+
+__all__ = ["ArchiveSettings", "Job", "Outcome", "annotate_archive", "annotate_job", "find_jobs"]
+
+_TABLES = (".csv", ".tsv", ".parquet")
+_SUFFIXES = (".hea", ".edf", ".bdf", *_TABLES)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A record to annotate: where it is, and its output's path without extension."""
+
+    path: Path
+    stem: Path
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """How records are read and annotated.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    backend, precision
+        As for :func:`edgeecg.open_engine`.
+    lead_policy : str, optional
+        The bundle's where left out.
+    leads, fs, gain, units
+        As for :func:`edgeecg.io.read_record`.
+    withhold : bool
+        Leave out beats on unreadable signal.
+    extension : str
+        Annotator name of the files.
+    """
+
+    bundle: Bundle
+    backend: Union[Backend, Literal["auto"]] = "auto"
+    precision: Precision | None = None
+    lead_policy: LeadPolicy | None = None
+    leads: tuple[str, ...] = ()
+    fs: float | None = None
+    gain: float | None = None
+    units: str | None = None
+    withhold: bool = True
+    extension: str = "edg"
+
+    @property
+    def key(self) -> str:
+        """Names the bundle and all that changes what is found."""
+        told = (self.precision, self.lead_policy, self.leads, self.fs, self.gain, self.units, self.withhold)
+        return hashlib.sha256(f"{self.bundle.digest} {told!r}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a record.
+
+    ``beats``: by AAMI class; ``afib``: seconds of atrial fibrillation; ``missing``: seconds without
+    signal; ``elapsed``: seconds of work; ``error``: why there is no annotation file; ``before``: whether
+    an earlier run had finished it.
+    """
+
+    record: str
+    key: str
+    seconds: float = 0.0
+    beats: dict[str, int] = field(default_factory=dict)
+    afib: float = 0.0
+    missing: float = 0.0
+    elapsed: float = 0.0
+    error: str | None = None
+    before: bool = False
+
+
+def find_jobs(paths: Iterable[Path], out: Path) -> list[Job]:
+    """Records among files and folders; their outputs mirror the folders below ``out``.
+
+    A folder is searched with all its folders; beside WFDB headers, tables are not taken for records.
+
+    Raises
+    ------
+    RecordError
+        A path is not there, or a folder holds no record.
+    ConfigError
+        Two records would share an output.
+    """
+    jobs = [job for path in paths for job in _jobs_of(Path(path), out)]
+    seen: dict[Path, Path] = {}
+    for job in jobs:
+        other = seen.setdefault(job.stem, job.path)
+        if other != job.path:
+            raise ConfigError(
+                f"{other} and {job.path} would share {job.stem}: annotate them into two folders"
+            )
+    return [Job(path, stem) for stem, path in seen.items()]
+
+
+def _jobs_of(path: Path, out: Path) -> list[Job]:
+    if not path.is_dir():
+        if not is_record(path):
+            raise RecordError(f"no record {path}: name a record, a file or a folder of them")
+        return [Job(path, out / _plain(path).name)]
+    found: list[Job] = []
+    for folder in sorted({path, *(item for item in path.rglob("*") if item.is_dir())}):
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+        headers = any(file.suffix.lower() == ".hea" for file in files)
+        taken = (file for file in files if not (headers and file.suffix.lower() in _TABLES))
+        found += [Job(file, out / _plain(file.relative_to(path))) for file in taken]
+    if not found:
+        raise RecordError(f"{path} holds no recording (.hea, .edf, .bdf, .csv, .tsv, .parquet)")
+    return found
+
+
+def _plain(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path
+
+
+def annotate_archive(
+    jobs: Sequence[Job], settings: ArchiveSettings, workers: int = 1, cluster: str | None = None
+) -> Iterator[Outcome]:
+    """Annotate records, each as soon as there is a worker for it.
+
+    Parameters
+    ----------
+    workers : int
+        Processes on this machine.
+    cluster : str, optional
+        Address of a Dask scheduler instead, ``tcp://HOST:PORT``; its workers must see the same paths.
+
+    Yields
+    ------
+    Outcome
+        In the order in which records are finished.
+
+    Raises
+    ------
+    BackendError, BundleError
+        The bundle cannot be run here.
+    ConfigError
+        ``workers`` is not positive.
+    LinkError, MissingExtra
+        The cluster cannot be reached, or distributed is not installed.
+    """
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}: give at least 1")
+    left = []
+    for job in jobs:
+        done = _finished(job, settings)
+        if done is None:
+            left.append(job)
+        else:
+            yield done
+    if not left:
+        return
+    if cluster is not None:
+        from edgeecg.stream.cluster import on_cluster  # loads distributed
+
+        yield from on_cluster(left, settings, cluster)
+    elif workers == 1:
+        with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
+            yield from (annotate_job(engine, job, settings) for job in left)
+    else:
+        from edgeecg.stream.workers import on_processes
+
+        open_engine(settings.bundle, settings.backend, settings.precision).close()  # or it would fail in each
+        yield from on_processes(left, settings, min(workers, len(left)))
+
+
+def annotate_job(engine: Engine, job: Job, settings: ArchiveSettings) -> Outcome:
+    """Annotate one record and write its files; what is wrong with the record is told in the outcome."""
+    begin = time.monotonic()
+    try:
+        record = read_record(
+            job.path, leads=settings.leads or None, fs=settings.fs, gain=settings.gain, units=settings.units
+        )
+        events = annotate(engine, record, lead_policy=settings.lead_policy, withhold=settings.withhold)
+        outcome = replace(_summary(job, record, events, settings), elapsed=time.monotonic() - begin)
+        job.stem.parent.mkdir(parents=True, exist_ok=True)
+        write_annotations(job.stem, to_annotations(events), record.fs, extension=settings.extension)
+        with atomic_path(_told(job, settings)) as path:
+            path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=2))
+    except (EdgeECGError, OSError) as error:
+        return Outcome(str(job.path), settings.key, error=str(error))
+    return outcome
+
+
+def _summary(job: Job, record: Record, events: Sequence[Event], settings: ArchiveSettings) -> Outcome:
+    beats = Counter(AAMI[event.label] for event in events if isinstance(event, Beat))
+    afib = sum(e.end - e.start for e in events if isinstance(e, Rhythm) and e.end is not None)
+    missing = sum(event.length for event in events if isinstance(event, Gap))
+    return Outcome(
+        str(job.path), settings.key, record.seconds, dict(beats), afib / record.fs, missing / record.fs
+    )
+
+
+def _told(job: Job, settings: ArchiveSettings) -> Path:
+    """The JSON beside the annotation file."""
+    return job.stem.with_name(f"{job.stem.name}.{settings.extension}.json")
+
+
+def _finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
+    """What an earlier run made of a record with the same bundle and settings, if it finished it."""
+    told = _told(job, settings)
+    if not told.is_file() or not told.with_suffix("").is_file():
+        return None
+    try:
+        outcome = msgspec.json.decode(told.read_bytes(), type=Outcome)
+    except msgspec.MsgspecError:
+        return None
+    return replace(outcome, before=True) if outcome.key == settings.key else None
