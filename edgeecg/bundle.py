@@ -221,8 +221,8 @@ class Bundle:
         part = graph_part(name, precision)
         if part not in self.parts:
             raise BundleError(
-                f"bundle {self.name} has no {name} graph in {precision}: it has {', '.join(self.precisions)}; "
-                "make others with `edgeecg quantize`"
+                f"bundle {self.name} has no {name} graph in {precision}: "
+                f"it has {', '.join(self.precisions)}; make others with `edgeecg quantize`"
             )
         return self.parts[part]
 
@@ -256,10 +256,10 @@ def write_bundle(
     created: str,
     model: ModelSpec,
     parts: Mapping[str, bytes],
-    signal: SignalSpec = SignalSpec(),
+    signal: SignalSpec | None = None,
     lead_policy: LeadPolicy = "best",
     default_precision: Precision = "fp32",
-    thresholds: Thresholds = Thresholds(),
+    thresholds: Thresholds | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a bundle under a temporary name beside ``path``, verify it, then rename it.
@@ -278,10 +278,10 @@ def write_bundle(
         name=name,
         created=created,
         model=model,
-        signal=signal,
+        signal=signal or SignalSpec(),
         lead_policy=lead_policy,
         default_precision=default_precision,
-        thresholds=thresholds,
+        thresholds=thresholds or Thresholds(),
         labels=Labels(),
         parts={key: Part(len(parts[key]), hashlib.sha256(parts[key]).hexdigest()) for key in sorted(parts)},
         provenance=dict(provenance or {}),

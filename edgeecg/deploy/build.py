@@ -27,9 +27,9 @@ def build_bundle(
     path: Union[str, os.PathLike[str]],
     name: str,
     *,
-    signal: SignalSpec = SignalSpec(),
+    signal: SignalSpec | None = None,
     lead_policy: LeadPolicy = "best",
-    thresholds: Thresholds = Thresholds(),
+    thresholds: Thresholds | None = None,
     provenance: Mapping[str, Any] | None = None,
     graphs: Mapping[str, bytes] | None = None,
     default_precision: Precision = "fp32",
@@ -58,7 +58,7 @@ def build_bundle(
     models |= dict(graphs or {})
     parts = {
         **models,
-        "golden.npz": golden_part(golden_inputs(network), models),
+        "golden.npz": golden_part(golden_inputs(network.spec, exported.token, exported.beat), models),
         "weights.safetensors": weights_of(network),
     }
     return write_bundle(
@@ -67,9 +67,9 @@ def build_bundle(
         created=created or now(),
         model=network.spec,
         parts=parts,
-        signal=signal,
+        signal=signal or SignalSpec(),
         lead_policy=lead_policy,
         default_precision=default_precision,
-        thresholds=thresholds,
+        thresholds=thresholds or Thresholds(),
         provenance=provenance,
     )

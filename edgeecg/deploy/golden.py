@@ -10,13 +10,11 @@ import io
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from edgeecg.bundle import GRAPHS, GraphName, Precision, graph_part
-from edgeecg.model.transformer import Network
+from edgeecg.bundle import GRAPHS, PRECISIONS, GraphName, Precision, graph_part
 from edgeecg.runtime.ort import OrtExecutor
-from edgeecg.specs import MODEL_FS, RR_FEATURES
+from edgeecg.specs import MODEL_FS, RR_FEATURES, ModelSpec
 
 __all__ = ["golden_inputs", "golden_part", "heartbeats"]
 
@@ -38,26 +36,42 @@ def heartbeats(rows: int, samples: int, seed: int) -> NDArray[np.float32]:
     return out.astype(np.float32)
 
 
-def golden_inputs(network: Network, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """``token.signal``, ``token.state``, ``beat.beats``, ``beat.state``: four rows, one hop, one beat."""
-    spec = network.spec
-    signal = heartbeats(ROWS, spec.patch * TOKENS * (WARM_STEPS + 1), seed)
-    warm = torch.from_numpy(signal[:, : -spec.patch * TOKENS])
+def golden_inputs(
+    spec: ModelSpec, token: bytes, beat: bytes, seed: int = 0
+) -> dict[str, NDArray[np.float32]]:
+    """``token.signal``, ``token.state``, ``beat.beats``, ``beat.state``: four rows, one hop, one beat.
+
+    Parameters
+    ----------
+    token, beat : bytes
+        The FP32 graphs, which warm the caches.
+    """
     rng = np.random.default_rng(seed)
-    with torch.no_grad():
-        _, embedding, state = network.token.step(warm, torch.zeros(ROWS, network.token.state_size))
-        intervals = 0.3 * rng.standard_normal((ROWS, spec.beat.span + 8, len(RR_FEATURES))).astype(np.float32)
-        pick = torch.from_numpy(rng.integers(spec.token.lag, embedding.shape[1], (2, intervals.shape[1])))
-        beats = torch.cat([embedding[:, pick[0]], embedding[:, pick[1]], torch.from_numpy(intervals)], dim=2)
-        *_, beat_state = network.beat.step(beats[:, :-1], torch.zeros(ROWS, network.beat.state_size))
+    signal = heartbeats(ROWS, spec.patch * TOKENS * (WARM_STEPS + 1), seed)
+    with OrtExecutor(token) as executor:
+        state = np.zeros((ROWS, _state_size(executor)), np.float32)
+        outputs = executor.run({"signal": signal[:, : -spec.patch * TOKENS], "state": state})
+        embedding, state = outputs["embedding"][:, spec.token.lag :], outputs["state_out"]
+    count = spec.beat.span + 8
+    features = 0.3 * rng.standard_normal((ROWS, count, len(RR_FEATURES)))
+    beat_tokens, decision_tokens = rng.integers(0, embedding.shape[1], (2, count))
+    beats = np.concatenate([embedding[:, beat_tokens], embedding[:, decision_tokens], features], axis=2)
+    beats = beats.astype(np.float32)
+    with OrtExecutor(beat) as executor:
+        beat_state = np.zeros((ROWS, _state_size(executor)), np.float32)
+        beat_state = executor.run({"beats": beats[:, :-1], "state": beat_state})["state_out"]
     state[ROWS // 2 :] = 0
     beat_state[ROWS // 2 :] = 0
     return {
         "token.signal": np.ascontiguousarray(signal[:, -spec.patch * TOKENS :]),
-        "token.state": state.numpy(),
-        "beat.beats": beats[:, -1:].numpy(),
-        "beat.state": beat_state.numpy(),
+        "token.state": state,
+        "beat.beats": np.ascontiguousarray(beats[:, -1:]),
+        "beat.state": beat_state,
     }
+
+
+def _state_size(executor: OrtExecutor) -> int:
+    return next(int(spec.shape[1]) for spec in executor.inputs if spec.name == "state")
 
 
 def golden_part(inputs: Mapping[str, NDArray[np.float32]], graphs: Mapping[str, bytes]) -> bytes:
@@ -74,6 +88,4 @@ def golden_part(inputs: Mapping[str, NDArray[np.float32]], graphs: Mapping[str, 
 
 
 def _graph_of(part: str) -> tuple[GraphName, Precision]:
-    from edgeecg.bundle import PRECISIONS
-
     return next((g, p) for g in GRAPHS for p in PRECISIONS if graph_part(g, p) == part)

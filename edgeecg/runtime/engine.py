@@ -132,15 +132,14 @@ def check_golden(bundle: Bundle, name: GraphName, executor: Executor, precision:
         if not error <= TOLERANCE[precision]:  # NaN fails, too
             raise BackendError(
                 f"the {precision} {name} graph of bundle {bundle.name} gives a wrong {key} here (off by "
-                f"{error:.1e} of its range, allowed {TOLERANCE[precision]:.0e}): open it with another backend or precision"
+                f"{error:.1e} of its range, allowed {TOLERANCE[precision]:.0e}): "
+                "open it with another backend or precision"
             )
         worst = max(worst, error)
     return worst
 
 
 def _usable() -> Backend:
-    try:
-        from edgeecg.runtime.trt import why_not
-    except ImportError:
-        return "onnxruntime"
+    from edgeecg.runtime.trt import why_not
+
     return "onnxruntime" if why_not() else "tensorrt"

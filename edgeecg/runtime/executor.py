@@ -89,7 +89,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
             raise SignalError(f"input {spec.name} is {kind}: convert it with np.asarray(x, np.float32)")
         fits = array.ndim == len(spec.shape) and all(
             size == (sizes.setdefault(want, size) if isinstance(want, str) else want)
-            for size, want in zip(array.shape, spec.shape)
+            for size, want in zip(array.shape, spec.shape, strict=True)
         )
         if not fits:
             known = f" with {', '.join(f'{k} = {v}' for k, v in sizes.items())}" if sizes else ""

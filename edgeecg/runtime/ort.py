@@ -68,7 +68,7 @@ class OrtExecutor:
             values = session.run(self._names, dict(inputs))
         except _errors() as error:
             raise DeviceError(f"ONNX Runtime failed while running: {_first_line(error)}") from error
-        return dict(zip(self._names, values))
+        return dict(zip(self._names, values, strict=True))
 
     def end_profile(self) -> list[dict[str, Any]]:
         """Events recorded since the executor was opened, as ONNX Runtime writes them; ends the recording.
@@ -119,7 +119,7 @@ def _open_session(model: bytes, threads: int, profile_folder: str | None) -> ort
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised; nothing is written to stderr
     if profile_folder is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(profile_folder) / "ort")
