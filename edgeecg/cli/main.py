@@ -15,9 +15,9 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 import edgeecg
-from edgeecg.errors import EdgeECGError
+from edgeecg.errors import EdgeECGError, MissingExtra
 
-__all__ = ["VERBS", "Verb", "app", "load", "main", "run"]
+__all__ = ["EXTRA_OF", "VERBS", "Verb", "app", "load", "main", "run"]
 
 INPUT_ERROR = 2
 INTERRUPTED = 130
@@ -43,8 +43,32 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "edgeecg.cli.evaluate", "evaluate", MODEL, "Score a model as EC57 does, by class and record."
     ),
+    "compare": Verb(
+        "edgeecg.cli.compare",
+        "compare",
+        DEVICE,
+        "Two graphs or backends: labels, errors, first layer that departs.",
+    ),
+    "profile": Verb(
+        "edgeecg.cli.profile", "profile", DEVICE, "Latency, deadlines, throughput, layers, memory and energy."
+    ),
+    "doctor": Verb(
+        "edgeecg.cli.doctor", "doctor", DEVICE, "What this machine is, and which backends work on it."
+    ),
 }
 """Verbs in the order of the typical path; ``function`` is a command, or a ``Typer`` for verbs of verbs."""
+
+EXTRA_OF = {
+    "captum": "explain",
+    "lightning_fabric": "train",
+    "matplotlib": "plot",
+    "onnx": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "torch": "train",
+}
+"""Optional packages that whole rooms are built on, and the extra that brings each."""
 
 
 def load(name: str) -> Any:
@@ -152,6 +176,12 @@ def main(argv: Sequence[str]) -> int:
         if debug:
             raise
         _complain(str(error))
+        code = INPUT_ERROR
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if debug or package not in EXTRA_OF:
+            raise
+        _complain(str(MissingExtra(package, EXTRA_OF[package], f"edgeecg {args[0]}")))
         code = INPUT_ERROR
     except OSError as error:
         if debug:

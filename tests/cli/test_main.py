@@ -122,3 +122,26 @@ def test_installed_program_exits_with_the_code(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: No such command 'nope'")
+
+
+@pytest.mark.parametrize("package", ["torch"])
+def test_a_verb_without_its_extra_names_it(package: str, tmp_path: Path) -> None:
+    line = ["train", "--out", str(tmp_path / "run"), "--steps", "1"]
+    code = f"""
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {package!r}:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Without())
+from edgeecg.cli.main import main
+sys.exit(main({line!r}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"error: edgeecg train needs {package}: pip install 'edgeecg[train]'\n"
+    assert list(tmp_path.iterdir()) == []
