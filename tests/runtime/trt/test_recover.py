@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgeecg.bundle import Bundle
+from edgeecg.bundle import Bundle, GraphName
 from edgeecg.errors import BackendError
 from edgeecg.runtime.cuda import CudaError
 from edgeecg.runtime.ort import OrtExecutor
@@ -49,13 +49,16 @@ def machine(bundle: Bundle) -> Machine:
     return Machine(bundle)
 
 
+def fresh(bundle: Bundle, name: GraphName, rows: int) -> np.ndarray:
+    """A state of zeros for a graph."""
+    return np.zeros((rows, bundle.golden()[f"{name}.state"].shape[1]), np.float32)
+
+
 @pytest.fixture
-def signal() -> Callable[[], dict[str, np.ndarray]]:
+def signal(bundle: Bundle) -> Callable[[], dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
-    return lambda: {
-        "signal": rng.standard_normal((2, 64)).astype(np.float32),
-        "state": np.zeros((2, 1944), np.float32),
-    }
+    state = fresh(bundle, "token", 2)
+    return lambda: {"signal": rng.standard_normal((2, 64)).astype(np.float32), "state": state}
 
 
 @pytest.mark.parametrize(("policy", "now"), [("rebuild", "tensorrt"), ("cpu", "onnxruntime")])
@@ -72,7 +75,7 @@ def test_the_step_that_failed_is_run_again(machine: Machine, signal, policy: OnD
     assert "illegal memory access" in incident.reason
     assert incident.seconds >= 0
     assert machine.devices[0].resets == 2  # both executors are dropped; the second reset finds nothing
-    beats = {"beats": np.zeros((1, 1, 40), np.float32), "state": np.zeros((1, 1025), np.float32)}
+    beats = {"beats": np.zeros((1, 1, 40), np.float32), "state": fresh(machine.bundle, "beat", 1)}
     beat.run(beats)
     assert len(recovery.incidents) == 1, "both graphs are replaced at once"
     token.close()
