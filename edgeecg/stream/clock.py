@@ -31,7 +31,8 @@ A restart or jump without a wall clock is of unknown length and counts as one mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,7 @@ class Piece:
     time: float | None = None
 
 
-@dataclass(frozen=True)
-class TimeState:
+class TimeState(NamedTuple):
     """What a time base remembers. After `TimeBase.flush` it holds no samples, only numbers.
 
     ``next`` is the place that is expected; ``offset`` leads from the sender's count to ours; ``anchor``
@@ -161,18 +161,18 @@ class TimeBase:
         if self._implausible(place, packet, state):
             return self._doubt(place, packet, state)
         if state.suspect is not None:
-            state = replace(state, suspect=None, dropped=state.dropped + 1)
+            state = state._replace(suspect=None, dropped=state.dropped + 1)
         return self._accept(place, packet, state)
 
     def flush(self, state: TimeState) -> tuple[list[Piece], TimeState]:
         """Give out what is held; at the end of a stream, or before its state is saved."""
-        return self._release(replace(state, suspect=None), everything=True)
+        return self._release(state._replace(suspect=None), everything=True)
 
     def _begin(self, packet: Packet, state: TimeState) -> TimeState:
         """The first packet lies at place ``next``: 0, or where a restored stream goes on."""
         offset = None if packet.sample is None else state.next - packet.sample
         anchor = None if packet.stamp is None else (state.next, float(packet.stamp))
-        return replace(state, offset=offset, anchor=anchor)
+        return state._replace(offset=offset, anchor=anchor)
 
     def _place(self, packet: Packet, state: TimeState) -> int:
         if packet.sample is not None and state.offset is not None:
@@ -207,8 +207,8 @@ class TimeBase:
         follows = before is not None and abs(place - before[0] - len(before[1])) <= self._loose(packet)
         if before is None or not follows:
             strays = 0 if before is None else 1
-            return [], replace(state, suspect=(place, packet), dropped=state.dropped + strays)
-        return self._rebase(before, packet, replace(state, suspect=None))
+            return [], state._replace(suspect=(place, packet), dropped=state.dropped + strays)
+        return self._rebase(before, packet, state._replace(suspect=None))
 
     def _loose(self, packet: Packet) -> float:
         return 0.0 if packet.sample is not None else max(self.jitter * self.fs, 1.0)
@@ -223,8 +223,8 @@ class TimeBase:
         if first[1].time is not None and state.wall is not None:
             missing = max(1, round((first[1].time - state.wall) * self.fs))
         place = state.next + missing
-        begun = self._begin(first[1], replace(state, next=place))
-        state = replace(begun, next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1)
+        begun = self._begin(first[1], state._replace(next=place))
+        state = begun._replace(next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1)
         piece, state = self._give(place, first[1], state, cause)
         rest, state = self._accept(self._place(second, state), second, state)
         return [*pieces, piece, *rest], state
@@ -232,14 +232,14 @@ class TimeBase:
     def _accept(self, place: int, packet: Packet, state: TimeState) -> tuple[list[Piece], TimeState]:
         state = self._track(place, packet, state)
         if place + len(packet) <= state.next or any(place == held for held, _ in state.held):
-            return [], replace(state, dropped=state.dropped + 1)
+            return [], state._replace(dropped=state.dropped + 1)
         unordered = packet.sample is None and packet.stamp is None
         if place <= state.next or unordered:
             piece, state = self._give(place, packet, state, "silence")
             rest, state = self._release(state)
             return [piece, *rest], state
         held = tuple(sorted((*state.held, (place, packet)), key=lambda item: item[0]))
-        return self._release(replace(state, held=held))
+        return self._release(state._replace(held=held))
 
     def _release(self, state: TimeState, everything: bool = False) -> tuple[list[Piece], TimeState]:
         """Give out the held packets whose turn has come, or that have waited long enough."""
@@ -249,7 +249,7 @@ class TimeBase:
             waited = state.waiting_end - state.next > self.reorder * self.fs
             if not (everything or waited or place <= state.next):
                 break
-            state = replace(state, held=state.held[1:])
+            state = state._replace(held=state.held[1:])
             if place + len(packet) > state.next:
                 piece, state = self._give(place, packet, state, "lost")
                 pieces.append(piece)
@@ -265,7 +265,7 @@ class TimeBase:
         wall = None if state.wall is None else state.wall + (end - state.next) / self.fs
         if time is not None:
             wall = self._wall(time + len(samples) / self.fs, wall)
-        after = replace(state, next=end, wall=wall, lost=state.lost + missing)
+        after = state._replace(next=end, wall=wall, lost=state.lost + missing)
         return Piece(start, samples, missing, cause if missing else "", time), after
 
     def _wall(self, heard: float, expected: float | None) -> float:
@@ -279,18 +279,18 @@ class TimeBase:
         anchor = state.anchor
         if packet.stamp is None or anchor is None:
             return state
-        state = replace(state, stamps=(*state.stamps, (packet.stamp, len(packet)))[-RECENT:])
+        state = state._replace(stamps=(*state.stamps, (packet.stamp, len(packet)))[-RECENT:])
         passed = place - anchor[0]
         if passed <= 0:
             return state
         expected = anchor[1] + passed / state.rate
         error = packet.stamp - expected
         if abs(error) * 1e-9 > max(self.jitter, 1 / self.fs):
-            return replace(state, anchor=(place, float(packet.stamp)))  # a gap lies between
+            return state._replace(anchor=(place, float(packet.stamp)))  # a gap lies between
         nominal = self.fs / 1e9
         rate = state.rate / (1 + RATE_GAIN * error * state.rate / passed)
         rate = min(max(rate, nominal * (1 - PULL)), nominal * (1 + PULL))
-        return replace(state, anchor=(place, expected + ANCHOR_GAIN * error), rate=rate)
+        return state._replace(anchor=(place, expected + ANCHOR_GAIN * error), rate=rate)
 
     def _watch_pace(self, stamp: int, state: TimeState) -> TimeState:
         """Stamps that advance evenly at another rate than declared are no loss: the rate is wrong."""
@@ -305,7 +305,7 @@ class TimeBase:
                 f"the device's clock shows {self.fs / paces[0]:.4g} Hz, but {self.fs:g} Hz is declared: "
                 f"open the source with fs={self.fs / paces[0]:.4g}"
             )
-        return replace(state, pace=paces)
+        return state._replace(pace=paces)
 
 
 def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:

@@ -172,7 +172,7 @@ def no_leftovers() -> Iterator[None]:
 def libraries_awake(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Libraries open files and start threads once, when they are first used."""
     folder = tmp_path_factory.mktemp("awake")
-    for setup in (replay, lsl, mqtt):
+    for setup in (replay, lsl, websocket):
         with contextlib.suppress(pytest.skip.Exception), setup(folder) as made:
             made.source.close()
 
@@ -207,7 +207,7 @@ def test_a_source_gives_what_was_sent_and_leaves_nothing_behind(
 @pytest.mark.parametrize("make", ALL_SOURCES)
 def test_a_source_closes_on_an_error_of_its_reader(make: Callable[[Path], Any], tmp_path: Path) -> None:
     with no_leftovers(), make(tmp_path) as setup:
-        with pytest.raises(ZeroDivisionError), setup.source as source:
+        with pytest.raises(ZeroDivisionError), setup.source as source:  # noqa: PT012
             next(iter(source))
             raise ZeroDivisionError
         with pytest.raises(SignalError, match="closed"):
@@ -400,6 +400,11 @@ class Reader:
         return from_lines(self._heard)
 
 
+def result(readers: list[Reader]) -> list[Event]:
+    (reader,) = readers
+    return reader.result()
+
+
 @contextmanager
 def websocket_sink(folder: Path) -> Iterator[Outlet]:
     client_module = pytest.importorskip("websockets.sync.client")
@@ -411,7 +416,7 @@ def websocket_sink(folder: Path) -> Iterator[Outlet]:
         client.recv(timeout=5)  # the headers: from here on it hears all
         readers.append(Reader(lambda heard: heard.extend(client)))  # until the server says goodbye
 
-    yield Outlet(sink, lambda: readers[0].result(), connect)
+    yield Outlet(sink, lambda: result(readers), connect)
 
 
 @contextmanager
@@ -431,7 +436,7 @@ def lsl_sink(folder: Path) -> Iterator[Outlet]:
 
         readers.append(Reader(read))
 
-    yield Outlet(open_sink(f"lsl:{name}"), lambda: readers[0].result(), connect)
+    yield Outlet(open_sink(f"lsl:{name}"), lambda: result(readers), connect)
 
 
 @contextmanager
@@ -497,7 +502,7 @@ def test_a_sink_closes_on_an_error_and_refuses_misuse(make: Callable[[Path], Any
     with no_leftovers(), make(tmp_path) as outlet:
         with pytest.raises(StateError):
             outlet.sink.write(EVENTS[0][0], "bed-3")
-        with pytest.raises(ZeroDivisionError), outlet.sink as sink:
+        with pytest.raises(ZeroDivisionError), outlet.sink as sink:  # noqa: PT012
             sink.open(HEADERS[0])
             with pytest.raises(ConfigError, match="name"):
                 sink.open(HEADERS[0])
@@ -541,9 +546,11 @@ def test_a_fanout_closes_all_its_sinks_whichever_fails(tmp_path: Path) -> None:
 
     broken = Broken(str(tmp_path / "a"))
     whole = open_sink(f"wfdb:{tmp_path / 'b'}")
-    with pytest.raises(LinkError, match="full"), Fanout([broken, whole]) as fanout:
-        fanout.open(HEADERS[0])
-        fanout.write(EVENTS[0][0], "bed-3")
+    fanout = Fanout([broken, whole])
+    fanout.open(HEADERS[0])
+    fanout.write(EVENTS[0][0], "bed-3")
+    with pytest.raises(LinkError, match="full"):
+        fanout.close()
     assert len(read_annotations(tmp_path / "b" / "bed-3", "edg")) == 1
     assert isinstance(fanout, SignalSink)
 
@@ -554,9 +561,6 @@ def test_logs_carry_no_patient_data(tmp_path: Path, caplog: pytest.LogCaptureFix
     header = Header("Wilhelmina-Einthoven", FS, ("I",), "small", "9f2c")
     with ExitStack() as stack:
         port = stack.enter_context(amqtt_broker())
-        caplog.clear()
-        logging.getLogger("amqtt").setLevel(logging.ERROR)  # the broker is not ours
-        logging.getLogger("transitions").setLevel(logging.ERROR)
         for text in ("ws:0", "prometheus:0", f"jsonl:{tmp_path / 'x'}", f"mqtt://127.0.0.1:{port}/t"):
             sink = stack.enter_context(open_sink(text))
             sink.open(header)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import importlib.util
 import os
+import select
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import tty
@@ -28,31 +30,44 @@ def eventually(check: Any, seconds: float = 5.0) -> None:
         time.sleep(0.01)
 
 
+AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def main():
+    plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+    await Broker({"listeners": {"default": {"type": "tcp", "bind": sys.argv[1]}}, "plugins": plugins}).start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def process(command: Sequence[str], port: int) -> Iterator[int]:
+    """A program that listens on a port of this machine."""
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def reachable() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        eventually(reachable, 15)
+        yield port
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
 @contextmanager
 def amqtt_broker() -> Iterator[int]:
-    """A broker in this process, on a free port."""
-    broker_module = pytest.importorskip("amqtt.broker", reason="no MQTT broker: pip install amqtt")
-    config = {
-        "listeners": {"default": {"type": "tcp", "bind": "127.0.0.1:0"}},
-        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
-    }
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def start() -> Any:
-        broker = broker_module.Broker(config)
-        await broker.start()
-        return broker
-
-    broker = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
-        yield broker._servers["default"].instance.sockets[0].getsockname()[1]
-    finally:
-        asyncio.run_coroutine_threadsafe(broker.shutdown(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
-        loop.close()
+    """A broker in Python, as a process of its own, on a free port."""
+    if importlib.util.find_spec("amqtt") is None or importlib.util.find_spec("paho") is None:
+        pytest.skip("no MQTT: pip install amqtt paho-mqtt")
+    port = free_port()
+    with process([sys.executable, "-c", AMQTT, f"127.0.0.1:{port}"], port):
+        yield port
 
 
 def free_port() -> int:
@@ -70,20 +85,8 @@ def mosquitto_broker(folder: Path, port: int | None = None) -> Iterator[int]:
     port = port or free_port()
     settings = folder / "mosquitto.conf"
     settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    process = subprocess.Popen(
-        [program, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-    def reachable() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        eventually(reachable)
+    with process([program, "-c", str(settings)], port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @contextmanager
@@ -140,10 +143,8 @@ class Terminal:
     def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            try:
-                view = view[os.write(self._near, view) :]
-            except BlockingIOError:  # the far side has not read yet
-                time.sleep(0.001)
+            select.select([], [self._near], [], 1.0)  # until the far side has read
+            view = view[os.write(self._near, view[:256]) :]
 
     def close(self) -> None:
         for fd in (self._near, self._far):
