@@ -15,7 +15,7 @@ from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.errors import ConfigError
 from edgeecg.io.record import Record
 from edgeecg.pipeline import Mode
-from edgeecg.profile.latency import Percentiles, sample, summarise
+from edgeecg.profile.latency import Percentiles, measure, sample, summarise
 from edgeecg.profile.layers import LayerTime, onnxruntime_layers, rank
 from edgeecg.profile.machine import identify
 from edgeecg.profile.pace import Pace, Wait, keep_pace
@@ -25,7 +25,7 @@ from edgeecg.profile.sensors import conditions, memory_used
 from edgeecg.profile.stages import hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor
-from edgeecg.runtime.trt.executor import TrtExecutor
+from edgeecg.runtime.trt.executor import WAITS, TrtExecutor
 from edgeecg.runtime.trt.layers import layer_times
 from edgeecg.runtime.trt.library import load_library
 from edgeecg.runtime.trt.recover import RecoveringExecutor
@@ -224,10 +224,22 @@ def graph_times(
 def call_parts(
     device: TrtExecutor, inputs: dict[str, NDArray[np.float32]], settings: ProfileSettings
 ) -> dict[str, Percentiles]:
-    """Enqueue on the host, and the device's copy in, compute and copy out, without CUDA graph."""
+    """The parts of a call without CUDA graph, by events on the device; then whole calls, each way.
+
+    ``enqueue`` is the host's time to queue it; a whole call goes from arrays in to arrays out.
+    """
     table = [device.run_timed(inputs)[1] for _ in range(settings.warmup + settings.runs)][settings.warmup :]
     names = {"enqueue": "enqueue", "copy in": "copy_in", "compute": "compute", "copy out": "copy_out"}
-    return {name: summarise([getattr(times, field) for times in table]) for name, field in names.items()}
+    parts = {name: summarise([getattr(times, field) for times in table]) for name, field in names.items()}
+    for graphs in (True, False):
+        for wait in WAITS:
+            name = f"call, {'CUDA graph' if graphs else 'no graph'}, {wait}"
+            parts[name] = measure(
+                lambda: device.run_as(inputs, graphs, wait),  # noqa: B023 - called before the next round
+                settings.warmup,
+                settings.runs,
+            )
+    return parts
 
 
 def device_memory(engine: Engine) -> int:

@@ -47,10 +47,10 @@ svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 11.5
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], strong: Sequence[str] = ()) -> str:
     """An HTML table; rows whose first cell is in ``strong`` are set off."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = [
-        f"<tr{' class=sum' if row[0] in strong else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        kind = " class=sum" if row[0] in strong else ""
+        lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
     return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 

@@ -1,0 +1,273 @@
+"""``edgeecg compare``: do two graphs or backends say the same, and if not, where does it begin?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
+from edgeecg.cli.common import SeedOption, atomic_path, data_console
+from edgeecg.errors import ConfigError, InputError, MissingExtra
+from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
+from edgeecg.runtime.executor import Executor, Tensors
+from edgeecg.runtime.ort import OrtExecutor
+
+__all__ = ["compare"]
+
+EXECUTORS = ("onnxruntime", "tensorrt", "reference")
+DISAGREE = 1
+"""Exit code where labels differ."""
+
+TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 2e-1, "mixed": 2e-1}
+"""Relative error from which on a layer departs, by the coarser precision of the two sides."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: ``SOURCE[:PRECISION][@EXECUTOR]``."""
+
+    text: str
+    source: str
+    precision: Precision
+    executor: str
+    bundle: Bundle | None
+
+    def model(self, name: GraphName) -> bytes:
+        """The ONNX graph."""
+        return (
+            Path(self.source).read_bytes() if self.bundle is None else self.bundle.graph(name, self.precision)
+        )
+
+    def open(self, name: GraphName) -> Executor:
+        """Something that runs it."""
+        if self.executor == "reference":
+            exact: Executor = onnx_tools().ReferenceExecutor(self.model(name))
+            return exact
+        if self.executor == "tensorrt":
+            if self.bundle is None:
+                raise ConfigError(
+                    f"{self.text}: a TensorRT engine is built from a bundle, not from a graph alone"
+                )
+            from edgeecg.runtime.trt import open_executor
+
+            return open_executor(self.bundle, name, self.precision)
+        return OrtExecutor(self.model(name))
+
+
+def onnx_tools() -> Any:
+    """``edgeecg.deploy.layers``, which needs the extra ``train``."""
+    try:
+        import edgeecg.deploy.layers as tools
+    except ImportError as error:
+        raise MissingExtra("onnx", "train", "looking into layers and the reference executor") from error
+    return tools
+
+
+def parse_side(text: str) -> Side:
+    """Take ``small:fp16@reference`` apart; FP16 goes to the reference unless told otherwise."""
+    source, _, executor = text.partition("@")
+    head, colon, tail = source.rpartition(":")
+    precision: Precision | None = None
+    if colon and tail in PRECISIONS:
+        source, precision = head, tail
+    if executor and executor not in EXECUTORS:
+        raise ConfigError(f"{text}: no executor {executor!r}, choose {', '.join(EXECUTORS)}")
+    if source.endswith(".onnx"):
+        if not Path(source).is_file():
+            raise InputError(f"no graph {source}: give the path of an .onnx file, or a bundle")
+        return Side(text, source, precision or "fp32", executor or "onnxruntime", None)
+    bundle = Bundle.open(source)
+    wanted = precision or bundle.manifest.default_precision
+    return Side(
+        text, source, wanted, executor or ("reference" if wanted == "fp16" else "onnxruntime"), bundle
+    )
+
+
+def compare(
+    left: Annotated[
+        str, typer.Argument(metavar="LEFT", help="BUNDLE[:PRECISION][@EXECUTOR], or FILE.onnx[@...].")
+    ],
+    right: Annotated[str, typer.Argument(metavar="RIGHT", help="The same, for what is held against it.")],
+    graph: Annotated[str, typer.Option(metavar="NAME", help="token, beat or both.")] = "both",
+    steps: Annotated[int, typer.Option(min=1, help="Steps that are run, state carried.")] = 32,
+    rows: Annotated[int, typer.Option(min=1, help="Streams side by side.")] = 4,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SHARE", help="Relative error from which on a layer departs."),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option(help="Always look into the layers, not only on disagreement.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Run two graphs, precisions or backends on the same inputs and tell where they differ.
+
+    Prints how many labels agree, the worst error of every output and, where labels differ, the first layer
+    that departs. Executors are `onnxruntime`, `tensorrt` and `reference` (of the ONNX project: slow and
+    exact). FP16 graphs run on the reference unless told otherwise, since ONNX Runtime's CPU computes them
+    in FP32 and shows no overflow. The exit code is 1 where labels differ.
+
+    For example:
+
+    - `edgeecg compare small:fp32 small:int8`
+    - `edgeecg compare small:fp32 small:fp16@reference --layers`
+    - `edgeecg compare small:fp16@onnxruntime small:fp16@tensorrt` on a Jetson
+    - `edgeecg compare before.onnx after.onnx`
+    """
+    sides = parse_side(left), parse_side(right)
+    if graph not in (*GRAPHS, "both"):
+        raise ConfigError(f"--graph {graph!r}: choose token, beat or both")
+    names = graphs_of(sides, graph)
+    limit = tolerance if tolerance is not None else max(TOLERANCES[side.precision] for side in sides)
+    console = data_console()
+    found: dict[str, Any] = {}
+    agree = True
+    for name in names:
+        comparison = compare_graph(sides, name, steps, rows, seed)
+        agree = agree and comparison.agree
+        console.print(tables(name, sides, comparison))
+        inside = look_inside(sides, name, comparison) if layers or not comparison.agree else []
+        if inside:
+            show_layers(console, inside, limit)
+        found[name] = as_json(comparison, inside, limit)
+    if json is not None:
+        import msgspec
+
+        with atomic_path(json) as partial:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    if not agree:
+        raise typer.Exit(DISAGREE)
+
+
+def graphs_of(sides: tuple[Side, Side], wanted: str) -> tuple[GraphName, ...]:
+    """Graphs that both sides have: a lone ONNX file is the one that its inputs say."""
+    lone = [side for side in sides if side.bundle is None]
+    if not lone:
+        return tuple(name for name in GRAPHS if wanted in (name, "both"))
+    with OrtExecutor(lone[0].model("token")) as executor:
+        known = {spec.name for spec in executor.inputs}
+    if not known & {"signal", "beats"}:
+        takes = ", ".join(sorted(known))
+        raise InputError(f"{lone[0].source} takes {takes}: it is neither a token nor a beat graph")
+    return ("token",) if "signal" in known else ("beat",)
+
+
+def compare_graph(sides: tuple[Side, Side], name: GraphName, steps: int, rows: int, seed: int) -> Comparison:
+    """One graph on both sides."""
+    with sides[0].open(name) as ours, sides[1].open(name) as theirs:
+        return compare_executors(ours, theirs, feeds(ours, steps, rows, seed))
+
+
+def feeds(executor: Executor, steps: int, rows: int, seed: int) -> Iterator[Tensors]:
+    """Input of each step: synthetic ECG through the front end's scale, or beats of noise."""
+    spec = executor.inputs[0]
+    rng = np.random.default_rng(seed)
+    if spec.name == "signal":
+        signal = patients(steps * 64, rows, seed)
+        for step in range(steps):
+            yield {"signal": np.ascontiguousarray(signal[:, 64 * step : 64 * (step + 1)])}
+    else:
+        width = int(spec.shape[2])
+        for _ in range(steps):
+            yield {spec.name: rng.standard_normal((rows, 1, width)).astype(np.float32)}
+
+
+def patients(samples: int, rows: int, seed: int) -> NDArray[np.float32]:
+    """Network input of synthetic patients, ``(rows, samples)``."""
+    from edgeecg.data.synthetic import SyntheticSettings, synthesize
+    from edgeecg.signal.frontend import FrontEnd
+    from edgeecg.specs import MODEL_FS, SignalSpec
+
+    seconds = max(10.0, samples / MODEL_FS + 2)
+    settings = SyntheticSettings(seconds=seconds, fs=float(MODEL_FS), leads=("MLII",))
+    raw = np.stack([synthesize(settings, seed + row).record.signal[:, 0] for row in range(rows)])
+    front = FrontEnd(SignalSpec(), MODEL_FS)
+    network, _ = front.step(raw, front.initial(rows))
+    return network[:, :samples].astype(np.float32)
+
+
+def look_inside(sides: tuple[Side, Side], name: GraphName, comparison: Comparison) -> list[Departure]:
+    """Every layer of both graphs at the worst step; the graphs decide, whatever executor ran them."""
+    tools = onnx_tools()
+    models = [tools.load_model(side.model(name)) for side in sides]
+    values = [
+        tools.run_exposed(model, comparison.worst_inputs, side.executor == "reference")
+        for model, side in zip(models, sides, strict=True)
+    ]
+    return departures(values[0], values[1], tools.layers_of(models[1]))
+
+
+def tables(name: str, sides: tuple[Side, Side], comparison: Comparison) -> Table:
+    """Labels and outputs of one graph."""
+    title = f"\n{name} graph, {comparison.steps} steps: {sides[0].text} against {sides[1].text}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", min_width=22)
+    for head in ("agree", "worst error", "of the range", "at step"):
+        table.add_column(head, justify="right")
+    for agreement in comparison.agreements:
+        share = f"{agreement.equal} of {agreement.scored}"
+        table.add_row(agreement.what, share, style="" if agreement.equal == agreement.scored else "red")
+    for output in comparison.differences:
+        table.add_row(output.name, "", f"{output.worst:.2e}", f"{output.relative:.2e}", str(output.step))
+    return table
+
+
+def show_layers(console: Console, inside: list[Departure], limit: float) -> None:
+    """The first layer that departs, and the worst ones."""
+    first = first_departure(inside, limit)
+    if first is None:
+        worst = max((departure.error for departure in inside), default=0.0)
+        console.print(f"No layer departs by more than {limit:g} of its size (worst {worst:.2e}).")
+        return
+    console.print(
+        f"[bold]First layer that departs: {first.layer.output}[/bold] ({first.layer.kind}), by {first.error:.2e} "
+        f"of its size; what it reads departs by {first.inherited:.2e}."
+    )
+    table = Table(title="Greatest jumps", title_justify="left", box=None, pad_edge=False)
+    for head, justify in (
+        ("layer", "left"),
+        ("kind", "left"),
+        ("error", "right"),
+        ("of its inputs", "right"),
+    ):
+        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for departure in sorted(inside, key=lambda item: item.inherited - item.error)[:5]:
+        layer = departure.layer
+        table.add_row(layer.output, layer.kind, f"{departure.error:.2e}", f"{departure.inherited:.2e}")
+    console.print(table)
+
+
+def first_departure(inside: list[Departure], limit: float) -> Departure | None:
+    """The first layer in the order of execution whose error is above the limit while its inputs' is not."""
+    return next((item for item in inside if item.error > limit >= item.inherited), None)
+
+
+def as_json(comparison: Comparison, inside: list[Departure], limit: float) -> dict[str, Any]:
+    """Plain values; infinity, which JSON lacks, as text."""
+    first = first_departure(inside, limit)
+
+    def plain(value: float) -> float | str:
+        return value if np.isfinite(value) else "infinite"
+
+    departs = first and {"layer": first.layer.output, "kind": first.layer.kind, "error": plain(first.error)}
+    return {
+        "steps": comparison.steps,
+        "labels": {item.what: {"equal": item.equal, "of": item.scored} for item in comparison.agreements},
+        "outputs": {
+            item.name: {"worst": plain(item.worst), "relative": plain(item.relative), "step": item.step}
+            for item in comparison.differences
+        },
+        "first_departure": departs,
+        "layers": {item.layer.output: plain(item.error) for item in inside},
+    }

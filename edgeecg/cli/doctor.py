@@ -1,0 +1,102 @@
+"""``edgeecg doctor``: what machine this is, which backends work on it, and what to do about the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from edgeecg.bundle import Bundle, packaged_names
+from edgeecg.cli.common import atomic_path, data_console, human_console
+from edgeecg.profile.health import Finding, advise
+from edgeecg.profile.machine import Machine, identify
+
+__all__ = ["doctor"]
+
+ILL = 1
+"""Exit code where something does not work."""
+
+STYLES = {"well": "green", "note": "yellow", "ill": "red"}
+
+
+def doctor(
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle", "-b", metavar="NAME|FILE", help="Bundle to run; a packaged one if left out."
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all findings to this file.")
+    ] = None,
+) -> None:
+    """Tell what this machine is and which backends work on it, with what to do about each that does not.
+
+    Every backend is opened and has to reproduce the bundle's golden vectors. The first time, TensorRT
+    builds its engines, which takes minutes on a Jetson. The exit code is 1 where something is ill.
+
+    For example:
+
+    - `edgeecg doctor`
+    - `edgeecg doctor --bundle my.edgeecg --json health.json`
+    """
+    machine = identify()
+    names = packaged_names()
+    source = bundle or (("small" if "small" in names else names[0]) if names else None)
+    opened = Bundle.open(source) if source is not None else None
+    people = human_console()
+    with people.status("looking") as status:
+        findings = advise(machine, opened, lambda text: status.update(f"looking at the {text}"))
+    console = data_console()
+    console.print(machine_table(machine))
+    console.print(findings_table(findings))
+    if opened is None:
+        console.print("Backends were not tried: there is no packaged bundle, name one with --bundle.")
+    if json is not None:
+        write_json(json, machine, findings)
+    if any(finding.state == "ill" for finding in findings):
+        raise typer.Exit(ILL)
+
+
+def machine_table(machine: Machine) -> Table:
+    """What the machine is; rows that have nothing to say are left out."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    jetson = f"{machine.jetpack} ({machine.release})" if machine.jetpack else machine.release
+    for name, value in (
+        ("machine", machine.model),
+        ("JetPack", jetson),
+        ("power mode", machine.power_mode),
+        ("system", f"{machine.system}, kernel {machine.kernel}"),
+        ("cores and memory", f"{machine.cores}, {machine.memory / 2**30:.1f} GiB"),
+        ("CUDA", machine.cuda),
+        ("TensorRT", machine.tensorrt),
+        ("driver", machine.driver),
+        ("Python", machine.python),
+    ):
+        if value:
+            table.add_row(f"{name}  ", value)
+    return table
+
+
+def findings_table(findings: list[Finding]) -> Table:
+    """What was looked at."""
+    table = Table(show_header=False, box=None, pad_edge=False, title="\n", title_justify="left")
+    for finding in findings:
+        style = STYLES[finding.state]
+        text = Text(finding.says)
+        if finding.advice:
+            text.append(f"\n{finding.advice}", style="bold")
+        table.add_row(f"[{style}]{finding.state}[/{style}]  ", f"{finding.what}  ", text)
+    return table
+
+
+def write_json(path: Path, machine: Machine, findings: list[Finding]) -> None:
+    """All of it for a program."""
+    import msgspec
+
+    report: dict[str, Any] = {"machine": machine, "findings": findings}
+    with atomic_path(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))

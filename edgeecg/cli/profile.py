@@ -1,0 +1,237 @@
+"""``edgeecg profile``: where the time, memory and energy go on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edgeecg.bundle import Bundle, Precision
+from edgeecg.cli.common import BundleOption, atomic_path, data_console, human_console
+from edgeecg.errors import ConfigError
+from edgeecg.io import read_record
+from edgeecg.pipeline import Mode
+from edgeecg.profile.collect import ProfileSettings, collect
+from edgeecg.profile.latency import Percentiles
+from edgeecg.profile.layers import by_kind
+from edgeecg.profile.pace import Wait
+from edgeecg.profile.page import render
+from edgeecg.profile.report import Report, compare, load, parse_share
+from edgeecg.profile.sensors import memory_used
+from edgeecg.runtime.engine import Backend, open_engine
+
+__all__ = ["profile"]
+
+REGRESSED = 1
+"""Exit code where --max-regression was passed."""
+
+
+def profile(
+    record: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RECORD]", help="What to stream; a synthetic patient if left out."),
+    ] = None,
+    bundle: BundleOption = "small",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads inside one operator.")] = 1,
+    hop: Annotated[float, typer.Option(metavar="SECONDS", help="Signal that is computed together.")] = 0.5,
+    mode: Annotated[
+        str, typer.Option(metavar="NAME", help="incremental, or window: ten seconds anew at each hop.")
+    ] = "incremental",
+    runs: Annotated[int, typer.Option(min=1, help="Hops and calls that count.")] = 400,
+    warmup: Annotated[int, typer.Option(min=0, help="Hops and calls before, that do not.")] = 40,
+    batches: Annotated[
+        str, typer.Option(metavar="LIST", help="Batch sizes of the throughput table.")
+    ] = "1,2,4,8,16,32,64",
+    pace_seconds: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Keep the hop's pace for so long; 0 leaves it out."),
+    ] = 10.0,
+    speed: Annotated[float, typer.Option(metavar="TIMES", help="Pace against the live one.")] = 1.0,
+    wait: Annotated[
+        str, typer.Option(metavar="NAME", help="Between hops: block (sleep) or spin (a busy core).")
+    ] = "block",
+    energy_seconds: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Measure energy for so long, idle and busy; 0: not."),
+    ] = 3.0,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts to this file.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="Hold against this earlier --json file.")
+    ] = None,
+    max_regression: Annotated[
+        str, typer.Option(metavar="SHARE", help="How much slower than --against may be, e.g. 10%.")
+    ] = "10%",
+) -> None:
+    """Measure latency by stage, deadlines, throughput, layers, memory and energy.
+
+    A hop's time goes from its last sample at hand to its events told. The algorithm's own latency, which
+    no machine shortens, is shown beside it. docs/profile.md explains every figure.
+
+    For example:
+
+    - `edgeecg profile` on a synthetic patient with the packaged model
+    - `edgeecg profile 100.hea --bundle my.edgeecg --json now.json --html now.html`
+    - `edgeecg profile --against before.json --max-regression 10%` in your CI: exit code 1 if it got slower
+    - `edgeecg profile --backend tensorrt --precision fp16` on a Jetson; first set its power mode
+    """
+    settings = ProfileSettings(
+        hop=hop,
+        mode=cast("Mode", choice(mode, ("incremental", "window"), "--mode")),
+        runs=runs,
+        warmup=warmup,
+        batches=parse_batches(batches),
+        pace_seconds=pace_seconds,
+        speed=speed,
+        wait=cast("Wait", choice(wait, ("block", "spin"), "--wait")),
+        energy_seconds=energy_seconds,
+        threads=threads,
+    )
+    previous = load(against) if against is not None else None
+    share = parse_share(max_regression)
+    signal = read_record(record) if record is not None else None
+    opened, before = Bundle.open(bundle), memory_used()[0]
+    people = human_console()
+    engine = open_engine(opened, cast("Backend", backend), cast("Precision | None", precision), threads)
+    with engine, people.status("profiling") as status:
+        report = collect(engine, settings, signal, before, lambda text: status.update(f"profiling {text}"))
+    console = data_console()
+    show(console, report)
+    for path, data in ((json, report.to_json()), (html, render(report).encode())):
+        if path is not None:
+            with atomic_path(path) as partial:
+                partial.write_bytes(data)
+            people.print(f"written: {path}")
+    if previous is not None and not hold(console, previous, report, share):
+        raise typer.Exit(REGRESSED)
+
+
+def choice(text: str, choices: tuple[str, ...], option: str) -> str:
+    """One of some words, or ``ConfigError``."""
+    if text not in choices:
+        raise ConfigError(f"{option} {text!r}: choose {' or '.join(choices)}")
+    return text
+
+
+def parse_batches(text: str) -> tuple[int, ...]:
+    """``1,2,4`` to numbers."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or any(not part.isdigit() or int(part) < 1 for part in parts):
+        raise ConfigError(f"--batches {text!r}: give numbers of 1 or more, e.g. 1,8,64")
+    return tuple(int(part) for part in parts)
+
+
+def percentile_table(title: str, named: dict[str, Percentiles]) -> Table:
+    """Distributions, a row each."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("ms", min_width=26)
+    for head in ("p50", "p90", "p99", "p99.9", "max", "jitter"):
+        table.add_column(head, justify="right", min_width=7)
+    for name, p in named.items():
+        cells = (f"{value:.3f}" for value in (p.p50, p.p90, p.p99, p.p999, p.maximum, p.jitter))
+        table.add_row(name, *cells, style="bold" if name in ("hop", "sample to event") else "")
+    return table
+
+
+def show(console: Console, report: Report) -> None:
+    """The report as tables."""
+    subject, machine = report.subject, report.machine
+    mode = f", {report.before.power_mode}" if report.before.power_mode else ""
+    console.print(
+        f"{subject.bundle} ({subject.backend}, {subject.precision}, {subject.mode}, hop {subject.hop:g} s at "
+        f"{subject.fs:g} Hz) on {machine.model}, {machine.cores} cores{mode}"
+    )
+    console.print(percentile_table("\nTime of a hop", dict(report.stages)))
+    if report.device:
+        console.print(percentile_table("\nOn the device, one step of the token graph", dict(report.device)))
+    if report.pace is not None:
+        pace = report.pace
+        named = {"begun late by": pace.wake, "busy": pace.busy}
+        title = f"\nAt the pace of {1e3 * pace.period:g} ms, {pace.hops} hops: {pace.misses} deadlines missed"
+        console.print(percentile_table(title, named))
+    console.print(throughput_table(report))
+    console.print(layer_table(report))
+    console.print(f"\n{summary(report)}", soft_wrap=True)
+
+
+def throughput_table(report: Report) -> Table:
+    """Batch sizes of the token graph."""
+    table = Table(title="\nThroughput of the token graph", title_justify="left", box=None, pad_edge=False)
+    for head in ("batch", "p50 ms", "p99 ms", "patients live"):
+        table.add_column(head, justify="right", min_width=9)
+    for item in report.throughput:
+        table.add_row(
+            str(item.batch), f"{item.call.p50:.3f}", f"{item.call.p99:.3f}", f"{item.patients:,.0f}"
+        )
+    return table
+
+
+def layer_table(report: Report) -> Table:
+    """The slowest layers and kinds of layer of each graph."""
+    table = Table(title="\nSlowest layers", title_justify="left", box=None, pad_edge=False)
+    for head, justify in (
+        ("graph", "left"),
+        ("layer", "left"),
+        ("kind", "left"),
+        ("us", "right"),
+        ("share", "right"),
+    ):
+        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for name, layers in report.layers.items():
+        shown = [*layers[:5], *(by_kind(layers)[:3] if any(layer.kind for layer in layers) else ())]
+        for layer in shown:
+            table.add_row(
+                name, layer.name, layer.kind, f"{1e3 * layer.milliseconds:.1f}", f"{layer.share:.1%}"
+            )
+    return table
+
+
+def summary(report: Report) -> str:
+    """Latency of the algorithm, memory, energy and notes, a line each."""
+    declared = ", ".join(f"{stage} {1e3 * value:.0f}" for stage, value in report.declared.items())
+    memory = report.memory
+    lines = [
+        f"Declared latency: {1e3 * sum(report.declared.values()):.0f} ms ({declared})",
+        (
+            f"Memory: {memory.after / 2**20:.0f} MiB, at most {memory.peak / 2**20:.0f} MiB, "
+            f"{memory.before / 2**20:.0f} MiB before the engine was opened"
+        ),
+    ]
+    if memory.device:
+        lines.append(f"Memory of the device: {memory.device / 2**20:.0f} MiB in use")
+    lines += [
+        f"Energy ({use.busy.source}): {use.millijoules:.3f} mJ a hop above idle, {use.busy.watts:.2f} W "
+        f"busy, {use.idle.watts:.2f} W idle"
+        for use in report.energy
+    ]
+    return "\n".join([*lines, *(f"Energy: {note}" for note in report.notes)])
+
+
+def hold(console: Console, previous: Report, now: Report, share: float) -> bool:
+    """Show what changed; false where something got slower by more than ``share``."""
+    changes = compare(previous, now)
+    table = Table(title=f"\nAgainst {previous.created}", title_justify="left", box=None, pad_edge=False)
+    for head in ("", "before", "now", "change"):
+        table.add_column(head, justify="left" if not head else "right")
+    for item in changes:
+        worse = item.growth > share
+        mark = " too slow" if worse else ""
+        cells = f"{item.before:.3f} {item.unit}", f"{item.now:.3f} {item.unit}", f"{item.growth:+.1%}{mark}"
+        table.add_row(item.what, *cells, style="red" if worse else "")
+    console.print(table)
+    slower = [item.what for item in changes if item.growth > share]
+    if slower:
+        human_console().print(f"[red]slower by more than {share:.0%}: {', '.join(slower)}[/red]")
+    return not slower

@@ -1,0 +1,130 @@
+"""Looking into ONNX graphs: every layer's output made visible, and the exact oracle of the ONNX project.
+
+ONNX Runtime's CPU computes FP16 in FP32 behind casts, so overflow does not show there;
+``onnx.reference`` computes it in FP16.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from edgeecg.errors import BackendError
+from edgeecg.runtime.compare import Layer
+from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
+
+__all__ = ["ReferenceExecutor", "expose", "layers_of", "load_model", "run_exposed"]
+
+
+def load_model(data: bytes) -> onnx.ModelProto:
+    """Parse an ONNX model; raises ``BackendError`` where it is none."""
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+    except DecodeError as error:
+        raise BackendError("not an ONNX model: the file is damaged or of another kind") from error
+    except onnx.checker.ValidationError as error:
+        raise BackendError(f"not a valid ONNX model ({' '.join(str(error).split())[:150]})") from error
+    return model
+
+
+def layers_of(model: onnx.ModelProto) -> list[Layer]:
+    """Nodes in the order of execution, one entry an output."""
+    return [
+        Layer(output, node.op_type, tuple(name for name in node.input if name))
+        for node in model.graph.node
+        for output in node.output
+        if output
+    ]
+
+
+def expose(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with every layer's output among its outputs."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    there = {value.name for value in model.graph.output}
+    for layer in layers_of(model):
+        if layer.output not in there:
+            shown.graph.output.append(onnx.ValueInfoProto(name=layer.output))
+    return shown
+
+
+def run_exposed(model: onnx.ModelProto, inputs: Tensors, exact: bool) -> dict[str, NDArray[Any]]:
+    """Every layer's output for one set of inputs.
+
+    Parameters
+    ----------
+    exact : bool
+        By ``onnx.reference`` (true FP16), else by ONNX Runtime without its graph optimizations, which
+        would fuse layers away.
+    """
+    names = [layer.output for layer in layers_of(model)]
+    if exact:
+        with np.errstate(all="ignore"):  # overflow is what is looked for
+            values = ReferenceEvaluator(expose(model)).run(names, dict(inputs))
+        return dict(zip(names, values, strict=True))
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        expose(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+class ReferenceExecutor:
+    """An ONNX graph by ``onnx.reference``: slow, and exact in every type.
+
+    Parameters
+    ----------
+    data : bytes
+        Serialized ONNX model.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        model = load_model(data)
+        self._evaluator = ReferenceEvaluator(model)
+        self._inputs = tuple(value_spec(value) for value in model.graph.input)
+        self._outputs = tuple(value_spec(value) for value in model.graph.output)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What :meth:`run` gives."""
+        return self._outputs
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        """Run the graph once."""
+        check_inputs(self._inputs, inputs)
+        with np.errstate(all="ignore"):  # overflow shows in the outputs
+            values = self._evaluator.run(None, dict(inputs))
+        return {spec.name: np.asarray(value) for spec, value in zip(self._outputs, values, strict=True)}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def __enter__(self) -> ReferenceExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def value_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name and shape of an input or output."""
+    dims = value.type.tensor_type.shape.dim
+    return TensorSpec(value.name, tuple(dim.dim_param or dim.dim_value for dim in dims))

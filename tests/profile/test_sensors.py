@@ -1,0 +1,83 @@
+"""tegrastats lines and sysfs trees of real boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeecg.profile.sensors import conditions, memory_used, parse_tegrastats
+from tests.profile import boards
+
+
+def test_an_orin_nano() -> None:
+    stats = parse_tegrastats(boards.ORIN_NANO_LINE)
+    assert stats is not None
+    assert (stats.memory_used, stats.memory_total, stats.gpu_load) == (779, 7620, 0)
+    assert stats.rails == {"VDD_IN": 6626, "VDD_CPU_GPU_CV": 1228, "VDD_SOC": 2380}
+    assert stats.temperatures["gpu"] == 50.562
+    assert stats.clocks["cpu5"] == 1344
+
+
+def test_an_agx_orin_whose_gpu_sleeps() -> None:
+    stats = parse_tegrastats(boards.AGX_ORIN_LINE)
+    assert stats is not None
+    assert stats.rails == {
+        "VDD_GPU_SOC": 2340,
+        "VDD_CPU_CV": 390,
+        "VIN_SYS_5V0": 4025,
+        "VDDQ_VDD2_1V8AO": 301,
+    }
+    assert "gpu" not in stats.temperatures, "-256 degrees is no temperature"
+    assert stats.temperatures["tj"] == 44.343
+    assert stats.clocks["emc"] == 2133
+    assert len([name for name in stats.clocks if name.startswith("cpu")]) == 12
+
+
+def test_a_busy_agx_orin() -> None:
+    stats = parse_tegrastats(boards.BUSY_ORIN_LINE)
+    assert stats is not None
+    assert (stats.gpu_load, stats.clocks["gpu"]) == (37, 918)
+    assert sum(stats.rails.values()) == 2412 + 1607 + 4707
+
+
+def test_cores_that_are_off_and_rails_without_a_unit() -> None:
+    stats = parse_tegrastats(boards.XAVIER_NX_LINE)
+    assert stats is not None
+    assert stats.rails == {"VDD_IN": 3902, "VDD_CPU_GPU_CV": 1331, "VDD_SOC": 997}
+    assert sorted(stats.clocks) == ["cpu0", "cpu1", "cpu2"]
+    assert stats.gpu_load == 33
+
+
+def test_a_rail_may_tell_less_than_nothing() -> None:
+    """A Thor's GPU rail reads -392 mW when idle."""
+    stats = parse_tegrastats("RAM 1/2MB VDD_GPU -392mW/-392mW VIN 23000mW/23000mW")
+    assert stats is not None
+    assert stats.rails == {"VDD_GPU": -392, "VIN": 23000}
+
+
+@pytest.mark.parametrize("line", ["", "tegrastats: not found", "CPU [0%@729]"])
+def test_other_lines_are_none(line: str) -> None:
+    assert parse_tegrastats(line) is None
+
+
+def test_conditions_of_an_orin_nano(tmp_path: Path) -> None:
+    now = conditions(boards.orin_nano(tmp_path), lambda command: None)
+    assert now.temperatures == {"cpu": 51.187, "gpu": 50.218}, "a zone that sleeps is left out"
+    assert now.clocks == {"cpu0": 1728.0, "gpu": 1020.0}
+    assert now.power_mode == "MAXN_SUPER (mode 2)"
+
+
+def test_elsewhere_the_governor_is_the_power_mode(tmp_path: Path) -> None:
+    boards.write(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n")
+    assert conditions(tmp_path, lambda command: None).power_mode == "performance"
+
+
+def test_memory_grows_with_what_is_held() -> None:
+    before, _ = memory_used()
+    held = np.ones(1 << 23)  # 64 MiB
+    after, peak = memory_used()
+    assert after - before > 32 << 20
+    assert peak >= after
+    assert held[0] == 1
