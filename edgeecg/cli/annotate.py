@@ -1,0 +1,180 @@
+"""``edgeecg annotate``: recordings, or folders of them, to annotation files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edgeecg.bundle import Bundle
+from edgeecg.cli.common import BundleOption, data_console, human_console, progress_bar
+from edgeecg.errors import RecordError
+from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_archive, find_jobs
+
+__all__ = ["annotate"]
+
+CLASSES = ("N", "S", "V", "F", "Q")
+ROWS = 50  # records that the table shows one by one
+
+RECORDS, RUNNING = "Reading the recordings", "Running"
+
+
+def annotate(
+    records: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECORD...",
+            help="Recordings (WFDB, EDF, CSV, Parquet), or folders to be searched for them.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Where the annotation files go.", show_default=False),
+    ],
+    bundle: BundleOption = "small",
+    workers: Annotated[
+        int,
+        typer.Option("--workers", "-j", min=1, help="Processes on this machine.", rich_help_panel=RUNNING),
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler whose workers share the work, tcp://HOST:8786; they must see the same paths.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = None,
+    backend: Annotated[
+        Literal["auto", "onnxruntime", "tensorrt"],
+        typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
+    ] = "auto",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8", "mixed"] | None,
+        typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING),
+    ] = None,
+    lead_policy: Annotated[
+        Literal["first", "best", "fused"] | None,
+        typer.Option(
+            help="What is done with several leads; else as the bundle says.", rich_help_panel=RECORDS
+        ),
+    ] = None,
+    leads: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lead", metavar="NAME", help="Use only this lead; may repeat.", rich_help_panel=RECORDS
+        ),
+    ] = None,
+    fs: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Rate of tables without a time column.", rich_help_panel=RECORDS),
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT", help="Unit of samples that state none: V, mV, uV or nV.", rich_help_panel=RECORDS
+        ),
+    ] = None,
+    gain: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Counts per unit, where a file has none or a wrong one.",
+            rich_help_panel=RECORDS,
+        ),
+    ] = None,
+    withhold: Annotated[
+        bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
+    ] = True,
+    extension: Annotated[
+        str, typer.Option(metavar="NAME", help="Annotator name: extension of the files.")
+    ] = "edg",
+) -> None:
+    """Find and classify every beat of recordings, and write standard WFDB annotation files.
+
+    Beats carry their AAMI class (N S V F Q) at the source's sample numbers, rhythm changes are `+` with
+    `(AFIB` and `(N`, signal quality is `~`; PhysioNet's rdann, bxb and epicmp read the files. Beside each
+    lies a JSON file with its counts. Finished records are skipped when the command is run again; one that
+    cannot be read is reported and stops nothing.
+
+    For example:
+
+    - `edgeecg annotate mitdb/106 --out found`
+    - `edgeecg annotate ~/holter --out found --workers 8 --bundle base`
+    - `edgeecg annotate chest.csv --fs 250 --units uV --out found`
+    - `edgeecg annotate /archive --out /found --cluster tcp://head:8786`
+    """
+    settings = ArchiveSettings(
+        Bundle.open(bundle),
+        backend,
+        precision,
+        lead_policy,
+        tuple(leads or ()),
+        fs,
+        gain,
+        units,
+        withhold,
+        extension,
+    )
+    jobs = find_jobs(records, out)
+    outcomes = _follow(jobs, settings, workers, cluster)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed and len(jobs) == 1:
+        raise RecordError(str(failed[0].error))
+    _report(data_console(), outcomes)
+    for outcome in failed:
+        human_console().print(f"[red]not annotated:[/] {outcome.error}", soft_wrap=True)
+    if failed:
+        raise RecordError(
+            f"{len(failed)} of {len(jobs)} records could not be annotated; the others are in {out}"
+        )
+
+
+def _follow(jobs: list[Job], settings: ArchiveSettings, workers: int, cluster: str | None) -> list[Outcome]:
+    """Annotate behind a progress bar."""
+    outcomes = []
+    with progress_bar() as bar:
+        task = bar.add_task("annotating", total=len(jobs))
+        for outcome in annotate_archive(jobs, settings, workers, cluster):
+            outcomes.append(outcome)
+            bar.advance(task)
+    return sorted(outcomes, key=lambda outcome: outcome.record)
+
+
+def _report(console: Console, outcomes: list[Outcome]) -> None:
+    """The summary table: a row a record, unless there are too many, and the sums."""
+    done = [outcome for outcome in outcomes if not outcome.error]
+    table = Table(title=f"{len(done)} of {len(outcomes)} records annotated")
+    table.add_column("record", overflow="fold")
+    for name in ("length", *CLASSES, "AFIB", "missing", "times real time"):
+        table.add_column(name, justify="right")
+    for outcome in done if len(done) <= ROWS else []:
+        pace = "before" if outcome.before else f"{outcome.seconds / max(outcome.elapsed, 1e-9):,.0f}"
+        table.add_row(outcome.record, *_cells(outcome), pace)
+    table.add_section()
+    work = sum(outcome.elapsed for outcome in done if not outcome.before)
+    signal = sum(outcome.seconds for outcome in done if not outcome.before)
+    beats: Counter[str] = sum((Counter(outcome.beats) for outcome in done), Counter())
+    total = Outcome(
+        "all",
+        "",
+        sum(outcome.seconds for outcome in done),
+        dict(beats),
+        sum(outcome.afib for outcome in done),
+        sum(outcome.missing for outcome in done),
+    )
+    table.add_row("all", *_cells(total), f"{signal / work:,.0f}" if work else "before", style="bold")
+    console.print(table)
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    counts = [str(outcome.beats.get(name, 0)) for name in CLASSES]
+    return [_clock(outcome.seconds), *counts, _clock(outcome.afib), _clock(outcome.missing)]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

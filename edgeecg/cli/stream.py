@@ -1,0 +1,223 @@
+"""``edgeecg stream``: one patient, live in the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.live import Live
+
+from edgeecg.cli.common import BundleOption, human_console
+from edgeecg.cli.live import LiveView
+from edgeecg.runtime.engine import Engine, open_engine
+from edgeecg.specs import Event
+from edgeecg.stream.clock import Piece
+from edgeecg.stream.feed import Feed
+from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks import Fanout, Header, open_sink
+from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.sources import SOURCES, Source, open_source
+
+__all__ = ["stream"]
+
+PLAYING, SAMPLES, RUNNING = "Playing a recording", "What the samples are", "Running"
+FORMS = "; ".join(f"`{form.shape}` {form.what}" for form in SOURCES)
+
+
+def stream(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"Where the signal comes from: {FORMS}.")],
+    bundle: BundleOption = "small",
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sink",
+            "-s",
+            metavar="SPEC",
+            help="Where events go; may repeat: jsonl:FILE, `-` (standard output), wfdb:FOLDER, lsl:NAME, "
+            "mqtt://HOST/TOPIC, ws:PORT, prometheus:PORT, fhir:FOLDER. Without one, JSON lines are written "
+            "to standard output where that is not a terminal.",
+        ),
+    ] = None,
+    patient: Annotated[str, typer.Option(metavar="NAME", help="What events call the patient.")] = "patient",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live view.")] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Multiple of real pace, 1 by default; 0 is as fast as it can.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = None,
+    start: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds to skip.", rich_help_panel=PLAYING)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds to play.", rich_help_panel=PLAYING)
+    ] = None,
+    faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="Spoil the signal on purpose, for example `drop=0.01,nan=2,reorder=0.05`.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of the faults.", rich_help_panel=PLAYING)
+    ] = None,
+    leads: Annotated[
+        list[str] | None,
+        typer.Option("--lead", metavar="NAME", help="Only this lead; may repeat.", rich_help_panel=SAMPLES),
+    ] = None,
+    fs: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Rate of a source that does not tell it.", rich_help_panel=SAMPLES),
+    ] = None,
+    units: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="V, mV, uV or nV.", rich_help_panel=SAMPLES)
+    ] = None,
+    gain: Annotated[
+        float | None, typer.Option(metavar="N", help="Counts per unit.", rich_help_panel=SAMPLES)
+    ] = None,
+    hop: Annotated[
+        float,
+        typer.Option(metavar="S", help="Seconds that are computed together.", rich_help_panel=RUNNING),
+    ] = 0.5,
+    mode: Annotated[
+        Literal["incremental", "window"],
+        typer.Option(
+            help="Every token once, or ten-second windows; both tell the same.", rich_help_panel=RUNNING
+        ),
+    ] = "incremental",
+    lead_policy: Annotated[
+        Literal["first", "best", "fused"] | None,
+        typer.Option(
+            help="What is done with several leads; else as the bundle says.", rich_help_panel=RUNNING
+        ),
+    ] = None,
+    withhold: Annotated[
+        bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
+    ] = True,
+    backend: Annotated[
+        Literal["auto", "onnxruntime", "tensorrt"],
+        typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
+    ] = "auto",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8", "mixed"] | None,
+        typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING),
+    ] = None,
+) -> None:
+    """Beats, heart rate, rhythm, signal quality and alarms of one patient, as they happen.
+
+    Plays a recording at real pace or faster, or reads a device, a network stream or standard input. Lost,
+    doubled and late packets are put in order; what is missing is told as a gap. Options may also stand in
+    the source's name: `serial:/dev/ttyUSB0?fs=250&board=ad8232`. docs/streaming.md has them all.
+
+    For example:
+
+    - `edgeecg stream mitdb/106`
+    - `edgeecg stream mitdb/106 --speed 0 --sink jsonl:106.jsonl --quiet`
+    - `edgeecg stream polar:auto --sink prometheus:9464`
+    - `sensor | edgeecg stream - --fs 250 --units uV | grep alarm`
+    - `edgeecg stream synthetic:7 --speed 8 --faults nan=3,drop=0.02`
+    """
+    options: dict[str, Any] = {
+        "speed": speed,
+        "start": start,
+        "seconds": seconds,
+        "faults": faults,
+        "seed": seed,
+        "leads": tuple(leads) if leads else None,
+        "fs": fs,
+        "units": units,
+        "gain": gain,
+    }
+    piped = ["-"] if not sys.stdout.isatty() else []
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(bundle, backend, precision))
+        sinks = stack.enter_context(Fanout([open_sink(spec) for spec in (sink or piped)]))
+        opened = stack.enter_context(open_source(source, **options))
+        live = Stream(
+            engine,
+            opened.fs,
+            len(opened.leads),
+            hop=hop,
+            mode=mode,
+            lead_policy=lead_policy,
+            withhold=withhold,
+        )
+        session = Session(engine, opened, live, sinks, patient)
+        with session.watched(quiet):
+            session.run()
+
+
+class Session:
+    """A source, a stream and sinks, joined.
+
+    Parameters
+    ----------
+    engine : Engine
+    source : Source
+    stream : Stream
+    sinks : Fanout
+    patient : str
+    """
+
+    def __init__(self, engine: Engine, source: Source, stream: Stream, sinks: Fanout, patient: str) -> None:
+        self.source, self.stream, self.sinks, self.patient = source, stream, sinks, patient
+        self.feed = Feed(source)
+        bundle = engine.bundle
+        self.view = LiveView(
+            patient, source.leads, source.fs, f"{bundle.name} {engine.precision}", stream.latency
+        )
+        self.sinks.open(
+            Header(
+                patient,
+                source.fs,
+                source.leads,
+                bundle.name,
+                bundle.digest,
+                engine.backend,
+                engine.precision,
+            )
+        )
+
+    def run(self) -> None:
+        """Every packet, until the source ends or the user interrupts; all that came is told."""
+        with suppress(KeyboardInterrupt):
+            for packet in self.source:
+                for piece in self.feed.step(packet):
+                    self.take(piece)
+        for piece in self.feed.flush():
+            self.take(piece)
+        self.tell(self.stream.flush())
+
+    def take(self, piece: Piece) -> None:
+        """Push a piece and tell what became known."""
+        if piece.missing:
+            self.tell(self.stream.gap(piece.missing))
+        self.sinks.signal(piece.start, piece.samples, self.patient)
+        begin = time.perf_counter()
+        events = self.stream.push(piece.samples)
+        self.view.pushed(piece.samples, self.stream.samples, time.perf_counter() - begin)
+        self.tell(events)
+
+    def tell(self, events: list[Event]) -> None:
+        """To sinks and view."""
+        for event in events:
+            self.sinks.write(event, self.patient, self.feed.clock.time(event_sample(event)))
+            self.view.told(event)
+
+    @contextmanager
+    def watched(self, quiet: bool) -> Iterator[None]:
+        """Show what happens while it does; then what there was."""
+        console = human_console()
+        if quiet or not console.is_terminal:
+            yield
+            return
+        with Live(self.view, console=console, refresh_per_second=8):
+            yield
