@@ -1,0 +1,174 @@
+"""Windows and splits: the guards against the known false roads, and targets that lie where the beats are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, warp
+from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows, on_model_grid
+from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
+from edgeecg.errors import ConfigError
+from edgeecg.model.presets import preset
+from edgeecg.specs import SignalSpec
+
+PLAIN = AugmentSettings(gain=1.0, invert=0.0, mix=0.0, noise=0.0, warp=0.0, drop=0.0, extra=0.0)
+
+
+def record(name: str, patient: str, source: str = "mitdb", beats: int = 70, seed: int = 0) -> TrainingRecord:
+    rng = np.random.default_rng(seed)
+    place = np.cumsum(rng.uniform(90, 110, beats)) + 50
+    signal = 0.01 * rng.standard_normal((1, 8000)).astype(np.float32)
+    for at in place:
+        signal[0, round(at) - 3 : round(at) + 4] += np.array([0.1, 0.4, 0.8, 1.0, 0.8, 0.4, 0.1])
+    labels = np.where(np.arange(beats) % 7 == 3, 2, 0)
+    return TrainingRecord(name, patient, source, signal, place, labels)
+
+
+def windows(records: list[TrainingRecord], augment: AugmentSettings = PLAIN, seed: int = 0) -> Windows:
+    return Windows(
+        records, [], preset("nano"), SignalSpec(), augment, {"mitdb": 1.0}, seconds=20, batch=4, seed=seed
+    )
+
+
+def test_records_of_one_patient_are_held_out_together() -> None:
+    records = [
+        record("mitdb/201", "mitdb/201"),
+        record("mitdb/202", "mitdb/201"),
+        record("mitdb/100", "mitdb/100"),
+    ]
+    training, validation = hold_out(records, DataSettings(validation=("mitdb/202",)))
+    assert [r.name for r in training] == ["mitdb/100"]
+    assert {r.name for r in validation} == {"mitdb/201", "mitdb/202"}
+
+
+@pytest.mark.parametrize("fold", range(4))
+def test_folds_part_patients(fold: int) -> None:
+    records = [record(f"mitdb/{i}", f"mitdb/{i // 2}") for i in range(20)]
+    training, validation = hold_out(records, DataSettings(folds=4, fold=fold))
+    assert training
+    assert validation
+    assert not {r.patient for r in training} & {r.patient for r in validation}
+    assert len(training) + len(validation) == 20
+
+
+def test_every_patient_is_validated_in_exactly_one_fold() -> None:
+    records = [record(f"mitdb/{i}", f"mitdb/{i}") for i in range(11)]
+    held = [r.name for fold in range(4) for r in hold_out(records, DataSettings(folds=4, fold=fold))[1]]
+    assert sorted(held) == sorted(r.name for r in records)
+
+
+def test_wrong_splits_are_refused() -> None:
+    records = [record("mitdb/100", "mitdb/100")]
+    with pytest.raises(ConfigError, match="mitdb/999"):
+        hold_out(records, DataSettings(validation=("mitdb/999",)))
+    with pytest.raises(ConfigError, match="none is left"):
+        hold_out(records, DataSettings(validation=("mitdb/100",)))
+    with pytest.raises(ConfigError, match="0 to 1"):
+        hold_out([*records, record("mitdb/101", "mitdb/101")], DataSettings(folds=2, fold=2))
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    source = windows([record(f"mitdb/{i}", f"mitdb/{i}", seed=i) for i in range(3)], AugmentSettings())
+    a, b, other = source(5), source(5), source(6)
+    assert all(np.array_equal(a[key], b[key]) for key in a)
+    assert not np.array_equal(a["signal"], other["signal"])
+
+
+def test_beats_stay_in_the_order_of_time() -> None:
+    """Known false road: grouping beats by class before cutting sequences."""
+    batch = windows([record("mitdb/100", "mitdb/100")], AugmentSettings())(0)
+    for tokens, present in zip(batch["beat_token"], batch["beat_present"], strict=True):
+        assert np.all(np.diff(tokens[present == 1]) >= 0)
+
+
+def test_token_targets_lie_on_the_beats() -> None:
+    batch = windows([record("mitdb/100", "mitdb/100")])(0)
+    for row in range(len(batch["signal"])):
+        token = np.flatnonzero(batch["beat"][row] == 1)
+        assert len(token) > 15
+        place = 8 * (token + batch["offset"][row][token])
+        peaks = [
+            int(p) - 6 + int(np.argmax(batch["signal"][row][int(p) - 6 : int(p) + 7])) for p in place[1:-1]
+        ]
+        assert np.abs(np.array(peaks) - place[1:-1]).max() <= 1.5
+        assert set(batch["shape"][row][token]) <= {0, 2}
+
+
+def test_interval_features_never_see_what_comes_later() -> None:
+    """Known false road: RR statistics of the whole record."""
+    first = record("mitdb/100", "mitdb/100")
+    later = first.beats.copy()
+    later[40:] += np.linspace(5, 300, len(later) - 40)
+    second = replace(first, beats=later)
+    a, b = (
+        windows([r]).beat_targets(r, lambda places: places, 8000, np.random.default_rng(0))
+        for r in (first, second)
+    )
+    np.testing.assert_array_equal(a["beat_rr"][:39], b["beat_rr"][:39])
+    assert not np.array_equal(a["beat_rr"][41], b["beat_rr"][41])
+
+
+def test_masked_spans_and_unlabelled_records_have_no_loss() -> None:
+    masked = replace(record("mitdb/207", "mitdb/207"), masked=np.array([[0.0, 8000.0]]))
+    batch = windows([masked])(0)
+    assert np.all(batch["beat"] == UNKNOWN)
+    assert np.all(batch["beat_class"] == UNKNOWN)
+    silent = replace(
+        record("mitdb/1", "mitdb/1"), complete=False, beats=np.empty(0), labels=np.empty(0, np.int64)
+    )
+    assert np.all(windows([silent])(0)["beat"] == UNKNOWN)
+
+
+def test_patients_have_the_same_chance_whatever_they_recorded() -> None:
+    many = [record(f"mitdb/{i}", "mitdb/one", seed=i) for i in range(9)] + [record("mitdb/x", "mitdb/two")]
+    for each in many:  # tell them by a level that the targets carry
+        each.weak_rhythm = int(each.patient == "mitdb/two")
+    drawn = np.concatenate([windows(many)(step)["weak_rhythm"] for step in range(60)])
+    assert 0.35 < drawn.mean() < 0.65
+
+
+def test_noise_has_unit_power_and_warp_keeps_places() -> None:
+    rng = np.random.default_rng(0)
+    for make in (coloured_noise, electrode_noise):
+        assert make(4000, rng).std() == pytest.approx(1.0, rel=1e-3)
+    ramp = np.arange(100.0)
+    np.testing.assert_allclose(warp(ramp, 1.25, 100), np.arange(100) / 1.25)
+
+
+@pytest.mark.parametrize("fs", [100.0, 250.0, 360.0])
+def test_the_model_grid_keeps_time(fs: float) -> None:
+    t = np.arange(round(10 * fs)) / fs
+    signal = np.exp(-0.5 * ((t - 4.0) / 0.02) ** 2)[:, None]
+    y = on_model_grid(signal, fs)
+    assert y.shape == (1, 1280)
+    assert abs(int(np.argmax(y[0])) - 512) <= 1
+
+
+def test_synthetic_patients_need_no_recordings() -> None:
+    data = load_training_data(DataSettings(synthetic_patients=6, synthetic_seconds=30, folds=2), seed=1)
+    assert data.training
+    assert data.validation
+    assert all(r.p_waves is not None and r.atrial_fibrillation is not None for r in data.training)
+    assert data.attribution == ()
+
+
+def test_an_unknown_set_or_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nosuchset"):
+        load_training_data(DataSettings(root=str(tmp_path), sets={"nosuchset": 1.0}), seed=0)
+    with pytest.raises(ConfigError, match="not there"):
+        load_training_data(DataSettings(root=str(tmp_path / "x"), sets={"mitdb": 1.0}), seed=0)
+
+
+@pytest.mark.data
+def test_real_recordings_are_read_without_the_test_patients(data_root: Path) -> None:
+    settings = DataSettings(root=str(data_root), sets={"mitdb": 1.0, "cinc2017": 1.0}, limit=3)
+    data = load_training_data(settings, seed=0)
+    assert data.counts() == {"cinc2017": 3, "mitdb": 3}
+    assert data.noise
+    assert all(len(r.beats) > 500 and r.complete for r in data.training if r.source == "mitdb")
+    assert all(not r.complete for r in data.training if r.source == "cinc2017")
+    assert any("Moody" in thanks for thanks in data.attribution)
