@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -59,8 +60,11 @@ class JsonLinesSink(BaseSink):
 
     def flush(self) -> None:
         """Ask the system to put a file onto its disk."""
-        if self._path != "-":
-            os.fsync(self._fd)
+        try:
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.fsync(self._fd)
+        except OSError as error:
+            raise LinkError(f"events cannot be written to {self._path}: {error.strerror}") from error
 
     def _disconnect(self) -> None:
         if self._path != "-" and self._fd >= 0:

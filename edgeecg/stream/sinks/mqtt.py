@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time as clock
-from collections import deque
 from typing import Any
 
 from edgeecg.errors import ConfigError, LinkError
@@ -49,7 +48,7 @@ class MqttSink(BaseSink):
             raise ConfigError(f"topic {self._address.topic!r} has wildcards: events go to one topic")
         self._patience, self._most = patience, waiting
         self._client: Any = None
-        self._unconfirmed: deque[Any] = deque()
+        self._sent = self._confirmed = 0
 
     def _connect(self, header: Header) -> None:
         paho = need("paho.mqtt.client", "paho-mqtt", "mqtt", "writing to an MQTT topic")
@@ -62,6 +61,7 @@ class MqttSink(BaseSink):
             answered.set()
 
         self._client = connect(paho, self._address, on_connect)
+        self._client.on_publish = self._count
         self._client.loop_start()
         if not answered.wait(self._patience) or refused:
             why = refused[0] if refused else "no answer"
@@ -75,26 +75,24 @@ class MqttSink(BaseSink):
         self._publish(self._address.topic, event_line(event, header.patient, time))
 
     def _publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        while self._unconfirmed and self._unconfirmed[0].is_published():
-            self._unconfirmed.popleft()
-        if len(self._unconfirmed) >= self._most:
+        if self._sent - self._confirmed >= self._most:
             raise LinkError(
                 f"{self._address} has confirmed none of the last {self._most} events: is it running?"
             )
-        self._unconfirmed.append(self._client.publish(topic, payload, qos=1, retain=retain))
+        self._client.publish(topic, payload, qos=1, retain=retain)  # queued while the broker is away
+        self._sent += 1
+
+    def _count(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
+        self._confirmed += 1  # only in the library's thread
 
     def flush(self) -> None:
         """Wait for the broker's confirmations."""
         limit = clock.monotonic() + self._patience
-        while self._unconfirmed:
-            if self._unconfirmed[0].is_published():
-                self._unconfirmed.popleft()
-            elif clock.monotonic() > limit:
-                raise LinkError(
-                    f"{self._address} has not confirmed {len(self._unconfirmed)} events: they may be lost"
-                )
-            else:
-                clock.sleep(0.005)
+        while self._confirmed < self._sent:
+            if clock.monotonic() > limit:
+                missing = self._sent - self._confirmed
+                raise LinkError(f"{self._address} has not confirmed {missing} events: they may be lost")
+            clock.sleep(0.005)
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None  # once forgotten, it closes its sockets

@@ -59,7 +59,9 @@ class WebSocketSource(MessageSource):
         errors = need("websockets.exceptions", "websockets", "websocket", "reading a WebSocket")
         self._ended, self._broken = errors.ConnectionClosedOK, errors.ConnectionClosed
         try:
-            self._connection = client.connect(self._url, open_timeout=self._wait, logger=quiet_logger())
+            self._connection = client.connect(
+                self._url, open_timeout=self._wait, close_timeout=2, logger=quiet_logger()
+            )
         except (OSError, errors.InvalidHandshake, errors.InvalidURI, TimeoutError) as error:
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
 

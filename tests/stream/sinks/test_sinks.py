@@ -1,0 +1,280 @@
+"""What is special to single sinks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeecg.errors import ConfigError, LinkError, RecordError
+from edgeecg.io import read_annotations
+from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
+from edgeecg.stream.sinks import Fanout, Header, open_sink
+from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
+from edgeecg.stream.sinks.mqtt import MqttSink
+from edgeecg.stream.sinks.wfdb_files import file_name, to_annotations
+from tests.stream.peers import amqtt_broker, eventually, free_port, mosquitto_broker
+
+HEADER = Header("bed-3", 250.0, ("II", "MLII"), "small", "9f2c", start=1.7e9)
+
+whole = st.integers(0, 2**62)
+part = st.floats(0, 1)
+events = st.one_of(
+    st.builds(Beat, whole, st.sampled_from("NSVFP"), part, part, st.none() | st.floats(0, 100)),
+    st.builds(Rhythm, whole, st.none() | whole, st.sampled_from(["N", "AFIB"]), part),
+    st.builds(Quality, whole, st.none() | whole, st.sampled_from(["noisy", "flat"])),
+    st.builds(Gap, whole, whole),
+    st.builds(Alarm, whole, st.none() | whole, st.sampled_from(["pause", "v-run"])),
+)
+
+
+@given(events, st.text(max_size=20), st.none() | st.floats(0, 4e9))
+def test_a_line_says_all_of_an_event(event: Event, patient: str, time: float | None) -> None:
+    line = event_line(event, patient, time)
+    assert b"\n" not in line
+    told = parse_line(line)
+    assert isinstance(told, EventLine)
+    assert (told.event, told.patient) == (event, patient)
+    assert (told.time is None) == (time is None)
+    if told.time is not None and time is not None:
+        assert told.time.timestamp() == pytest.approx(time, abs=1e-3)
+
+
+@given(st.binary(max_size=80))
+def test_a_line_that_is_no_event_is_a_record_error(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        parse_line(data)
+
+
+def test_a_header_line_names_schema_and_model() -> None:
+    told = json.loads(header_line(HEADER))
+    assert (told["edgeecg"], told["schema"], told["model"], told["digest"]) == ("header", 1, "small", "9f2c")
+    assert parse_line(header_line(HEADER)) == HEADER
+    newer = header_line(HEADER).replace(b'"schema":1', b'"schema":2')
+    with pytest.raises(RecordError, match="schema 1"):
+        parse_line(newer)
+
+
+def test_times_are_utc() -> None:
+    assert iso_time(1.7e9 + 0.25) == "2023-11-14T22:13:20.250Z"
+
+
+# JSON lines
+
+
+def test_a_file_of_events_is_continued_even_after_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(header_line(HEADER) + b'\n{"event":"be')  # the power went off
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        sink.write(Gap(3, 4), "bed-3")
+    lines = path.read_bytes().splitlines()
+    assert [parse_line(line) for line in (lines[0], *lines[2:])] == [
+        HEADER,
+        HEADER,
+        EventLine("bed-3", Gap(3, 4)),
+    ]
+    with pytest.raises(RecordError, match="line 2"):
+        list(read_lines(path))
+    with pytest.raises(RecordError, match="cannot be read"):
+        list(read_lines(tmp_path / "none"))
+
+
+def test_each_event_can_be_read_before_the_sink_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        for i in range(5):
+            sink.write(Gap(i, 1), "bed-3")
+            assert len(list(read_lines(path))) == i + 2
+
+
+def test_a_full_disk_is_a_link_error() -> None:
+    with open_sink("jsonl:/dev/full") as sink, pytest.raises(LinkError, match="No space"):
+        sink.open(HEADER)
+    sink.close()
+
+
+# WFDB
+
+
+def test_annotations_ascend_and_carry_aami_classes() -> None:
+    marks = to_annotations(
+        [Beat(90, "P", 1, 1, None), Rhythm(10, None, "AFIB", 1), Beat(50, "S", 1, 1, None)]
+    )
+    assert list(zip(marks.sample.tolist(), marks.symbol.tolist(), marks.aux.tolist(), strict=True)) == [
+        (10, "+", "(AFIB"),
+        (50, "S", ""),
+        (90, "Q", ""),
+    ]
+
+
+def test_a_flush_writes_what_there_is_and_more_may_come(tmp_path: Path) -> None:
+    with open_sink(f"wfdb:{tmp_path}") as sink:
+        sink.open(HEADER)
+        sink.write(Beat(50, "N", 1, 1, None), "bed-3")
+        sink.flush()
+        assert len(read_annotations(tmp_path / "bed-3", "edg")) == 1
+        sink.write(Beat(150, "N", 1, 1, 0.4), "bed-3")
+    assert len(read_annotations(tmp_path / "bed-3", "edg")) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bed-3.edg"]
+
+
+def test_names_of_patients_cannot_leave_the_folder(tmp_path: Path) -> None:
+    assert file_name("../../etc/passwd") == "______etc_passwd"
+    with open_sink(f"wfdb:{tmp_path}") as sink:
+        sink.open(Header("a/b", 250.0, ("I",), "small", ""))
+        with pytest.raises(ConfigError, match="share the file"):
+            sink.open(Header("a b", 250.0, ("I",), "small", ""))
+
+
+MOMENTS = {Beat(5, "N", 1, 1, None): 5, Gap(6, 2): 6, Alarm(7, None, "pause"): 7, Alarm(7, 9, "pause"): 9}
+
+
+@pytest.mark.parametrize(("event", "sample"), MOMENTS.items())
+def test_an_event_tells_of_its_beat_its_onset_or_its_end(event: Event, sample: int) -> None:
+    assert event_sample(event) == sample
+
+
+# FHIR
+
+
+def observation(path: Path) -> Any:
+    from fhir.resources.R4B.observation import Observation
+
+    return Observation.model_validate_json(path.read_text())
+
+
+def test_a_finding_comes_with_the_strip_that_shows_it(tmp_path: Path) -> None:
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    x = np.round(np.random.default_rng(0).normal(size=(5000, 2)), 3)
+    x[1300] = np.nan
+    with open_sink(f"fhir:{tmp_path}?before=1&after=2") as sink:
+        sink.open(HEADER)
+        for start in range(0, 1500, 100):
+            sink.signal(start, x[start : start + 100], "bed-3")  # type: ignore[attr-defined]
+        sink.write(Rhythm(1250, None, "AFIB", 0.9), "bed-3", 1.7e9 + 5)
+        sink.write(Rhythm(1250, None, "N", 0.9), "bed-3")
+        sink.write(Rhythm(900, 1250, "AFIB", 0.9), "bed-3")
+        sink.write(Beat(1250, "V", 0.9, 1, None), "bed-3")
+        assert list(tmp_path.iterdir()) == []  # the strip is not whole yet
+        for start in range(1500, 1800, 100):
+            sink.signal(start, x[start : start + 100], "bed-3")  # type: ignore[attr-defined]
+        assert [path.name for path in tmp_path.iterdir()] == ["bed-3-1250-AFIB.json"]
+    told = observation(tmp_path / "bed-3-1250-AFIB.json")
+    assert told.status == "preliminary"
+    assert told.valueCodeableConcept.coding[0].code == "164889003"
+    assert told.subject.identifier.value == "bed-3"
+    assert told.effectivePeriod.start.timestamp() == 1.7e9 + 4
+    assert told.effectivePeriod.end.timestamp() == 1.7e9 + 7
+    assert [part.code.coding[0].code for part in told.component] == [
+        "131330",
+        "131328",
+    ]  # II, and a lead without code
+    for lead, part in enumerate(told.component):
+        data = part.valueSampledData
+        assert (float(data.period), float(data.factor), data.dimensions) == (4.0, 0.001, 1)
+        values = [np.nan if v == "E" else int(v) * float(data.factor) for v in data.data.split()]
+        np.testing.assert_allclose(values, x[1000:1750, lead], atol=1e-9)
+
+
+def test_what_waits_for_its_strip_is_written_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    with Fanout([open_sink(f"fhir:{tmp_path}")]) as sink:
+        sink.open(HEADER)
+        sink.signal(0, np.zeros((600, 2)), "bed-3")
+        sink.write(Alarm(500, None, "pause"), "bed-3")
+    told = observation(tmp_path / "bed-3-500-pause.json")
+    assert len(told.component[0].valueSampledData.data.split()) == 600
+    assert told.effectivePeriod is None
+
+
+def test_memory_for_strips_is_bounded(tmp_path: Path) -> None:
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    with open_sink(f"fhir:{tmp_path}") as sink:
+        sink.open(HEADER)
+        for start in range(0, 250 * 3600, 2500):
+            sink.signal(start, np.zeros((2500, 2)), "bed-3")  # type: ignore[attr-defined]
+        pieces = sink._strips["bed-3"].pieces  # type: ignore[attr-defined]
+        assert sum(len(x) for _, x in pieces) <= 250 * 300 + 2 * 2500
+
+
+# MQTT
+
+
+def test_events_wait_for_a_broker_that_comes_back(tmp_path: Path) -> None:
+    paho = pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
+    port = free_port()
+    heard: list[bytes] = []
+    with mosquitto_broker(tmp_path, port):
+        sink = open_sink(f"mqtt://127.0.0.1:{port}/t", patience=15)
+        sink.open(HEADER)
+    sink.write(Gap(1, 1), "bed-3")
+    with mosquitto_broker(tmp_path, port):
+        reader = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        reader.on_message = lambda client, data, message: heard.append(message.payload)
+        subscribed = threading.Event()
+        reader.on_subscribe = lambda *rest: subscribed.set()
+        reader.connect("127.0.0.1", port)
+        reader.subscribe("t", qos=1)
+        reader.loop_start()
+        assert subscribed.wait(5)
+        sink.write(Gap(2, 1), "bed-3")
+        sink.close()
+        eventually(lambda: any(b'"start":2' in payload for payload in heard))
+        reader.disconnect()
+        reader.loop_stop()
+
+
+def test_events_that_no_broker_has_confirmed_are_told_at_the_end() -> None:
+    with amqtt_broker() as port:
+        sink = MqttSink(f"mqtt://127.0.0.1:{port}/t", patience=0.5, waiting=3)
+        sink.open(HEADER)
+        sink.flush()
+    for i in range(3):
+        sink.write(Gap(i, 1), "bed-3")
+    with pytest.raises(LinkError, match="last 3 events"):
+        sink.write(Gap(9, 1), "bed-3")
+    with pytest.raises(LinkError, match="not confirmed 3 events"):
+        sink.close()
+    sink.close()
+
+
+# WebSocket and Prometheus
+
+
+def test_a_client_that_comes_late_gets_the_headers_first() -> None:
+    client_module = pytest.importorskip(
+        "websockets.sync.client", reason="no websockets: pip install websockets"
+    )
+    with open_sink("ws:0") as sink:
+        sink.open(HEADER)
+        sink.open(Header("bed-4", 128.0, ("I",), "small", "9f2c"))
+        sink.write(Gap(1, 1), "bed-3")
+        with client_module.connect(f"ws://127.0.0.1:{sink.port}") as client:  # type: ignore[attr-defined]
+            headers = [parse_line(line) for line in client.recv(timeout=5).splitlines()]
+            assert [told.patient for told in headers] == ["bed-3", "bed-4"]
+            sink.write(Gap(2, 1), "bed-4")
+            told = parse_line(client.recv(timeout=5))
+            assert isinstance(told, EventLine)
+            assert told.event == Gap(2, 1)
+
+
+def test_metrics_carry_names_only_when_asked() -> None:
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    for names, expected in ((False, 'stream="0"'), (True, 'stream="bed-3"')):
+        with open_sink("prometheus:0", names=names) as sink:
+            sink.open(HEADER)
+            sink.write(Beat(5, "V", 1, 1, 0.5), "bed-3")
+            with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/metrics") as answer:  # type: ignore[attr-defined]
+                told = answer.read().decode()
+        assert f"edgeecg_heart_rate_bpm{{{expected}}} 120.0" in told
+        assert ("bed-3" in told) == names
