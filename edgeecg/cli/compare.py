@@ -231,8 +231,8 @@ def show_layers(console: Console, inside: list[Departure], limit: float) -> None
         console.print(f"No layer departs by more than {limit:g} of its size (worst {worst:.2e}).")
         return
     console.print(
-        f"[bold]First layer that departs: {first.layer.output}[/bold] ({first.layer.kind}), by {first.error:.2e} "
-        f"of its size; what it reads departs by {first.inherited:.2e}."
+        f"[bold]First layer that departs: {first.layer.output}[/bold] ({first.layer.kind}), by "
+        f"{first.error:.2e} of its size; what it reads departs by {first.inherited:.2e}."
     )
     table = Table(title="Greatest jumps", title_justify="left", box=None, pad_edge=False)
     for head, justify in (

@@ -86,13 +86,11 @@ def check_jetson(machine: Machine) -> list[Finding]:
     if not machine.jetson:
         return []
     name = f"JetPack {machine.jetpack}" if machine.jetpack else "a JetPack newer than this EdgeECG knows"
-    says = f"{name} ({machine.release})"
-    old = machine.jetpack and version_pair(machine.jetpack) < (6, 1)
-    findings = [
-        Finding("JetPack", "ill", f"{says} brings TensorRT {machine.expected_tensorrt}, which is too old",
-                "flash JetPack 6.1 or newer, or run on the CPU with --backend onnxruntime")
-        if old else Finding("JetPack", "well", says)
-    ]  # fmt: skip
+    findings = [Finding("JetPack", "well", f"{name} ({machine.release})")]
+    if machine.jetpack and version_pair(machine.jetpack) < (6, 1):
+        says = f"{name} ({machine.release}) brings TensorRT {machine.expected_tensorrt}, which is too old"
+        advice = "flash JetPack 6.1 or newer, or run on the CPU with --backend onnxruntime"
+        findings = [Finding("JetPack", "ill", says, advice)]
     if not machine.tensorrt:
         says, advice = "JetPack's TensorRT is not installed", "sudo apt install nvidia-jetpack"
         findings.append(Finding("TensorRT", "ill", says, advice))
@@ -112,7 +110,7 @@ def power_finding(machine: Machine) -> Finding:
         return Finding("power mode", "well", machine.power_mode)
     return Finding(
         "power mode", "note", f"{machine.power_mode} limits the clocks",
-        "for most speed: sudo nvpmodel -m MODE (the MAXN mode in /etc/nvpmodel.conf), then sudo jetson_clocks",
+        "for most speed: sudo nvpmodel -m MODE (MAXN in /etc/nvpmodel.conf), then sudo jetson_clocks",
     )  # fmt: skip
 
 

@@ -22,7 +22,10 @@ from edgeecg.runtime.trt.cohort import Cohort
 from edgeecg.runtime.trt.lane import Clock, Lane, Transfer
 from edgeecg.runtime.trt.library import TensorRTLibrary
 
-__all__ = ["Settings", "StageTimes", "TrtExecutor", "choose_slices"]
+__all__ = ["WAITS", "Settings", "StageTimes", "TrtExecutor", "Wait", "choose_slices"]
+
+Wait = Literal["spin", "block"]
+WAITS: tuple[Wait, ...] = ("spin", "block")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Settings:
 
     graphs: bool = True
     transfer: Literal["copy", "mapped", "measure"] = "measure"
-    wait: Literal["spin", "block"] = "spin"
+    wait: Wait = "spin"
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,12 @@ class TrtExecutor:
         settings: Settings = Settings(),
         owns_device: bool = False,
     ) -> None:
-        self._library, self._plan, self._device, self._settings = library, plan, device, settings
+        self._library, self._plan, self._device = library, plan, device
         self._owns_device = owns_device
         self._lock = threading.RLock()
         self._lanes: dict[int, Lane] = {}
         self._graphs = settings.graphs and device.captures
+        self._wait_by = settings.wait
         self._transfer: Transfer = "copy" if settings.transfer == "measure" else settings.transfer
         with device.active():
             self._runtime = library.module.Runtime(library.logger)
@@ -119,7 +123,7 @@ class TrtExecutor:
                 raise BackendError(f"{library.key} does not load the plan: {library.complaint()}")
             check_types(library, self._engine)
             self._stream = device.stream()
-            self._done = device.event(blocking=settings.wait == "block", timing=False)
+            self._done = {wait: device.event(wait == "block", timing=False) for wait in WAITS}
             self._clock = Clock(device, self._stream)
         if settings.transfer == "measure" and device.info.integrated:
             self._transfer = self._measure_transfer()
@@ -181,6 +185,16 @@ class TrtExecutor:
         """Run the graph once, in as many buckets as the rows need."""
         return self._run(inputs)[0]
 
+    def run_as(self, inputs: Tensors, graphs: bool, wait: Wait) -> dict[str, NDArray[np.float32]]:
+        """Run as :meth:`run` does, with or without CUDA graph and by one way of waiting: to compare them."""
+        with self._lock:
+            kept = self._graphs, self._wait_by
+            self._graphs, self._wait_by = graphs and self._device.captures, wait
+            try:
+                return self._run(inputs)[0]
+            finally:
+                self._graphs, self._wait_by = kept
+
     def run_timed(self, inputs: Tensors) -> tuple[dict[str, NDArray[np.float32]], StageTimes]:
         """Run as :meth:`run` does, without CUDA graphs, and time the parts by events on the device."""
         outputs, times = self._run(inputs, timed=True)
@@ -239,11 +253,12 @@ class TrtExecutor:
 
     def wait(self) -> None:
         """Wait for what is queued, as the settings say; errors of the device come up here."""
-        self._done.record(self._stream)
-        if self._settings.wait == "block":
-            self._done.synchronize()
+        done = self._done[self._wait_by]
+        done.record(self._stream)
+        if self._wait_by == "block":
+            done.synchronize()
         else:
-            while not self._done.done():
+            while not done.done():
                 pass
 
     def _measure_transfer(self, runs: int = 50) -> Transfer:
@@ -285,7 +300,8 @@ class TrtExecutor:
                 self._stream.synchronize()
                 self._close_lanes()
                 self._clock.close()
-                self._done.free()
+                for event in self._done.values():
+                    event.free()
                 self._stream.free()
                 self._engine = None
                 del self._runtime

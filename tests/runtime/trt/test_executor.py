@@ -136,6 +136,21 @@ def test_timed_runs_give_the_same_and_the_times_of_the_parts(bundle: Bundle, ope
     assert times.enqueue > 0
 
 
+@pytest.mark.parametrize("wait", ["spin", "block"])
+@pytest.mark.parametrize("graphs", [True, False])
+def test_all_ways_of_running_give_the_same(
+    open_fake: Open, device: FakeDevice, graphs: bool, wait: str
+) -> None:
+    executor = open_fake(graphs=False)
+    inputs = random_inputs(executor, 2, 64)
+    wanted = executor.run(inputs)
+    for _ in range(3):
+        assert_same(executor.run_as(inputs, graphs, wait), wanted)  # type: ignore[arg-type]
+    assert len(device.graphs) == graphs
+    executor.run(inputs)
+    assert [graph.launches for graph in device.graphs] == [2] * graphs, "what was set holds again afterwards"
+
+
 def test_wrong_inputs_are_told_before_the_device_sees_them(open_fake: Open) -> None:
     executor = open_fake()
     with pytest.raises(SignalError, match="state"):

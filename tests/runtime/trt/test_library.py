@@ -87,9 +87,10 @@ def test_tensorrts_own_words_go_to_the_log(caplog: pytest.LogCaptureFixture) -> 
     pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx")
     library = load_library()
     severity = library.module.ILogger
+    long = f"no\nmemory {400 * 'x'}"
     with caplog.at_level(logging.DEBUG, logger="edgeecg.tensorrt"):
         library.logger.log(severity.WARNING, "slow tactic")
-        library.logger.log(severity.ERROR, "no\nmemory %s" % (400 * "x"))
+        library.logger.log(severity.ERROR, long)
         library.logger.log(severity.VERBOSE, "chatter")
     assert ("edgeecg.tensorrt", logging.WARNING, "slow tactic") in caplog.record_tuples
     assert "chatter" not in caplog.text

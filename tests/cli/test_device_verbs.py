@@ -1,0 +1,169 @@
+"""compare, profile and doctor as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeecg.cli.main import main
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+
+QUICK = ["--runs", "20", "--warmup", "2", "--batches", "1,2", "--pace-seconds", "0.2", "--speed", "20",
+         "--energy-seconds", "0", "--backend", "onnxruntime"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from edgeecg.deploy.build import build_bundle
+    from edgeecg.model.presets import preset
+    from edgeecg.model.transformer import Network
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("bundle") / "tiny.edgeecg"
+    build_bundle(Network(preset("nano")), path, "tiny")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def wrong_graph(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The token graph of the bundle, and the same with one weight scaled."""
+    import onnx
+    from onnx import numpy_helper
+
+    from edgeecg.bundle import Bundle
+
+    folder = tmp_path_factory.mktemp("graphs")
+    model = onnx.load_model_from_string(Bundle.open(bundle).graph("token"))
+    good, bad = folder / "good.onnx", folder / "bad.onnx"
+    onnx.save(model, good)
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    products = [
+        node for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in constants
+    ]
+    product = products[2]
+    constant = constants[product.input[1]]
+    constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) * np.float32(3), constant.name))
+    onnx.save(model, bad)
+    return str(good), f"{bad}|{product.output[0]}"
+
+
+def one_error(capsys: pytest.CaptureFixture[str]) -> str:
+    shown = capsys.readouterr().err.strip()
+    assert shown.count("\n") == 0
+    assert shown.startswith("error: ")
+    return shown
+
+
+def test_a_bundle_agrees_with_the_reference(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "found.json"
+    assert main(["compare", bundle, f"{bundle}:fp32@reference", "--steps", "3", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert set(found) == {"token", "beat"}
+    assert (
+        found["token"]["labels"]["beat or not"]["equal"]
+        == found["token"]["labels"]["beat or not"]["of"]
+        == 96
+    )
+    assert found["token"]["outputs"]["heads"]["relative"] < 1e-5
+    assert found["token"]["layers"] == {}
+    assert "token graph, 3 steps" in capsys.readouterr().out
+
+
+def test_a_wrong_graph_is_taken_apart(wrong_graph: tuple[str, str], tmp_path: Path) -> None:
+    good, (bad, layer) = wrong_graph[0], wrong_graph[1].split("|")
+    out = tmp_path / "found.json"
+    assert main(["compare", good, bad, "--steps", "4", "--layers", "--json", str(out)]) in (0, 1)
+    found = json.loads(out.read_text())
+    assert list(found) == ["token"]
+    assert found["token"]["first_departure"]["layer"] == layer
+    assert found["token"]["first_departure"]["kind"] in ("MatMul", "Gemm")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere.onnx", "nowhere.onnx"], "no graph nowhere.onnx"),
+        (["BUNDLE@abacus", "BUNDLE"], "no executor 'abacus'"),
+        (["BUNDLE:int8", "BUNDLE"], "no token graph in int8"),
+        (["BUNDLE", "BUNDLE", "--graph", "heart"], "--graph 'heart'"),
+        (["BUNDLE@tensorrt", "BUNDLE"], "--backend onnxruntime"),
+    ],
+)
+def test_compare_says_what_is_wrong(
+    bundle: str, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "tensorrt" in arguments[0]:
+        from edgeecg.runtime.trt import why_not
+
+        if why_not() is None:
+            pytest.skip("there is a GPU here")
+    assert main(["compare", *(word.replace("BUNDLE", bundle) for word in arguments)]) == 2
+    assert says in one_error(capsys)
+
+
+def test_a_profile_is_written_and_held_against(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, page = tmp_path / "before.json", tmp_path / "before.html"
+    assert main(["profile", "-b", bundle, *QUICK, "--json", str(report), "--html", str(page)]) == 0
+    shown = capsys.readouterr().out
+    assert "Time of a hop" in shown
+    assert "Slowest layers" in shown
+    assert page.read_text().startswith("<!doctype html>")
+    again = ["profile", "-b", bundle, *QUICK, "--against", str(report)]
+    assert main([*again, "--max-regression", "9000%"]) == 0
+    assert "Against" in capsys.readouterr().out
+    fast = json.loads(report.read_text())
+    for stage in fast["stages"].values():
+        stage["p50"] = stage["p99"] = 1e-6
+    report.write_text(json.dumps(fast))
+    assert main([*again, "--max-regression", "10%"]) == 1
+    assert "slower by more than 10%" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--mode", "sideways"], "--mode 'sideways'"),
+        (["--wait", "patiently"], "--wait 'patiently'"),
+        (["--batches", "1,x"], "--batches '1,x'"),
+        (["--against", "nowhere.json"], "cannot read"),
+        (["--max-regression", "lots"], "--max-regression 'lots'"),
+        (["--speed", "0"], "speed above 0"),
+        (["nowhere.hea"], "nowhere"),
+    ],
+)
+def test_profile_says_what_is_wrong(
+    bundle: str, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profile", "-b", bundle, *arguments]) == 2
+    assert says in one_error(capsys)
+
+
+def test_tensorrt_without_a_gpu_is_one_line(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from edgeecg.runtime.trt import why_not
+
+    if why_not() is None:
+        pytest.skip("there is a GPU here")
+    assert main(["profile", "-b", bundle, "--backend", "tensorrt"]) == 2
+    assert "--backend onnxruntime" in one_error(capsys)
+
+
+def test_the_doctor_tells_the_machine_and_the_backends(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "health.json"
+    assert main(["doctor", "--bundle", bundle, "--json", str(out)]) == 0
+    health = json.loads(out.read_text())
+    assert health["machine"]["cores"] >= 1
+    states = {finding["what"]: finding["state"] for finding in health["findings"]}
+    assert states["onnxruntime"] == "well"
+    shown = capsys.readouterr().out
+    assert "machine" in shown
+    assert "onnxruntime" in shown

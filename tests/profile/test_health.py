@@ -1,0 +1,111 @@
+"""What the doctor says, for machines good and bad."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from edgeecg.bundle import Bundle
+from edgeecg.errors import BackendError
+from edgeecg.profile import health
+from edgeecg.profile.health import advise, check_backends, check_cuda, check_jetson, check_python
+from edgeecg.profile.machine import Machine, identify
+from tests.profile import boards
+
+
+@pytest.fixture
+def orin(tmp_path: Path) -> Machine:
+    return identify(boards.orin_nano(tmp_path), lambda command: None)
+
+
+def states(findings: list[health.Finding]) -> dict[str, str]:
+    return {finding.what: finding.state for finding in findings}
+
+
+def test_a_good_jetson_is_well(orin: Machine) -> None:
+    assert states(check_jetson(orin)) == {"JetPack": "well", "TensorRT": "well", "power mode": "well"}
+
+
+def test_an_old_jetpack_is_told_to_be_flashed(orin: Machine) -> None:
+    old = dataclasses.replace(orin, jetpack="5", release="R35.4.1", expected_tensorrt="8.5", tensorrt="8.5.2")
+    jetpack, tensorrt, _ = check_jetson(old)
+    assert (jetpack.state, tensorrt.state) == ("ill", "ill")
+    assert "JetPack 6.1" in jetpack.advice
+    assert check_jetson(dataclasses.replace(orin, jetpack="6.0"))[0].state == "ill"
+
+
+def test_a_jetpack_that_is_newer_than_we_know_is_not_ill(orin: Machine) -> None:
+    assert check_jetson(dataclasses.replace(orin, jetpack="", release="R45.1"))[0].state == "well"
+
+
+def test_a_slow_power_mode_is_a_note(orin: Machine) -> None:
+    finding = check_jetson(dataclasses.replace(orin, power_mode="15W (mode 0)"))[2]
+    assert finding.state == "note"
+    assert "nvpmodel -m" in finding.advice
+
+
+@pytest.mark.parametrize("tensorrt", ["", "8.6.2"])
+def test_a_jetson_is_never_told_to_pip_install_tensorrt(orin: Machine, tensorrt: str) -> None:
+    machine = dataclasses.replace(orin, tensorrt=tensorrt)
+    for finding in [*check_jetson(machine), *check_cuda(machine), check_python(machine)]:
+        assert "tensorrt" not in finding.advice or "pip" not in finding.advice, finding
+
+
+def test_the_python_of_jetpack_is_asked_for(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.sys, "version_info", (3, 12, 3))
+    finding = check_python(orin)
+    assert finding.state == "ill"
+    assert "/usr/bin/python3.10 -m venv --system-site-packages" in finding.advice
+    thor = dataclasses.replace(orin, jetpack="7.0")
+    monkeypatch.setattr(health, "_sees_system_packages", lambda: True)
+    assert check_python(thor).state == "well"
+
+
+def test_an_environment_of_its_own_does_not_see_jetpack(
+    orin: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health.sys, "version_info", (3, 10, 12))
+    monkeypatch.setattr(health.sys, "prefix", "/home/me/venv")
+    monkeypatch.setattr(health, "_sees_system_packages", lambda: False)
+    finding = check_python(orin)
+    assert finding.state == "ill"
+    assert "--system-site-packages" in finding.advice
+
+
+def test_without_cuda_graphs_cuda_python_is_offered(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "available_libraries", lambda: ("pycuda",))
+    assert check_cuda(orin)[1].advice == "pip install cuda-python"
+    monkeypatch.setattr(health, "available_libraries", lambda: ())
+    assert check_cuda(orin)[1].state == "ill"
+
+
+def test_a_machine_without_nvidia_is_not_ill() -> None:
+    findings = check_cuda(dataclasses.replace(identify(), driver="", release=""))
+    assert "ill" not in states(findings).values()
+
+
+def test_backends_prove_themselves(bundle: Bundle) -> None:
+    findings = check_backends(bundle)
+    assert states(findings)["onnxruntime"] == "well"
+    assert "golden vectors within" in findings[0].says
+    assert states(findings)["tensorrt"] in ("well", "note")
+
+
+def test_a_backend_that_is_needed_and_fails_is_ill(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise BackendError("TensorRT is not installed: sudo apt install nvidia-jetpack")
+
+    monkeypatch.setattr(health, "open_engine", refuse)
+    (finding,) = check_backends(bundle, ("tensorrt",), ("tensorrt",))
+    assert (finding.state, finding.says) == ("ill", "TensorRT is not installed")
+    assert finding.advice == "sudo apt install nvidia-jetpack"
+
+
+def test_all_of_it(bundle: Bundle) -> None:
+    told: list[str] = []
+    findings = advise(identify(), bundle, told.append)
+    assert told == ["machine", "backends"]
+    assert {"Python", "onnxruntime", "tensorrt"} <= set(states(findings))
+    assert "onnxruntime" not in states(advise(identify(), None))
