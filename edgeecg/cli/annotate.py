@@ -44,7 +44,7 @@ def annotate(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Dask scheduler whose workers share the work, tcp://HOST:8786; they must see the same paths.",
+            help="Dask scheduler whose workers do the work, tcp://HOST:8786; all must see the same paths.",
             rich_help_panel=RUNNING,
         ),
     ] = None,

@@ -169,7 +169,7 @@ class Session:
 
     def __init__(self, engine: Engine, source: Source, stream: Stream, sinks: Fanout, patient: str) -> None:
         self.source, self.stream, self.sinks, self.patient = source, stream, sinks, patient
-        self.feed = Feed(source)
+        self.feed = Feed(source.fs, source.jitter)
         bundle = engine.bundle
         self.view = LiveView(
             patient, source.leads, source.fs, f"{bundle.name} {engine.precision}", stream.latency

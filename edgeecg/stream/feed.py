@@ -8,7 +8,7 @@ import msgspec
 
 from edgeecg.errors import StateError
 from edgeecg.stream.clock import Piece, TimeBase, TimeState
-from edgeecg.stream.sources.base import Packet, Source
+from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Feed"]
@@ -19,21 +19,21 @@ class Feed:
 
     Parameters
     ----------
-    source : Source
-        Open, so that its rate is known.
+    fs : float
+        Samples a second.
+    jitter : float
+        Of the source's stamps, seconds.
 
     Attributes
     ----------
-    fs : float
-        Samples a second.
     clock : WallClock
         From sample numbers to time of day.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.fs = source.fs
-        self.clock = WallClock(self.fs)
-        self._base = TimeBase(self.fs, jitter=source.jitter)
+    def __init__(self, fs: float, jitter: float = 0.0) -> None:
+        self.fs, self.jitter = fs, jitter
+        self.clock = WallClock(fs)
+        self._base = TimeBase(fs, jitter=jitter)
         self._state = self._base.initial()
 
     @property
@@ -45,6 +45,11 @@ class Feed:
     def dropped(self) -> int:
         """Packets that came too late, twice or from nowhere."""
         return self._state.dropped
+
+    @property
+    def settled(self) -> bool:
+        """Whether no packet is held back."""
+        return not self._state.held and self._state.suspect is None
 
     def step(self, packet: Packet) -> list[Piece]:
         """What a packet settles: samples in their place, and how many are missing before them."""
@@ -61,9 +66,11 @@ class Feed:
 
     def snapshot(self) -> dict[str, Any]:
         """Counters and anchors as builtin values; flush first."""
-        return {"fs": self.fs, "time": msgspec.to_builtins(self._state), "clock": self.clock.snapshot()}
+        told = {"fs": self.fs, "jitter": self.jitter, "clock": self.clock.snapshot()}
+        return told | {"time": msgspec.to_builtins(self._state._asdict())}
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> Feed:
         """Go on from a :meth:`snapshot`: the next packet finds its place by count, stamp or wall clock.
 
         Raises
@@ -72,7 +79,12 @@ class Feed:
             If it is not one.
         """
         try:
-            self._state = msgspec.convert(saved["time"], TimeState)
-            self.clock.restore(saved["clock"])
-        except (KeyError, msgspec.ValidationError) as error:
+            feed = cls(saved["fs"], saved["jitter"])
+            feed.clock.restore(saved["clock"])
+            time = saved["time"]
+            tuples = {name: tuple(map(tuple, time[name])) for name in ("held", "stamps")}
+            anchor = None if time["anchor"] is None else tuple(time["anchor"])
+            feed._state = TimeState(**(time | tuples | {"anchor": anchor, "pace": tuple(time["pace"])}))
+        except (KeyError, TypeError) as error:
             raise StateError(f"the snapshot of a feed cannot be read ({error}): start without it") from error
+        return feed

@@ -1,0 +1,66 @@
+"""``edgeecg serve``: a gateway for several patients, from a TOML file."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from edgeecg.cli.common import human_console
+from edgeecg.runtime.engine import open_engine
+from edgeecg.stream.gateway import Gateway
+from edgeecg.stream.gateway_config import read_gateway_config
+
+__all__ = ["serve"]
+
+
+def serve(
+    config: Annotated[Path, typer.Argument(metavar="FILE", help="The gateway's TOML file.")],
+    check: Annotated[bool, typer.Option("--check", help="Only read the file and open the bundle.")] = False,
+) -> None:
+    """Run a gateway: many patients' sources, one model, every event to every sink.
+
+    Sources that break off are opened again; sinks that fail stop nobody else. SIGTERM or Ctrl-C stops it
+    gracefully: what has come is told, or, with `snapshot = "FILE"`, the context of every patient is kept
+    and the next start goes on with it. `health = "8080"` serves a page at /health; under systemd the
+    gateway notifies readiness and feeds the watchdog. The log holds no patient data.
+
+    A file:
+
+        bundle = "small"
+        sinks = ["jsonl:events.jsonl", "prometheus:9464"]
+        health = "8080"
+        snapshot = "ward.snapshot"
+
+        [[patients]]
+        name = "bed-1"
+        source = "polar:auto"
+
+        [[patients]]
+        name = "bed-2"
+        source = "mqtt://broker/ward/bed-2?fs=250"
+
+    For example:
+
+    - `edgeecg serve ward.toml`
+    - `edgeecg serve ward.toml --check`
+    """
+    console = human_console()
+    handler = RichHandler(console=console, show_path=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    settings = read_gateway_config(config)
+    with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
+        if check:
+            console.print(
+                f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: all well"
+            )
+            return
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        Gateway(settings, engine).run(stop)

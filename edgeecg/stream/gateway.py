@@ -1,0 +1,333 @@
+"""A gateway: many patients' sources into one pool, their events to sinks, and a context that outlives it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import edgeecg
+from edgeecg.errors import LinkError, StateError
+from edgeecg.io.atomic import atomic_path
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Event
+from edgeecg.stream.feed import Feed
+from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig
+from edgeecg.stream.health import HealthPage, notify
+from edgeecg.stream.link import Ended, Link, Opened
+from edgeecg.stream.pool import StreamPool
+from edgeecg.stream.sinks import Header, SignalSink, Sink, open_sink
+from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.snapshot import read, write
+from edgeecg.stream.sources import Packet
+from edgeecg.stream.wallclock import WallClock
+
+__all__ = ["Gateway"]
+
+QUIET = 10.0  # seconds without a packet after which a patient is not well
+RESTLESS = 10.0  # seconds for which a snapshot waits for packets that are out of order
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Runs a configuration until it is told to stop, or until every source has ended.
+
+    Parameters
+    ----------
+    config : GatewayConfig
+    engine : Engine
+        Of the bundle that the configuration names.
+
+    Examples
+    --------
+    >>> gateway = Gateway(read_gateway_config("ward.toml"), engine)  # doctest: +SKIP
+    >>> gateway.run(stop)
+    """
+
+    def __init__(self, config: GatewayConfig, engine: Engine) -> None:
+        self.config, self.engine = config, engine
+        self.pool = StreamPool(
+            engine,
+            hop=config.hop,
+            queue=config.queue,
+            lead_policy=config.lead_policy,
+            withhold=config.withhold,
+        )
+        self.outlets = [Outlet(open_sink(spec), spec.partition(":")[0]) for spec in config.sinks]
+        self.beds = [Bed(n, patient, self) for n, patient in enumerate(config.patients)]
+        self._names: dict[str, tuple[Bed, WallClock]] = {}  # of the patients in the pool
+        self._begun = self._saved = time.monotonic()
+        self.page: HealthPage | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until ``stop`` is set; then tell or keep all that has come, and close everything.
+
+        Raises
+        ------
+        LinkError
+            The health page's port cannot be used.
+        StateError
+            The snapshot cannot be used.
+        """
+        with ExitStack() as stack:
+            stack.callback(self._close_outlets)
+            self._restore()
+            if self.config.health is not None:
+                self.page = HealthPage(self.config.health, self.report)
+                stack.callback(self.page.close)
+            for bed in self.beds:
+                bed.link.start()
+            notify("READY=1")
+            while not stop.wait(self.config.poll) and not self._over():
+                self._turn()
+            notify("STOPPING=1")
+            self._finish()
+
+    def _turn(self) -> None:
+        """What has come in, to what comes out."""
+        for bed in self.beds:
+            bed.drain()
+        self._tell()
+        notify("WATCHDOG=1")
+        late = time.monotonic() - self._saved - self.config.snapshot_every
+        settled = all(bed.feed is None or bed.feed.settled for bed in self.beds)
+        if late > (0 if settled else RESTLESS):
+            self._save()
+
+    def _tell(self) -> None:
+        for name, event in self.pool.poll():
+            bed, clock = self._names[str(name)]
+            bed.events += 1
+            at = clock.time(event_sample(event))
+            for outlet in self.outlets:
+                outlet.write(event, str(name), at)
+
+    def _over(self) -> bool:
+        return all(bed.ended for bed in self.beds)
+
+    def _finish(self) -> None:
+        """Take what is still on its way; then keep the context, or end every stream."""
+        over = self._over()  # by themselves: then there is nothing to go on with
+        for bed in self.beds:
+            bed.link.close()
+        while any(bed.link.alive for bed in self.beds):
+            for bed in self.beds:
+                bed.drain()
+            self._tell()
+            time.sleep(0.01)
+        for bed in self.beds:
+            bed.drain()
+            bed.settle()
+        self._tell()
+        path = self.config.snapshot_path
+        if path is not None and not over:
+            self._save()
+            return
+        for name in list(self.pool):
+            self.pool.remove(name)
+        self._tell()
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    # ---- patients -------------------------------------------------------------------------------
+
+    def admit(self, bed: Bed, feed: Feed, known: bool = False) -> None:
+        """A bed's patient joins the pool, unless ``known`` there, and is announced to the sinks."""
+        name, leads, fs = bed.name, bed.leads, feed.fs
+        if not known:
+            self.pool.add(fs, len(leads), name)
+        self._names[name] = bed, feed.clock
+        bundle, engine = self.engine.bundle, self.engine
+        header = Header(name, fs, leads, bundle.name, bundle.digest, engine.backend, engine.precision)
+        for outlet in self.outlets:
+            outlet.open(header)
+
+    def signal(self, start: int, samples: Any, name: str) -> None:
+        """Pass samples to the sinks that want them."""
+        for outlet in self.outlets:
+            outlet.signal(start, samples, name)
+
+    # ---- context --------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        path = self.config.snapshot_path
+        self._saved = time.monotonic()
+        if path is None:
+            return
+        for bed in self.beds:
+            bed.settle()
+        beds = {bed.config.name: bed.snapshot() for bed in self.beds if bed.feed is not None}
+        data = write("gateway", self.engine.bundle, {"pool": self.pool.snapshot(), "beds": beds})
+        with atomic_path(path) as partial:
+            partial.write_bytes(data)
+
+    def _restore(self) -> None:
+        path = self.config.snapshot_path
+        if path is None or not path.is_file():
+            return
+        body = read("gateway", self.engine.bundle, path.read_bytes())
+        known = {bed.config.name: bed for bed in self.beds}
+        try:
+            patients = set(self.pool.restore(body["pool"]))
+            for name, saved in body["beds"].items():
+                if name in known and saved["patient"] in patients:
+                    known[name].restore(saved)
+                    patients.discard(saved["patient"])
+        except (KeyError, TypeError) as error:
+            raise StateError(f"{path} is not a gateway's snapshot ({error!r}): remove it") from error
+        for stranger in patients:  # no longer in the file
+            self.pool.remove(stranger)
+        self.pool.poll()
+        log.info("went on with %d patients of %s", sum(bed.feed is not None for bed in self.beds), path)
+
+    # ---- health ---------------------------------------------------------------------------------
+
+    def report(self) -> dict[str, Any]:
+        """How everything is, as builtin values."""
+        beds = {bed.config.name: bed.report() for bed in self.beds}
+        sinks = [
+            {"kind": outlet.kind, "failures": outlet.failures, "ok": outlet.ok} for outlet in self.outlets
+        ]
+        well = all(bed["state"] in ("live", "ended") and bed["silent"] < QUIET for bed in beds.values())
+        return {
+            "status": "ok" if well and all(outlet.ok for outlet in self.outlets) else "degraded",
+            "version": edgeecg.__version__,
+            "bundle": self.engine.bundle.name,
+            "digest": self.engine.bundle.digest,
+            "backend": self.engine.backend,
+            "uptime": round(time.monotonic() - self._begun, 1),
+            "patients": beds,
+            "sinks": sinks,
+        }
+
+    def _close_outlets(self) -> None:
+        with ExitStack() as stack:
+            for outlet in self.outlets:
+                stack.callback(outlet.sink.close)
+
+
+class Bed:
+    """A patient of the file: its link, and what it is called in the pool.
+
+    A source that comes back with another rate or other leads is another stream: the old one is ended,
+    and the patient joins anew under the name with a number behind it.
+    """
+
+    def __init__(self, number: int, config: PatientConfig, gateway: Gateway) -> None:
+        self.config, self._gateway = config, gateway
+        self.link = Link(number, config.source)
+        self.name = config.name
+        self.feed: Feed | None = None
+        self.leads: tuple[str, ...] = ()
+        self.ended = False
+        self.events = 0
+        self._streams = 1
+
+    def drain(self) -> None:
+        """Take what the link has brought."""
+        while True:
+            try:
+                item = self.link.inbox.get_nowait()
+            except queue.Empty:
+                if not self.link.alive and self.link.state in ("ended", "failed") and self.link.inbox.empty():
+                    self.ended = True
+                return
+            if isinstance(item, Packet):
+                self._push(item)
+            elif isinstance(item, Opened):
+                self._reached(item)
+            elif isinstance(item, Ended):
+                self.settle()
+                self._gateway.pool.flush(self.name)
+
+    def _reached(self, opened: Opened) -> None:
+        source = opened.source
+        if self.feed is not None and (self.feed.fs, self.leads) == (source.fs, source.leads):
+            return
+        if self.feed is not None:
+            self.settle()
+            self._gateway.pool.remove(self.name)
+            self._streams += 1
+            self.name = f"{self.config.name}-{self._streams}"
+            log.warning("source %d came back otherwise: its stream begins anew", self.link.number)
+        self.feed, self.leads = Feed(source.fs, source.jitter), source.leads
+        self._gateway.admit(self, self.feed)
+
+    def _push(self, packet: Packet) -> None:
+        if self.feed is not None:
+            self._take(self.feed.step(packet))
+
+    def settle(self) -> None:
+        """Push what is held back for packets that are late."""
+        if self.feed is not None:
+            self._take(self.feed.flush())
+
+    def _take(self, pieces: Any) -> None:
+        for piece in pieces:
+            if piece.missing:
+                self._gateway.pool.gap(self.name, piece.missing)
+            self._gateway.signal(piece.start, piece.samples, self.name)
+            self._gateway.pool.push(self.name, piece.samples)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is needed to go on; only after :meth:`settle`."""
+        if self.feed is None:
+            return {}
+        about = {"patient": self.name, "streams": self._streams, "leads": list(self.leads)}
+        return about | {"feed": self.feed.snapshot()}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from a :meth:`snapshot`; the patient is in the pool already."""
+        self.name, self._streams, self.leads = saved["patient"], saved["streams"], tuple(saved["leads"])
+        self.feed = Feed.restored(saved["feed"])
+        self._gateway.admit(self, self.feed, known=True)
+
+    def report(self) -> dict[str, Any]:
+        """How the patient's signal is."""
+        link, feed = self.link, self.feed
+        state = link.state if link.alive or link.state in ("ended", "failed") else "failed"
+        silent = 0.0 if state == "ended" else time.monotonic() - link.heard
+        return {
+            "state": state,
+            "silent": round(silent, 1),
+            "attempts": link.attempts,
+            "events": self.events,
+            "lost_samples": 0 if feed is None else feed.lost,
+            "dropped_packets": 0 if feed is None else feed.dropped,
+        }
+
+
+class Outlet:
+    """A sink that may fail without stopping the others."""
+
+    def __init__(self, sink: Sink, kind: str) -> None:
+        self.sink, self.kind = sink, kind
+        self.failures = 0
+        self.ok = True
+
+    def open(self, header: Header) -> None:
+        """A patient begins."""
+        self._try(lambda: self.sink.open(header))
+
+    def write(self, event: Event, patient: str, at: float | None) -> None:
+        """Pass an event on."""
+        self._try(lambda: self.sink.write(event, patient, at))
+
+    def signal(self, start: int, samples: Any, patient: str) -> None:
+        """Pass samples on, if it wants them."""
+        if isinstance(self.sink, SignalSink):
+            sink = self.sink
+            self._try(lambda: sink.signal(start, samples, patient))
+
+    def _try(self, call: Any) -> None:
+        try:
+            call()
+            self.ok = True
+        except (LinkError, StateError) as error:
+            if self.ok:
+                log.error("sink %s failed: %s", self.kind, error)
+            self.ok, self.failures = False, self.failures + 1

@@ -1,0 +1,132 @@
+"""The gateway's TOML file, typed: a misspelt key or a wrong value is an error that names its place."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgeecg.bundle import LeadPolicy, Precision
+from edgeecg.errors import ConfigError
+from edgeecg.stream.address import build
+from edgeecg.stream.sinks.base import port_of
+from edgeecg.stream.sinks.registry import SINKS
+from edgeecg.stream.sources.registry import SOURCES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found]
+
+__all__ = ["GatewayConfig", "PatientConfig", "read_gateway_config"]
+
+
+@dataclass(frozen=True)
+class PatientConfig:
+    """A patient and where the signal comes from.
+
+    Parameters
+    ----------
+    name : str
+        What events call the patient; a pseudonym will do.
+    source : str
+        As for ``edgeecg stream``, with options: ``serial:/dev/ttyUSB0?fs=250``.
+    """
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """All that a gateway can be told.
+
+    Parameters
+    ----------
+    patients : tuple of PatientConfig
+        A ``[[patients]]`` table each.
+    bundle, backend, precision : str
+        As for :func:`edgeecg.open_engine`.
+    sinks : tuple of str
+        As for ``edgeecg stream --sink``; every patient's events go to all of them.
+    hop, queue, lead_policy, withhold
+        As for :class:`edgeecg.StreamPool`.
+    poll : float
+        Seconds between two looks at what has come.
+    health : str, optional
+        ``PORT`` or ``HOST:PORT`` of the health page; none if left out.
+    snapshot : str, optional
+        File, relative to the TOML file, that the context of all patients is kept in; without it the
+        gateway begins afresh at each start.
+    snapshot_every : float
+        Seconds between two snapshots.
+    """
+
+    patients: tuple[PatientConfig, ...]
+    bundle: str = "small"
+    backend: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    precision: Precision | None = None
+    sinks: tuple[str, ...] = ("-",)
+    hop: float = 0.5
+    queue: float = 10.0
+    lead_policy: LeadPolicy | None = None
+    withhold: bool = True
+    poll: float = 0.1
+    health: str | None = None
+    snapshot: str | None = None
+    snapshot_every: float = 60.0
+    folder: Path = field(default=Path())
+
+    def __post_init__(self) -> None:
+        if not self.patients:
+            raise ConfigError("the gateway has no patient: add a [[patients]] table with name and source")
+        names = [patient.name for patient in self.patients]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"two patients are called {twice[0]!r}: names must differ")
+        if not 0 < self.poll <= 10 or not self.snapshot_every > 0:
+            raise ConfigError("poll must lie between 0 and 10 s, and snapshot_every be more than 0 s")
+
+    @property
+    def snapshot_path(self) -> Path | None:
+        """Where the context is kept."""
+        return None if self.snapshot is None else self.folder / self.snapshot
+
+
+def read_gateway_config(path: Path | str) -> GatewayConfig:
+    """Read and check a gateway's file, its sources and sinks included; nothing is opened.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, no TOML, or says something that there is not; the message names the place.
+    """
+    path = Path(path)
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    known = {item.name for item in fields(GatewayConfig)} - {"folder"}
+    unknown = sorted(set(told) - known)
+    if unknown:
+        raise ConfigError(f"{path}: no key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    try:
+        config = msgspec.convert({**told, "folder": str(path.parent)}, GatewayConfig, dec_hook=_decode)
+        for patient in config.patients:
+            build("source", patient.source, SOURCES, {})
+        for sink in config.sinks:
+            build("sink", sink, SINKS, {})
+        if config.health is not None:
+            port_of(config.health, "health")
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def _decode(kind: type, value: object) -> object:
+    return kind(value)

@@ -1,0 +1,125 @@
+"""A patient's source in a thread of its own: opened, read, and opened again when it breaks off."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Literal, Union
+
+from edgeecg.errors import EdgeECGError, LinkError, PacketError
+from edgeecg.stream.sources import Packet, Source, open_source
+
+__all__ = ["Ended", "Link", "LinkState", "Opened"]
+
+LinkState = Literal["connecting", "live", "waiting", "ended", "failed"]
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before another attempt
+DEPTH = 256  # packets between the thread and the gateway; beyond it the source is held up
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The source was reached: its rate and leads are known."""
+
+    source: Source
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The source has ended by itself."""
+
+
+class Link:
+    """The thread, and what it has brought.
+
+    Parameters
+    ----------
+    number : int
+        Of the patient in the gateway's file: what the log calls it.
+    source : str
+        As for :func:`open_source`.
+
+    Attributes
+    ----------
+    inbox : queue of Opened, Packet or Ended
+    state : str
+    heard : float
+        When the last packet came, ``time.monotonic``.
+    attempts : int
+        Times that the source was opened, or tried to be.
+    """
+
+    def __init__(self, number: int, source: str) -> None:
+        self.number, self._text = number, source
+        self.inbox: queue.Queue[Union[Opened, Packet, Ended]] = queue.Queue(DEPTH)
+        self.state: LinkState = "connecting"
+        self.heard = time.monotonic()
+        self.attempts = 0
+        self._source: Source | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"edgeecg-link-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it; what has come can still be taken."""
+        self._stop.set()
+        source = self._source
+        if source is not None:
+            source.close()
+
+    def join(self) -> None:
+        """Wait for its end, after :meth:`close`; its inbox must be emptied meanwhile."""
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stop.is_set():
+            self.state, self.attempts = "connecting", self.attempts + 1
+            try:
+                with open_source(self._text) as self._source:
+                    pause = FIRST_PAUSE
+                    self._put(Opened(self._source))
+                    self._read(self._source)
+                if not self._stop.is_set():
+                    self._put(Ended())
+                self.state = "ended"
+                return
+            except (LinkError, PacketError) as error:
+                log.warning("source %d broke off, again in %.0f s: %s", self.number, pause, error)
+                self.state = "waiting"
+                self._stop.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            except EdgeECGError as error:
+                log.error("source %d cannot be used: %s", self.number, error)
+                self.state = "failed"
+                return
+
+    def _read(self, source: Source) -> None:
+        for packet in source:
+            self.state, self.heard = "live", time.monotonic()
+            self._put(packet)
+            if self._stop.is_set():
+                return
+
+    def _put(self, item: Union[Opened, Packet, Ended]) -> None:
+        while not self._offer(item) and not self._stop.is_set():
+            pass
+
+    def _offer(self, item: Union[Opened, Packet, Ended]) -> bool:
+        try:
+            self.inbox.put(item, timeout=0.2)
+        except queue.Full:
+            return False
+        return True
