@@ -33,21 +33,24 @@ class BleakTransport:
     Parameters
     ----------
     address : str
-        Bluetooth address (a UUID on macOS).
+        Bluetooth address (a UUID on macOS), or ``auto`` for the first device of this name.
+    name : str
+        How the names of such devices begin.
     seconds : float
-        How long a connection may take.
+        How long a search or a connection may take.
     """
 
-    def __init__(self, address: str, seconds: float = 20.0) -> None:
+    def __init__(self, address: str, name: str = "", seconds: float = 20.0) -> None:
         self._bleak = need("bleak", "bleak", "ble", "reading a Bluetooth device")
         self._failure = need("bleak.exc", "bleak", "ble", "reading a Bluetooth device").BleakError
-        self._address, self._seconds = address, seconds
+        self._address, self._name, self._seconds = address, name, seconds
         self._client: Any = None
 
     async def connect(self, lost: Callable[[], None]) -> None:
         """Connect; ``lost`` is called if the connection breaks later."""
+        device = await self._find() if self._address == "auto" else self._address
         self._client = self._bleak.BleakClient(
-            self._address, disconnected_callback=lambda _: lost(), timeout=self._seconds
+            device, disconnected_callback=lambda _: lost(), timeout=self._seconds
         )
         await self._guard(
             self._client.connect(), "cannot be reached; is it worn, near, and free of other links?"
@@ -69,9 +72,19 @@ class BleakTransport:
         if self._client is not None:
             await self._guard(self._client.disconnect(), "did not let go")
 
-    async def _guard(self, call: Any, wrong: str) -> None:
+    async def _find(self) -> Any:
+        def fits(device: Any, advertisement: Any) -> bool:
+            return (advertisement.local_name or device.name or "").startswith(self._name)
+
+        search = self._bleak.BleakScanner.find_device_by_filter(fits, timeout=self._seconds)
+        device = await self._guard(search, "cannot be searched for; is Bluetooth switched on?")
+        if device is None:
+            raise LinkError(f"no {self._name} was heard in {self._seconds:g} s: is it worn and near?")
+        return device
+
+    async def _guard(self, call: Any, wrong: str) -> Any:
         try:
-            await call
+            return await call
         except (self._failure, OSError, EOFError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
             raise LinkError(f"the Bluetooth device {wrong} ({reason})") from error

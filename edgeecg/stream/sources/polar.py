@@ -29,13 +29,18 @@ LONGEST_PAUSE = 10.0
 logger = logging.getLogger(__name__)
 
 
+def reach_h10(address: str) -> BleTransport:
+    """The real strap."""
+    return BleakTransport(address, name="Polar H10")
+
+
 class PolarSource(LiveSource):
     """ECG of a Polar H10, 130 Hz, one lead.
 
     Parameters
     ----------
     address : str
-        Bluetooth address.
+        Bluetooth address, or ``auto`` for the first H10 that is heard.
     wait : float
         Seconds that opening tries to get the first samples.
     retry : float
@@ -60,7 +65,7 @@ class PolarSource(LiveSource):
         wait: float = 30.0,
         retry: float = 300.0,
         heart_rate: Callable[[pmd.HeartRate], None] | None = None,
-        transport: Callable[[str], BleTransport] = BleakTransport,
+        transport: Callable[[str], BleTransport] = reach_h10,
     ) -> None:
         super().__init__(timeout=None)
         if not (retry >= 0 and wait > 0):

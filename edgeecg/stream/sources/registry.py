@@ -15,7 +15,7 @@ SOURCES = (
     Form("", "PATH", f"{_ROOM}.replay:ReplaySource", "a recording: WFDB, EDF, CSV or Parquet"),
     Form("-", "-", f"{_ROOM}.stdin:StdinSource", "standard input: lines of text, or packed float32"),
     Form("lsl", "lsl:NAME", f"{_ROOM}.lsl:LslSource", "a Lab Streaming Layer stream"),
-    Form("polar", "polar:ADDRESS", f"{_ROOM}.polar:PolarSource", "a Polar H10 chest strap"),
+    Form("polar", "polar:ADDRESS", f"{_ROOM}.polar:PolarSource", "a Polar H10 chest strap (or polar:auto)"),
     Form("serial", "serial:DEVICE", f"{_ROOM}.serial_port:SerialSource", "a serial port, a line a sample"),
     Form("ws", "ws://HOST/PATH", f"{_ROOM}.websocket:WebSocketSource", "a WebSocket server", whole=True),
     Form("wss", "wss://HOST/PATH", f"{_ROOM}.websocket:WebSocketSource", "the same with TLS", whole=True),

@@ -296,11 +296,12 @@ def test_polar_frames_that_cannot_be_read_are_left_out() -> None:
     np.testing.assert_allclose(got, x, atol=1e-9)
 
 
-def test_the_real_bluetooth_is_reached_through_bleak() -> None:
+@pytest.mark.parametrize("address", ["00:00:00:00:00:00", "auto"])
+def test_the_real_bluetooth_is_reached_through_bleak(address: str) -> None:
     """Without an adapter the one clear line of the real transport is all that can be had."""
     pytest.importorskip("bleak", reason="no bleak: pip install bleak")
     with pytest.raises(LinkError, match="Bluetooth"):
-        open_source("polar:00:00:00:00:00:00", wait=0.1)
+        open_source(f"polar:{address}", wait=0.1)
 
 
 # Lab Streaming Layer
