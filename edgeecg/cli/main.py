@@ -43,11 +43,6 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "edgeecg.cli.evaluate", "evaluate", MODEL, "Score a model as EC57 does, by class and record."
     ),
-    "annotate": Verb(
-        "edgeecg.cli.annotate", "annotate", SIGNAL, "Recordings, or folders of them, to annotation files."
-    ),
-    "stream": Verb("edgeecg.cli.stream", "stream", SIGNAL, "Live beats from a recording, device or network."),
-    "serve": Verb("edgeecg.cli.serve", "serve", SIGNAL, "A gateway: several patients, sinks, a health page."),
     "compare": Verb(
         "edgeecg.cli.compare",
         "compare",
@@ -61,11 +56,10 @@ VERBS: dict[str, Verb] = {
         "edgeecg.cli.doctor", "doctor", DEVICE, "What this machine is, and which backends work on it."
     ),
     "annotate": Verb(
-        "edgeecg.cli.annotate", "annotate", SIGNAL, "Recordings, or archives of them, to annotation files."
+        "edgeecg.cli.annotate", "annotate", SIGNAL, "Recordings, or folders of them, to annotation files."
     ),
-    "stream": Verb(
-        "edgeecg.cli.stream", "stream", SIGNAL, "Live beats from a record, a device or a network."
-    ),
+    "stream": Verb("edgeecg.cli.stream", "stream", SIGNAL, "Live beats from a recording, device or network."),
+    "serve": Verb("edgeecg.cli.serve", "serve", SIGNAL, "A gateway: several patients, sinks, a health page."),
 }
 """Verbs in the order of the typical path; ``function`` is a command, or a ``Typer`` for verbs of verbs."""
 
