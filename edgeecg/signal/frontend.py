@@ -131,7 +131,7 @@ class FrontEnd:
     def restarted(self, state: FrontEndState, rows: Sequence[int]) -> FrontEndState:
         """The same state, but for some rows that begin anew, on the grid that goes on."""
         index, fresh = list(rows), self.initial(len(rows))
-        tail, delays = state.resample.tail.copy(), state.filter.copy()
+        tail, delays = state.resample.tail.copy(), state.filter.copy()  # a fresh tail takes a new offset
         level, weight = state.gain.level.copy(), state.gain.weight.copy()
         tail[index], delays[:, index] = fresh.resample.tail, fresh.filter
         level[index], weight[index] = fresh.gain.level, fresh.gain.weight
@@ -142,7 +142,7 @@ class FrontEnd:
     @cached_property
     def width(self) -> int:
         """Columns of :meth:`pack`."""
-        return self.resampler.context + 2 * len(self.bandpass.sections) + 2
+        return self.resampler.context + 2 * len(self.bandpass.sections) + 3
 
     def pack(self, state: FrontEndState) -> NDArray[np.float64]:
         """All that the rows remember but their common phase, as one array ``(rows, width)``.
@@ -152,14 +152,15 @@ class FrontEnd:
         """
         rows = len(state.gain.level)
         delays = state.filter.transpose(1, 0, 2).reshape(rows, -1)
-        return np.concatenate([state.resample.tail, delays, state.gain.level, state.gain.weight], axis=1)
+        parts = [state.resample.tail, delays, state.resample.offset, state.gain.level, state.gain.weight]
+        return np.concatenate(parts, axis=1)
 
     def unpack(self, packed: NDArray[np.float64], made: int) -> FrontEndState:
         """State of packed rows that stand between two blocks, ``made`` model samples into a period."""
         context, rows = self.resampler.context, len(packed)
-        delays = packed[:, context:-2].reshape(rows, -1, 2).transpose(1, 0, 2)
+        delays = packed[:, context:-3].reshape(rows, -1, 2).transpose(1, 0, 2)
         return FrontEndState(
-            self.resampler.between(packed[:, :context], made),
+            self.resampler.between(packed[:, :context], packed[:, -3:-2], made),
             np.ascontiguousarray(delays),
             GainState(packed[:, -2:-1], packed[:, -1:]),
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "OFFSET", "SLOT", "TICK", "WEIGHTS", "estimate", "ratios", "tick_features"]
+__all__ = ["COLUMNS", "OFFSET", "SLOT", "SPAN", "TICK", "WEIGHTS", "estimate", "ratios", "tick_features"]
 
 TICK = 64
 """Model samples of a tick, half a second."""
@@ -27,11 +27,14 @@ slot, the distance of its mean from zero, its peak-to-peak size, and its mean be
 
 QUIET, SHARP, LEVEL, SIZE, HUM = range(len(COLUMNS))
 
-WEIGHTS = (-6.6, -4.5, 7.9)
+WEIGHTS = (-6.7, -4.4, 7.9)
 """Decibels per unit of each of the ratios."""
 
-OFFSET = -22.1
+OFFSET = -21.8
 """Decibels."""
+
+SPAN = 3
+"""Ticks that hold a beat of any heart above 40 a minute."""
 
 TINY = 1e-9  # mV; keeps the logarithms finite
 
@@ -70,25 +73,27 @@ def ratios(recent: Floats) -> Floats:
     Parameters
     ----------
     recent : (rows, 5, ticks, window)
+        NaN in ticks before the beginning.
 
     Returns
     -------
     (3, rows, ticks): quiet to sharp slopes, wander to size, and the weakest second and a half to the
     strongest tick.
     """
+    known = ~np.isnan(recent[:, QUIET])
+    count = known.sum(axis=-1)
     sizes = recent[:, SIZE]
-    largest = sizes.max(axis=-1) + TINY
+    largest = np.fmax.reduce(sizes, axis=-1) + TINY
     spans = np.maximum(np.maximum(sizes[..., :-2], sizes[..., 1:-1]), sizes[..., 2:])  # each holds a beat
-    logs = np.log(
-        np.stack(
-            [
-                (recent[:, QUIET].mean(axis=-1) + TINY) / (recent[:, SHARP].max(axis=-1) + TINY),
-                (recent[:, LEVEL].mean(axis=-1) + TINY) / largest,
-                (spans.min(axis=-1) + TINY) / largest,
-            ]
-        )
-    )
-    return np.asarray(logs)
+    weakest = np.fmin.reduce(spans, axis=-1) + TINY
+    quiet = np.where(known, recent[:, QUIET], 0.0).sum(axis=-1) / count + TINY
+    level = np.where(known, recent[:, LEVEL], 0.0).sum(axis=-1) / count + TINY
+    parts = [
+        quiet / (np.fmax.reduce(recent[:, SHARP], axis=-1) + TINY),
+        level / largest,
+        np.where(count > SPAN - 1, weakest, largest) / largest,
+    ]
+    return np.asarray(np.log(np.stack(parts)))
 
 
 def estimate(recent: Floats) -> Floats:

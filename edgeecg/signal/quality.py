@@ -3,7 +3,8 @@
 A *tick* is 64 model samples, half a second, on the grid of the segment. The verdict on a tick looks at
 the last ``WINDOW`` ticks and is told with its last sample.
 
-* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis.
+* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis; not before a second and a half,
+  which may pass without a beat.
 * **Clipping**, on source samples: the extreme value of a tick is taken by several samples, and by more
   of them than lie close to it.
 * **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.signal.noise import COLUMNS, HUM, SIZE, TICK, estimate, tick_features
+from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, estimate, tick_features
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
@@ -109,7 +110,7 @@ class TickState(NamedTuple):
 
 class QualityState(NamedTuple):
     """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 2)``: whether the last
-    one was good and readable; NaN in a row that has not begun. ``tick``: the one that is not complete.
+    one was good and readable; both NaN where there is no tick yet. ``tick``: the one that is not complete.
     """
 
     history: Floats
@@ -215,9 +216,7 @@ class Quality:
         lengths = ends - starts
         clipped, constant, at_rail = self._extremes(source, starts, lengths)
         features = np.concatenate([features, clipped[:, None]], axis=1)
-        fresh = np.isnan(state.history[:, :, -1:])
-        history = np.where(fresh, features[:, :, :1], state.history)  # has always been like its first tick
-        seen = np.concatenate([history, features], axis=2)
+        seen = np.concatenate([state.history, features], axis=2)
         recent = seen[:, :, None]  # of a single tick; the general form costs ten times as much
         if len(ends) > 1:
             recent = np.lib.stride_tricks.sliding_window_view(seen, WINDOW, axis=2)
@@ -289,11 +288,12 @@ def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask
 def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:
     """From what is known of each tick ``(rows, ticks)`` to its label; the worst one wins."""
     label = np.where(good, GOOD, NOISY)
-    label = np.where(recent[:, CLIP, :, -RECENT:].any(axis=-1), CLIPPED, label)
-    label = np.where(readable, label, BAD)
+    label = np.where((recent[:, CLIP, :, -RECENT:] == 1.0).any(axis=-1), CLIPPED, label)
+    young = np.isnan(recent[:, SIZE, :, -SPAN])  # too short to hold a beat for sure
+    label = np.where(readable | young, label, BAD)
     flat = constant | (recent[:, SIZE, :, -FLAT_TICKS:].max(axis=-1) < FLAT_MV)
     label = np.where(flat, FLAT, label)
-    hum = recent[:, HUM, :, -RECENT:].min(axis=-1) > HUM_MV
+    hum = np.fmin.reduce(recent[:, HUM, :, -RECENT:], axis=-1) > HUM_MV
     return np.where(lost | (hum & (label >= BAD)), LEAD_OFF, label).astype(np.int8)
 
 

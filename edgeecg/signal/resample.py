@@ -24,15 +24,22 @@ __all__ = ["ResampleState", "Resampler"]
 HALF_LENGTH = 5  # model samples; 40 Hz passes and 88 Hz, which folds onto it, is 60 dB down
 FS_RANGE = (100.0, 1000.0)
 
+# A direct-coupled electrode may stand hundreds of millivolts off zero. The FIR's phases pass a constant
+# equally to 60-90 dB only, so such a constant would come out with a ripple as large as a P wave: what a row
+# begins with goes around the FIR if it is larger than any AC-coupled recorder gives.
+OFFSET_MV = 10.0
+
 
 class ResampleState(NamedTuple):
     """``tail``: last source samples ``(rows, context)``; ``taken``, ``made``: samples in and out so far.
 
-    The tail of a row that has not begun is NaN. Only ``taken`` and ``made`` modulo one period of the
-    ratio matter: ``down`` source samples are ``up`` model samples.
+    ``offset`` ``(rows, 1)``: the electrode offset that goes around the FIR, millivolts. The tail of a row
+    that has not begun is NaN. Only ``taken`` and ``made`` modulo one period of the ratio matter: ``down``
+    source samples are ``up`` model samples.
     """
 
     tail: NDArray[np.float64]
+    offset: NDArray[np.float64]
     taken: int
     made: int
 
@@ -110,15 +117,15 @@ class Resampler:
 
     def initial(self, rows: int) -> ResampleState:
         """State of ``rows`` streams that have not begun."""
-        return ResampleState(np.full((rows, self.context), np.nan), 0, 0)
+        return ResampleState(np.full((rows, self.context), np.nan), np.zeros((rows, 1)), 0, 0)
 
-    def between(self, tail: NDArray[np.float64], made: int) -> ResampleState:
+    def between(self, tail: NDArray[np.float64], offset: NDArray[np.float64], made: int) -> ResampleState:
         """State of rows that stand between two blocks, ``made`` model samples into a period.
 
         A row of ``tail`` that is NaN is a stream's beginning: its next block begins with ``lead_in``
         copies of its first sample.
         """
-        return ResampleState(tail, self.taken_at(made), made)
+        return ResampleState(tail, offset, self.taken_at(made), made)
 
     def step(
         self, x: NDArray[np.float64], state: ResampleState, upto: int | None = None
@@ -130,17 +137,23 @@ class Resampler:
         """
         if self.ratio == 1 or x.shape[-1] == 0:
             return x, state._replace(taken=state.taken + x.shape[-1], made=state.made + x.shape[-1])
-        fresh = np.isnan(state.tail[:, -1:])
-        tail = np.where(fresh, x[:, :1], state.tail) if fresh.any() else state.tail
+        tail, offset = state.tail, state.offset
+        fresh = np.isnan(tail[:, -1:])
+        if fresh.any():
+            first = x[:, :1]
+            tail = np.where(fresh, first, tail)
+            offset = np.where(fresh, np.where(np.abs(first) > OFFSET_MV, first, 0.0), offset)
         x = np.concatenate([tail, x], axis=1)
         up, down = self.ratio.numerator, self.ratio.denominator
         start = (state.taken - self.context) * up  # index of x[0] at the rate up * fs
         phase = start % down
         taken = state.taken + x.shape[1] - self.context
         made = self.ready(taken) if upto is None else min(self.ready(taken), upto)
-        y = scipy.signal.upfirdn(self._padded_taps(phase), x, up, down)
         shift = (phase - start) // down
-        return y[:, shift + state.made : shift + made], ResampleState(x[:, -self.context :], taken, made)
+        around = offset.any()
+        y = scipy.signal.upfirdn(self._padded_taps(phase), x - offset if around else x, up, down)
+        y = y[:, shift + state.made : shift + made]
+        return y + offset if around else y, ResampleState(x[:, -self.context :], offset, taken, made)
 
     def _padded_taps(self, phase: int) -> NDArray[np.float64]:
         """The FIR behind ``phase`` zeros, so that ``upfirdn`` starts at the right place."""

@@ -94,7 +94,7 @@ def collect(pieces: Sequence[Piece], tail: int, fs: float) -> tuple[list[Segment
             made = sum(block.hop for block in blocks)
             assert {block.anchor for block in blocks} == {piece.anchor}
             assert made >= resampler.ready(length) + tail
-            assert made - blocks[-1].hop < resampler.ready(length) + tail or not tail
+            assert made - blocks[-1].hop < resampler.ready(length) + tail
             missing = [m for block in blocks for m in missing_samples(block)]
             assert set(range(piece.end, piece.anchor + samples.shape[1])) <= {n for n, _ in missing}
             if samples.shape[1] > length:  # the tail stands at the last value
@@ -150,7 +150,7 @@ def faulty(draw: st.DrawFn) -> Array:
 def test_faulty_signals_as_the_reference_walks_them(
     x: Array, hop: int, fs: float, data: st.DataObject
 ) -> None:
-    blocks = Blocks(fs, leads=2, hop=hop, tail=data.draw(st.sampled_from([0, 40, 200])), hold=5)
+    blocks = Blocks(fs, leads=2, hop=hop, tail=data.draw(st.sampled_from([8, 40, 200])), hold=5)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=6), label="cuts"))
     agree(collect(everything(blocks, x, cuts), blocks.tail, fs), reference(x, 5))
 
