@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import BundleError, EdgeECGError
+from edgeecg.io.atomic import atomic_path
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, RR_FEATURES, ModelSpec, SignalSpec
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "Part",
     "Precision",
     "Thresholds",
+    "graph_part",
+    "make_bundle",
     "packaged_names",
     "write_bundle",
 ]
@@ -152,7 +154,7 @@ class Bundle:
     digest : str
         SHA-256 of ``manifest.json``, which holds the hashes of all parts: it names these exact graphs.
     parts : mapping of str to bytes
-        The verified parts.
+        The verified parts, and ``manifest.json`` itself.
     """
 
     manifest: Manifest
@@ -184,7 +186,7 @@ class Bundle:
                 parts = _verified(archive, manifest)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise BundleError(f"not a whole zip file ({error}): copy or build the bundle again") from error
-        return cls(manifest, hashlib.sha256(text).hexdigest(), parts)
+        return cls(manifest, hashlib.sha256(text).hexdigest(), {MANIFEST: text, **parts})
 
     @property
     def name(self) -> str:
@@ -249,8 +251,7 @@ def packaged_names() -> tuple[str, ...]:
     return tuple(sorted(f.name[: -len(SUFFIX)] for f in folder.iterdir() if f.name.endswith(SUFFIX)))
 
 
-def write_bundle(
-    path: Union[str, os.PathLike[str]],
+def make_bundle(
     *,
     name: str,
     created: str,
@@ -262,16 +263,14 @@ def write_bundle(
     thresholds: Thresholds | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """Write a bundle under a temporary name beside ``path``, verify it, then rename it.
+    """Put a bundle together in memory, and verify it.
 
     Parameters
     ----------
+    created : str
+        UTC, ISO 8601: equal parts and an equal time make an equal file.
     parts : mapping of path in the zip to bytes
         At least ``golden.npz`` and both graphs of the default precision.
-
-    Returns
-    -------
-    The bundle, as opened from the bytes that were written.
     """
     manifest = Manifest(
         schema=SCHEMA,
@@ -286,15 +285,23 @@ def write_bundle(
         parts={key: Part(len(parts[key]), hashlib.sha256(parts[key]).hexdigest()) for key in sorted(parts)},
         provenance=dict(provenance or {}),
     )
-    data = _zip(
-        {
-            MANIFEST: msgspec.json.format(msgspec.json.encode(manifest), indent=2),
-            **dict(sorted(parts.items())),
-        }
-    )
-    bundle = Bundle.from_bytes(data)
-    _write_atomically(Path(path), data)
-    return bundle
+    return Bundle.from_bytes(_zip(msgspec.json.format(msgspec.json.encode(manifest), indent=2), parts))
+
+
+def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:
+    """Write a bundle under a temporary name beside ``path``, then rename it.
+
+    Raises
+    ------
+    BundleError
+        The file cannot be written.
+    """
+    try:
+        with atomic_path(Path(path)) as partial:
+            partial.write_bytes(_zip(bundle.parts[MANIFEST], _without(bundle.parts, MANIFEST)))
+    except OSError as error:
+        raise BundleError(f"cannot write {path}: {error.strerror}") from error
+    return Path(path)
 
 
 def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
@@ -372,10 +379,10 @@ def _verified(archive: zipfile.ZipFile, manifest: Manifest) -> dict[str, bytes]:
     return parts
 
 
-def _zip(parts: Mapping[str, bytes]) -> bytes:
+def _zip(manifest: bytes, parts: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part, data in parts.items():
+        for part, data in ((MANIFEST, manifest), *sorted(parts.items())):
             info = zipfile.ZipInfo(part, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = 0o644 << 16
@@ -383,17 +390,5 @@ def _zip(parts: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise BundleError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise BundleError(f"cannot write {path}: {error.strerror}") from error
+def _without(parts: Mapping[str, bytes], part: str) -> dict[str, bytes]:
+    return {name: data for name, data in parts.items() if name != part}

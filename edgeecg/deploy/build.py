@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any, Union
 
 from edgeecg.bundle import Bundle, LeadPolicy, Precision, Thresholds, graph_part, write_bundle
 from edgeecg.deploy.export import export
-from edgeecg.deploy.golden import golden_inputs, golden_part
+from edgeecg.deploy.graphset import GraphSet
 from edgeecg.model.checkpoint import weights_of
 from edgeecg.model.transformer import Network
 from edgeecg.specs import SignalSpec
 
-__all__ = ["build_bundle", "now"]
+__all__ = ["build_bundle", "export_graphs"]
 
 
-def now() -> str:
-    """UTC, to the second, ISO 8601."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def export_graphs(
+    network: Network,
+    name: str,
+    *,
+    signal: SignalSpec | None = None,
+    lead_policy: LeadPolicy = "best",
+    thresholds: Thresholds | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> GraphSet:
+    """A network's FP32 graphs, checked against torch.
+
+    Raises
+    ------
+    BackendError
+        A graph does not reproduce torch.
+    ConfigError
+        The network's positions cannot stream.
+    """
+    exported = export(network)
+    return GraphSet(
+        name=name,
+        model=network.spec,
+        signal=signal or SignalSpec(),
+        lead_policy=lead_policy,
+        thresholds=thresholds or Thresholds(),
+        graphs={graph_part("token", "fp32"): exported.token, graph_part("beat", "fp32"): exported.beat},
+        weights=weights_of(network),
+        provenance=dict(provenance or {}),
+    )
 
 
 def build_bundle(
@@ -53,23 +78,9 @@ def build_bundle(
     BundleError
         The file cannot be written.
     """
-    exported = export(network)
-    models = {graph_part("token", "fp32"): exported.token, graph_part("beat", "fp32"): exported.beat}
-    models |= dict(graphs or {})
-    parts = {
-        **models,
-        "golden.npz": golden_part(golden_inputs(network.spec, exported.token, exported.beat), models),
-        "weights.safetensors": weights_of(network),
-    }
-    return write_bundle(
-        path,
-        name=name,
-        created=created or now(),
-        model=network.spec,
-        parts=parts,
-        signal=signal or SignalSpec(),
-        lead_policy=lead_policy,
-        default_precision=default_precision,
-        thresholds=thresholds or Thresholds(),
-        provenance=provenance,
+    exported = export_graphs(
+        network, name, signal=signal, lead_policy=lead_policy, thresholds=thresholds, provenance=provenance
     )
+    bundle = exported.adding(graphs or {}).bundle(default_precision, created)
+    write_bundle(path, bundle)
+    return bundle

@@ -1,0 +1,210 @@
+"""The graphs of one network on their way to a bundle: the artefact between ``export`` and ``build``.
+
+On disk a folder: ``export.json``, ``weights.safetensors`` and ``graphs/<graph>.<precision>.onnx``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Union
+
+import msgspec
+
+from edgeecg.bundle import (
+    GRAPHS,
+    PRECISIONS,
+    WEIGHTS,
+    Bundle,
+    GraphName,
+    LeadPolicy,
+    Precision,
+    Thresholds,
+    graph_part,
+    make_bundle,
+)
+from edgeecg.deploy.golden import golden_inputs, golden_part
+from edgeecg.errors import ConfigError, EdgeECGError
+from edgeecg.io.atomic import atomic_folder
+from edgeecg.specs import ModelSpec, SignalSpec
+
+__all__ = ["GraphSet", "now", "read_graphs", "write_graphs"]
+
+SETTINGS = "export.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """``export.json``."""
+
+    schema: int
+    name: str
+    model: ModelSpec
+    signal: SignalSpec
+    lead_policy: LeadPolicy
+    thresholds: Thresholds
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GraphSet:
+    """What will be a bundle.
+
+    Parameters
+    ----------
+    name : str
+    model, signal : ModelSpec, SignalSpec
+    lead_policy : str
+    thresholds : Thresholds
+    graphs : mapping of path in the bundle to bytes
+        ONNX models; at least both in FP32.
+    weights : bytes
+        The torch weights as safetensors.
+    provenance : mapping
+        What JSON can hold.
+    """
+
+    name: str
+    model: ModelSpec
+    signal: SignalSpec
+    lead_policy: LeadPolicy
+    thresholds: Thresholds
+    graphs: Mapping[str, bytes] = field(repr=False)
+    weights: bytes = field(repr=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Precisions of which both graphs are there."""
+        return tuple(p for p in PRECISIONS if all(graph_part(g, p) in self.graphs for g in GRAPHS))
+
+    def graph(self, name: GraphName, precision: Precision = "fp32") -> bytes:
+        """One graph; raises ``ConfigError`` where it is not there."""
+        part = graph_part(name, precision)
+        if part not in self.graphs:
+            raise ConfigError(
+                f"no {precision} graphs here, only {', '.join(self.precisions)}: run quantize first"
+            )
+        return self.graphs[part]
+
+    def adding(self, graphs: Mapping[str, bytes], **provenance: Any) -> GraphSet:
+        """The same with further graphs and provenance."""
+        return replace(self, graphs={**self.graphs, **graphs}, provenance={**self.provenance, **provenance})
+
+    def bundle(
+        self,
+        precision: Precision = "fp32",
+        created: str | None = None,
+        keep: Sequence[Precision] | None = None,
+    ) -> Bundle:
+        """The bundle of these graphs, in memory, its golden vectors made by ONNX Runtime.
+
+        Parameters
+        ----------
+        precision : str
+            What an engine opens when it is not told.
+        created : str, optional
+            UTC, ISO 8601; now where left out.
+        keep : sequence of str, optional
+            Precisions to put in; all where left out.
+        """
+        self.graph("token", precision)
+        chosen = [p for p in self.precisions if keep is None or p in keep or p == precision]
+        graphs = {graph_part(g, p): self.graph(g, p) for p in chosen for g in GRAPHS}
+        inputs = golden_inputs(self.model, self.graph("token"), self.graph("beat"))
+        return make_bundle(
+            name=self.name,
+            created=created or now(),
+            model=self.model,
+            signal=self.signal,
+            lead_policy=self.lead_policy,
+            default_precision=precision,
+            thresholds=self.thresholds,
+            provenance=self.provenance,
+            parts={**graphs, "golden.npz": golden_part(inputs, graphs), WEIGHTS: self.weights},
+        )
+
+
+def now() -> str:
+    """UTC, to the second, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def write_graphs(folder: Union[str, os.PathLike[str]], graphs: GraphSet) -> Path:
+    """Write the folder; it appears whole or not at all."""
+    settings = _Settings(
+        SCHEMA,
+        graphs.name,
+        graphs.model,
+        graphs.signal,
+        graphs.lead_policy,
+        graphs.thresholds,
+        dict(graphs.provenance),
+    )
+    with atomic_folder(Path(folder)) as partial:
+        (partial / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+        (partial / WEIGHTS).write_bytes(graphs.weights)
+        (partial / "graphs").mkdir()
+        for part, data in graphs.graphs.items():
+            (partial / part).write_bytes(data)
+    return Path(folder)
+
+
+def read_graphs(source: Union[str, os.PathLike[str]]) -> GraphSet:
+    """Read a folder of ``edgeecg export`` or ``quantize``, or take a bundle (a path or a packaged name) apart.
+
+    Raises
+    ------
+    ConfigError
+        A folder that is none of ours.
+    BundleError
+        A bundle that cannot be opened.
+    """
+    folder = Path(source)
+    return _read_folder(folder) if folder.is_dir() else _of_bundle(Bundle.open(source))
+
+
+def _of_bundle(bundle: Bundle) -> GraphSet:
+    graphs = {graph_part(g, p): bundle.graph(g, p) for p in bundle.precisions for g in GRAPHS}
+    said = bundle.manifest
+    return GraphSet(
+        bundle.name,
+        bundle.spec,
+        bundle.signal,
+        bundle.lead_policy,
+        bundle.thresholds,
+        graphs,
+        bundle.weights(),
+        said.provenance,
+    )
+
+
+def _read_folder(folder: Path) -> GraphSet:
+    for name in (SETTINGS, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ConfigError(f"{folder} has no {name}: give the folder that `edgeecg export` wrote")
+    try:
+        settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=_Settings)
+    except (msgspec.MsgspecError, EdgeECGError) as error:
+        raise ConfigError(f"{folder / SETTINGS} cannot be read ({error}): export again") from error
+    if settings.schema != SCHEMA:
+        raise ConfigError(f"{folder / SETTINGS} has schema {settings.schema}, this release reads {SCHEMA}")
+    parts = [graph_part(g, p) for g in GRAPHS for p in PRECISIONS]
+    graphs = {part: (folder / part).read_bytes() for part in parts if (folder / part).is_file()}
+    found = GraphSet(
+        settings.name,
+        settings.model,
+        settings.signal,
+        settings.lead_policy,
+        settings.thresholds,
+        graphs,
+        (folder / WEIGHTS).read_bytes(),
+        settings.provenance,
+    )
+    if "fp32" not in found.precisions:
+        raise ConfigError(f"{folder} lacks the FP32 graphs: export again")
+    return found
