@@ -1,13 +1,12 @@
 """CUDA through pycuda, on the primary context; ``pycuda.autoinit`` is never imported.
 
-pycuda binds a context object to the thread that made it, so each thread retains the primary context
-once and keeps its own object.
+One context object serves all threads: pycuda frees a thing only while the very object is current under
+which it was made.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -168,22 +167,15 @@ class _Device:
         self.info = DeviceInfo(
             index, self._raw.name(), capability, bool(integrated), self._raw.total_memory()
         )
-        self._threads = threading.local()
+        with checked(self._driver):
+            self._context = self._raw.retain_primary_context()
         self._owned: set[Resource] = set()
         self._open = True
 
-    def _context(self) -> Any:
-        """Object of this thread for of the primary context."""
-        if not hasattr(self._threads, "context"):
-            with checked(self._driver):
-                self._threads.context = self._raw.retain_primary_context()
-        return self._threads.context
-
     @contextmanager
     def active(self) -> Iterator[None]:
-        context = self._context()
         with checked(self._driver):
-            context.push()
+            self._context.push()
         try:
             yield
         finally:
@@ -234,7 +226,8 @@ class _Device:
         self._open = False
         self._owned.clear()
         # pycuda has no such call; the driver library that it is linked to has
-        status = ctypes.CDLL("libcuda.so.1").cuDevicePrimaryCtxReset_v2(self.info.index)
+        status = libcuda().cuDevicePrimaryCtxReset_v2(self.info.index)
+        self._let_go()
         if status:
             raise CudaError("cuDevicePrimaryCtxReset", f"error {status}", is_sticky(status, ""))
 
@@ -245,7 +238,24 @@ class _Device:
         with self.active():
             for thing in list(self._owned):
                 thing.free()
-        self._context().detach()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Release the primary context.
+
+        pycuda does so properly only for a context that is current, and then forgets to pop it.
+        """
+        alone = self._driver.Context.get_current() is None
+        with checked(self._driver):
+            self._context.push()
+            self._context.detach()
+        if alone:
+            libcuda().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+
+def libcuda() -> ctypes.CDLL:
+    """NVIDIA's driver library, for the calls that pycuda lacks."""
+    return ctypes.CDLL("libcuda.so.1")
 
 
 def open_device(index: int = 0) -> Device:

@@ -229,7 +229,9 @@ class _Device:
             work()
         except BaseException:
             # the stream must leave capture mode; the first error is the one to tell
-            self._calls.driver.cuStreamEndCapture(stream.handle)
+            status, broken = self._calls.driver.cuStreamEndCapture(stream.handle)
+            if not int(status):
+                self._calls.driver.cuGraphDestroy(broken)
             raise
         recorded = self._calls("cuStreamEndCapture", stream.handle)
         return _Graph(self._owned, self._calls, recorded)

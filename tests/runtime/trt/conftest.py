@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeecg.bundle import Bundle
+from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt import recipes
 from edgeecg.runtime.trt.build import Plan
@@ -32,6 +34,15 @@ def plan_of(bundle: Bundle, name: str) -> Plan:
     model = bundle.graph(name)  # type: ignore[arg-type]
     with OrtExecutor(model) as reference:
         return Plan(model, recipes(bundle)[name], reference.inputs, reference.outputs)  # type: ignore[index]
+
+
+def zeros_for(executor: Executor, rows: int, length: int) -> dict[str, np.ndarray]:
+    """Inputs of a graph, all zero."""
+    shapes = {
+        spec.name: (rows, *(n if isinstance(n, int) else length for n in spec.shape[1:]))
+        for spec in executor.inputs
+    }
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 @pytest.fixture

@@ -1,0 +1,142 @@
+"""From a bundle to running executors: build, prove, keep, load; on the fake device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeecg.bundle import Bundle
+from edgeecg.errors import BackendError
+from edgeecg.runtime import trt
+from edgeecg.runtime.engine import open_engine
+from edgeecg.runtime.trt import Options, open_executor, open_executors, why_not
+from edgeecg.runtime.trt.build import Plan
+from tests.runtime.trt.conftest import plan_of, zeros_for
+from tests.runtime.trt.fakes import FakeDevice, fake_library
+
+
+class Workshop:
+    """Stands in for TensorRT and CUDA; counts what is built."""
+
+    def __init__(self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bundle = bundle
+        self.devices: list[FakeDevice] = []
+        self.built: list[bytes] = []
+        self.timings: list[bytes] = []
+        monkeypatch.setattr(trt, "open_device", self.open_device)
+        monkeypatch.setattr(trt, "load_library", lambda: fake_library(self.devices[-1]))
+        monkeypatch.setattr(trt, "build_plan", self.build)
+        self.open_device()
+
+    def open_device(self, *arguments: Any) -> FakeDevice:
+        self.devices.append(FakeDevice())
+        return self.devices[-1]
+
+    def build(self, library: Any, model: bytes, recipe: Any, progress: Any, timing: bytes) -> Plan:
+        self.built.append(model)
+        self.timings.append(timing)
+        name = "token" if model == self.bundle.graph("token") else "beat"
+        plan = plan_of(self.bundle, name)
+        return Plan(plan.data, recipe, plan.inputs, plan.outputs, timing=b"timings")
+
+
+@pytest.fixture
+def workshop(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    # the library is asked for before the device: the fake one must know the device that comes next
+    shop = Workshop(bundle, monkeypatch)
+    device = shop.devices[0]
+    monkeypatch.setattr(trt, "open_device", lambda *arguments: device)
+    return shop
+
+
+def test_what_is_built_is_kept_and_loaded(workshop: Workshop, bundle: Bundle, tmp_path: Path) -> None:
+    options = Options(cache=tmp_path)
+    for _ in range(3):
+        with open_executor(bundle, "token", "fp32", options) as executor:
+            executor.run(zeros_for(executor, 1, 64))
+    assert len(workshop.built) == 1
+    assert not workshop.devices[0].owned
+
+
+def test_other_options_are_another_plan(workshop: Workshop, bundle: Bundle, tmp_path: Path) -> None:
+    for options in (Options(cache=tmp_path), Options(cache=tmp_path, buckets=(1, 8))):
+        open_executor(bundle, "token", "fp32", options).close()
+    assert len(workshop.built) == 2
+
+
+def test_timings_of_one_build_help_the_next(workshop: Workshop, bundle: Bundle, tmp_path: Path) -> None:
+    options = Options(cache=tmp_path)
+    open_executor(bundle, "token", "fp32", options).close()
+    open_executor(bundle, "beat", "fp32", options).close()
+    assert workshop.timings == [b"", b"timings"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "broken"])
+def test_a_damaged_plan_is_built_again(
+    workshop: Workshop, bundle: Bundle, tmp_path: Path, damage: str
+) -> None:
+    options = Options(cache=tmp_path)
+    open_executor(bundle, "token", "fp32", options).close()
+    path = next(tmp_path.rglob("*.plan"))
+    data = path.read_bytes()
+    path.write_bytes({"flip": data[:-1] + b"!", "truncate": data[:100], "broken": b"broken"}[damage])
+    open_executor(bundle, "token", "fp32", options).close()
+    assert len(workshop.built) == 2
+    assert path.read_bytes() == data
+
+
+def test_a_plan_that_the_library_refuses_is_built_again(
+    workshop: Workshop, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Its hash fits, but TensorRT says no: another driver, say."""
+    import hashlib
+    import json
+
+    options = Options(cache=tmp_path)
+    open_executor(bundle, "token", "fp32", options).close()
+    next(tmp_path.rglob("*.plan")).write_bytes(b"broken")
+    note = next(tmp_path.rglob("*.json"))
+    found = json.loads(note.read_text())
+    note.write_text(json.dumps({**found, "sha256": hashlib.sha256(b"broken").hexdigest()}))
+    open_executor(bundle, "token", "fp32", options).close()
+    assert len(workshop.built) == 2
+
+
+def test_an_engine_that_fails_its_golden_vectors_is_not_kept(
+    bundle: Bundle, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Louder(FakeDevice):
+        """Adds to what it copies back."""
+
+        def copy_out(self, to: Any, source: int, stream: Any) -> None:
+            super().copy_out(to, source, stream)
+            stream.put(lambda: to.__iadd__(1.0))
+
+    loud = Louder()
+    workshop.devices.append(loud)
+    monkeypatch.setattr(trt, "open_device", lambda *arguments: loud)
+    with pytest.raises(BackendError, match="engine of the token graph in its profile of 1 rows is wrong"):
+        open_executor(bundle, "token", "fp32", Options(cache=tmp_path))
+    assert not list(tmp_path.rglob("*.plan"))
+    assert not loud.owned, "what was opened must be freed"
+
+
+def test_both_graphs_open_and_run(workshop: Workshop, bundle: Bundle, tmp_path: Path) -> None:
+    token, beat = open_executors(bundle, "fp32", Options(cache=tmp_path))
+    with token, beat:
+        assert [spec.name for spec in token.inputs] == ["signal", "state"]
+        assert [spec.name for spec in beat.inputs] == ["beats", "state"]
+    assert len(workshop.built) == 2
+
+
+def test_without_a_gpu_the_engine_says_so_in_one_line(bundle: Bundle) -> None:
+    if why_not() is None:
+        pytest.skip("there is a GPU here")
+    with pytest.raises(BackendError) as caught:
+        open_engine(bundle, "tensorrt")
+    assert "\n" not in str(caught.value)
+    assert "--backend onnxruntime" in str(caught.value)
+    with open_engine(bundle, "auto") as engine:
+        assert engine.backend == "onnxruntime"
