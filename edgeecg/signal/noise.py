@@ -12,7 +12,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "OFFSET", "SLOT", "SPAN", "TICK", "WEIGHTS", "estimate", "ratios", "tick_features"]
+__all__ = [
+    "COLUMNS",
+    "OFFSET",
+    "SLOT",
+    "SPAN",
+    "TICK",
+    "WEIGHTS",
+    "busyness",
+    "estimate",
+    "ratios",
+    "tick_features",
+]
 
 TICK = 64
 """Model samples of a tick, half a second."""
@@ -80,20 +91,27 @@ def ratios(recent: Floats) -> Floats:
     (3, rows, ticks): quiet to sharp slopes, wander to size, and the weakest second and a half to the
     strongest tick.
     """
-    known = ~np.isnan(recent[:, QUIET])
-    count = known.sum(axis=-1)
     sizes = recent[:, SIZE]
     largest = np.fmax.reduce(sizes, axis=-1) + TINY
     spans = np.maximum(np.maximum(sizes[..., :-2], sizes[..., 1:-1]), sizes[..., 2:])  # each holds a beat
     weakest = np.fmin.reduce(spans, axis=-1) + TINY
-    quiet = np.where(known, recent[:, QUIET], 0.0).sum(axis=-1) / count + TINY
-    level = np.where(known, recent[:, LEVEL], 0.0).sum(axis=-1) / count + TINY
     parts = [
-        quiet / (np.fmax.reduce(recent[:, SHARP], axis=-1) + TINY),
-        level / largest,
-        np.where(count > SPAN - 1, weakest, largest) / largest,
+        (_mean(recent[:, QUIET]) + TINY) / (np.fmax.reduce(recent[:, SHARP], axis=-1) + TINY),
+        (_mean(recent[:, LEVEL]) + TINY) / largest,
+        np.where(np.isnan(weakest), largest, weakest) / largest,
     ]
     return np.asarray(np.log(np.stack(parts)))
+
+
+def busyness(recent: Floats) -> Floats:
+    """Slope of the quiet slots over the largest size ``(rows, ticks)``: what never rests is no ECG."""
+    return np.asarray((_mean(recent[:, QUIET]) + TINY) / (np.fmax.reduce(recent[:, SIZE], axis=-1) + TINY))
+
+
+def _mean(values: Floats) -> Floats:
+    """Mean over the last axis, NaN left out."""
+    known = ~np.isnan(values)
+    return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
 
 
 def estimate(recent: Floats) -> Floats:

@@ -3,10 +3,10 @@
 A *tick* is 64 model samples, half a second, on the grid of the segment. The verdict on a tick looks at
 the last ``WINDOW`` ticks and is told with its last sample.
 
-* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis; not before a second and a half,
-  which may pass without a beat.
-* **Clipping**, on source samples: the extreme value of a tick is taken by several samples, and by more
-  of them than lie close to it.
+* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis, and its busyness; *unreadable*
+  not before a second and a half, which may pass without a beat.
+* **Clipping**, on source samples: the extreme value of a tick is taken by several samples in a row, and by
+  more of them than lie close to it, in two ticks of four.
 * **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
 * **Lead-off**: samples are missing, a flat line at a rail, or mains hum with no ECG in it.
 """
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, estimate, tick_features
+from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, busyness, estimate, tick_features
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
@@ -50,17 +50,19 @@ UNREADABLE = BAD
 # Each pair: lost below the first, won at the second.
 GOOD_DB = (7.0, 10.0)
 READABLE_DB = (-5.0, -3.0)  # low: ventricular flutter looks like noise, and must not be hidden as such
+BUSY = 0.07  # of busyness; the fastest flutter seen has 0.06, white noise 0.13
 HALF_DB, SLOPE_DB = 4.5, 3.0  # centre and softness of the score
 
 FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
 FLAT_TICKS = 4
 CONSTANT = 0.9  # share of samples that equal the one before
 RAIL_MV = 4.5  # common recorders end at +-5 mV
-HUM_MV = 1.0  # mean bend at 128 Hz: 0.45 mV of 50 Hz
+HUM_MV = 0.5  # mean bend at 128 Hz: 0.25 mV of 50 Hz
 ABSENT = 0.5  # share of a tick
-CLIP_SECONDS, CLIP_SAMPLES = 0.012, 4
+CLIP_SECONDS, CLIP_SAMPLES = 0.012, 3
 CLIP_NEAR, CLIP_RANGE_MV = 0.05, 0.2
-RECENT = 2  # ticks over which clipping and hum are told
+CLIP_TICKS, CLIP_OF = 2, 4  # once is chance, at low rates
+HUM_TICKS = 2
 
 FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped
 CLIP = FEATURES - 1
@@ -223,8 +225,9 @@ class Quality:
         snr = estimate(recent)
         good = _latched(snr, GOOD_DB, state.latch[:, :1])
         readable = _latched(snr, READABLE_DB, state.latch[:, 1:])
+        calm = busyness(recent) < BUSY
         lost = (absent > ABSENT * lengths) | (constant & at_rail)
-        label = _label(recent, good, readable, constant, lost)
+        label = _label(recent, good, readable & calm, constant, lost)
         latch = np.stack([good[:, -1], readable[:, -1]], axis=1).astype(np.float64)
         output = QualityOutput(label, _score(snr, label), snr)
         return output, QualityState(seen[:, :, -(WINDOW - 1) :], latch, waiting)
@@ -234,16 +237,16 @@ class Quality:
         high = np.maximum.reduceat(source, starts, axis=1)
         low = np.minimum.reduceat(source, starts, axis=1)
         near = CLIP_NEAR * (high - low)
-        at_high = _count(source == _spread(high, lengths), starts)
-        at_low = _count(source == _spread(low, lengths), starts)
+        same = np.zeros(source.shape, dtype=bool)  # as the sample before, in the same tick
+        same[:, 1:] = source[:, 1:] == source[:, :-1]
+        same[:, starts] = False
+        at_high = _count(same & (source == _spread(high, lengths)), starts) + 1
+        at_low = _count(same & (source == _spread(low, lengths)), starts) + 1
         by_high = _count(source >= _spread(high - near, lengths), starts)
         by_low = _count(source <= _spread(low + near, lengths), starts)
         plateau = ((at_high >= self.clip_samples) & (2 * at_high > by_high)) | (
             (at_low >= self.clip_samples) & (2 * at_low > by_low)
         )
-        same = np.zeros(source.shape, dtype=bool)
-        same[:, 1:] = source[:, 1:] == source[:, :-1]
-        same[:, starts] = False
         constant = _count(same, starts) >= CONSTANT * (lengths - 1)
         at_rail = (low <= self.rails[0]) | (high >= self.rails[1])
         return plateau & (high - low > CLIP_RANGE_MV), constant, at_rail
@@ -287,13 +290,14 @@ def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask
 
 def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:
     """From what is known of each tick ``(rows, ticks)`` to its label; the worst one wins."""
-    label = np.where(good, GOOD, NOISY)
-    label = np.where((recent[:, CLIP, :, -RECENT:] == 1.0).any(axis=-1), CLIPPED, label)
+    hum = np.fmin.reduce(recent[:, HUM, :, -HUM_TICKS:], axis=-1) > HUM_MV
+    label = np.where(good & ~hum, GOOD, NOISY)
+    clipped = (recent[:, CLIP, :, -CLIP_OF:] == 1.0).sum(axis=-1) >= CLIP_TICKS
+    label = np.where(clipped, CLIPPED, label)
     young = np.isnan(recent[:, SIZE, :, -SPAN])  # too short to hold a beat for sure
     label = np.where(readable | young, label, BAD)
     flat = constant | (recent[:, SIZE, :, -FLAT_TICKS:].max(axis=-1) < FLAT_MV)
     label = np.where(flat, FLAT, label)
-    hum = np.fmin.reduce(recent[:, HUM, :, -RECENT:], axis=-1) > HUM_MV
     return np.where(lost | (hum & (label >= BAD)), LEAD_OFF, label).astype(np.int8)
 
 
