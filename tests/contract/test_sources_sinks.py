@@ -29,7 +29,7 @@ from edgeecg.stream.sources import SOURCES, Packet, Source, open_source
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
 from edgeecg.stream.sources.polar import PolarSource
 from edgeecg.stream.sources.wire import encode_binary, encode_json
-from tests.stream.peers import Terminal, amqtt_broker, eventually, lsl_outlet, waves, websocket_server
+from tests.stream.peers import Terminal, eventually, lsl_outlet, mqtt_broker, waves, websocket_server
 
 FS = 250.0
 
@@ -105,7 +105,7 @@ def mqtt(folder: Path) -> Iterator[Setup]:
     import paho.mqtt.client as paho
 
     x = waves(1000, 2)
-    with amqtt_broker() as port:
+    with mqtt_broker() as port:
         source = open_source(f"mqtt://127.0.0.1:{port}/ward/bed-3?fs={FS}&leads=I,V1")
         sender = paho.Client(paho.CallbackAPIVersion.VERSION2)
         sender.connect("127.0.0.1", port)
@@ -366,7 +366,7 @@ def mqtt_sink(folder: Path) -> Iterator[Outlet]:
     import paho.mqtt.client as paho
 
     heard: list[bytes] = []
-    with amqtt_broker() as port:
+    with mqtt_broker() as port:
         reader = paho.Client(paho.CallbackAPIVersion.VERSION2)
         reader.on_message = lambda client, data, message: heard.append(message.payload)
         reader.on_connect = lambda client, *rest: client.subscribe("ward/events/#", qos=1)
@@ -412,9 +412,16 @@ def websocket_sink(folder: Path) -> Iterator[Outlet]:
     readers: list[Reader] = []
 
     def connect() -> None:
-        client = client_module.connect(f"ws://127.0.0.1:{sink.port}")  # type: ignore[attr-defined]
-        client.recv(timeout=5)  # the headers: from here on it hears all
-        readers.append(Reader(lambda heard: heard.extend(client)))  # until the server says goodbye
+        greeted = threading.Event()
+
+        def read(heard: list[bytes | str]) -> None:
+            with client_module.connect(f"ws://127.0.0.1:{sink.port}") as client:  # type: ignore[attr-defined]
+                client.recv(timeout=5)  # the headers: from here on it hears all
+                greeted.set()
+                heard.extend(client)  # until the server says goodbye
+
+        readers.append(Reader(read))
+        assert greeted.wait(5)
 
     yield Outlet(sink, lambda: result(readers), connect)
 
@@ -560,7 +567,7 @@ def test_logs_carry_no_patient_data(tmp_path: Path, caplog: pytest.LogCaptureFix
     caplog.set_level(logging.DEBUG)
     header = Header("Wilhelmina-Einthoven", FS, ("I",), "small", "9f2c")
     with ExitStack() as stack:
-        port = stack.enter_context(amqtt_broker())
+        port = stack.enter_context(mqtt_broker())
         for text in ("ws:0", "prometheus:0", f"jsonl:{tmp_path / 'x'}", f"mqtt://127.0.0.1:{port}/t"):
             sink = stack.enter_context(open_sink(text))
             sink.open(header)

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tty
@@ -60,16 +61,6 @@ def process(command: Sequence[str], port: int) -> Iterator[int]:
         child.wait(10)
 
 
-@contextmanager
-def amqtt_broker() -> Iterator[int]:
-    """A broker in Python, as a process of its own, on a free port."""
-    if importlib.util.find_spec("amqtt") is None or importlib.util.find_spec("paho") is None:
-        pytest.skip("no MQTT: pip install amqtt paho-mqtt")
-    port = free_port()
-    with process([sys.executable, "-c", AMQTT, f"127.0.0.1:{port}"], port):
-        yield port
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -77,16 +68,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def mosquitto_broker(folder: Path, port: int | None = None) -> Iterator[int]:
-    """The reference broker as a process of its own."""
-    program = shutil.which("mosquitto")
-    if program is None:
-        pytest.skip("mosquitto is not installed")
+def mqtt_broker(port: int | None = None) -> Iterator[int]:
+    """A broker as a process of its own: mosquitto, or else amqtt, which is in Python."""
+    pytest.importorskip("paho.mqtt.client", reason="no MQTT client: pip install paho-mqtt")
     port = port or free_port()
-    settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    with process([program, "-c", str(settings)], port):
-        yield port
+    program = shutil.which("mosquitto")
+    if program is None and importlib.util.find_spec("amqtt") is None:
+        pytest.skip("no MQTT broker: apt-get install mosquitto (or pip install amqtt)")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder, "mosquitto.conf")
+        settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+        mosquitto = [program or "", "-c", str(settings)]
+        with process(mosquitto if program else [sys.executable, "-c", AMQTT, f"127.0.0.1:{port}"], port):
+            yield port
 
 
 @contextmanager
@@ -112,8 +106,9 @@ def websocket_server(messages: Sequence[bytes | str], end: bool = True) -> Itera
         done.set()
         server.shutdown()
         thread.join(5)
-        os.close(server.shutdown_watcher)  # the library leaves these two open
-        os.close(server.shutdown_notifier)
+        for end in (server.shutdown_watcher, server.shutdown_notifier):
+            if isinstance(end, int):
+                os.close(end)  # websockets before 17 leaves its pipe open
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from edgeecg.errors import LinkError
@@ -53,21 +54,23 @@ class WebSocketSource(MessageSource):
         super().__init__(public, fs, leads, wait, timeout)
         self._url, self._retry = url, retry
         self._connection: Any = None
+        self._held = ExitStack()
 
     def _link(self) -> None:
         client = need("websockets.sync.client", "websockets", "websocket", "reading a WebSocket")
         errors = need("websockets.exceptions", "websockets", "websocket", "reading a WebSocket")
         self._ended, self._broken = errors.ConnectionClosedOK, errors.ConnectionClosed
+        self._held.close()
         try:
-            self._connection = client.connect(
+            opened = client.connect(
                 self._url, open_timeout=self._wait, close_timeout=2, logger=quiet_logger()
             )
+            self._connection = self._held.enter_context(opened)
         except (OSError, errors.InvalidHandshake, errors.InvalidURI, TimeoutError) as error:
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        self._held.close()
 
     def _receive(self) -> bytes | str | None:
         try:

@@ -21,7 +21,7 @@ from edgeecg.stream.sinks.base import event_sample
 from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
 from edgeecg.stream.sinks.mqtt import MqttSink
 from edgeecg.stream.sinks.wfdb_files import file_name, to_annotations
-from tests.stream.peers import amqtt_broker, eventually, free_port, mosquitto_broker
+from tests.stream.peers import eventually, free_port, mqtt_broker
 
 HEADER = Header("bed-3", 250.0, ("II", "MLII"), "small", "9f2c", start=1.7e9)
 
@@ -210,15 +210,15 @@ def test_memory_for_strips_is_bounded(tmp_path: Path) -> None:
 # MQTT
 
 
-def test_events_wait_for_a_broker_that_comes_back(tmp_path: Path) -> None:
+def test_events_wait_for_a_broker_that_comes_back() -> None:
     paho = pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
     port = free_port()
     heard: list[bytes] = []
-    with mosquitto_broker(tmp_path, port):
+    with mqtt_broker(port):
         sink = open_sink(f"mqtt://127.0.0.1:{port}/t", patience=15)
         sink.open(HEADER)
     sink.write(Gap(1, 1), "bed-3")
-    with mosquitto_broker(tmp_path, port):
+    with mqtt_broker(port):
         reader = paho.Client(paho.CallbackAPIVersion.VERSION2)
         reader.on_message = lambda client, data, message: heard.append(message.payload)
         subscribed = threading.Event()
@@ -235,7 +235,7 @@ def test_events_wait_for_a_broker_that_comes_back(tmp_path: Path) -> None:
 
 
 def test_events_that_no_broker_has_confirmed_are_told_at_the_end() -> None:
-    with amqtt_broker() as port:
+    with mqtt_broker() as port:
         sink = MqttSink(f"mqtt://127.0.0.1:{port}/t", patience=0.5, waiting=3)
         sink.open(HEADER)
         sink.flush()

@@ -27,7 +27,7 @@ from tests.stream.peers import (
     eventually,
     free_port,
     lsl_outlet,
-    mosquitto_broker,
+    mqtt_broker,
     waves,
     websocket_server,
 )
@@ -379,7 +379,7 @@ def test_messages_that_cannot_be_read_are_left_out_until_patience_ends() -> None
         list(source)
 
 
-def test_an_mqtt_source_comes_back_after_its_broker(tmp_path: Path) -> None:
+def test_an_mqtt_source_comes_back_after_its_broker() -> None:
     paho = pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
     port = free_port()
 
@@ -392,13 +392,13 @@ def test_an_mqtt_source_comes_back_after_its_broker(tmp_path: Path) -> None:
         client.disconnect()
         client.loop_stop()
 
-    with mosquitto_broker(tmp_path, port):
+    with mqtt_broker(port):
         source = open_source(f"mqtt://127.0.0.1:{port}/ecg?fs={FS}&leads=I")
         stream = iter(source)
         time.sleep(0.5)
         send(0)
         assert next(stream).sample == 0
-    with source, mosquitto_broker(tmp_path, port):
+    with source, mqtt_broker(port):
         received: list[Packet] = []
         reader = threading.Thread(target=lambda: received.append(next(stream)))
         reader.start()
