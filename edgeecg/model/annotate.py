@@ -36,7 +36,7 @@ def beat_inputs(
 ) -> NDArray[np.float32]:
     """Input of the beat graph, ``(beats, 2 d + 8)``, for beats that all have their decision token."""
     token = (place // patch).astype(np.int64)
-    following = np.r_[token[1:], np.iinfo(np.int64).max]
+    following = np.r_[token[1:], np.iinfo(np.int64).max // 2]  # REACH is added to it
     known = following + peaks.REACH <= token + delay
     gap = np.r_[np.diff(place), np.inf] / MODEL_FS
     waited = np.where(known, gap, delay * patch / MODEL_FS)
