@@ -155,7 +155,7 @@ def write_graphs(folder: Union[str, os.PathLike[str]], graphs: GraphSet) -> Path
 
 
 def read_graphs(source: Union[str, os.PathLike[str]]) -> GraphSet:
-    """Read a folder of ``edgeecg export`` or ``quantize``, or take a bundle (a path or a packaged name) apart.
+    """Read a folder of ``edgeecg export`` or ``quantize``, or take a bundle (path or packaged name) apart.
 
     Raises
     ------

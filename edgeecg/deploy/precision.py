@@ -249,5 +249,6 @@ class _Rewriter:
         return name
 
     def _add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        name = f"{output}/{kind}"  # the node whose place it takes keeps its own name
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=name, **attributes))
         self._made.add(output)

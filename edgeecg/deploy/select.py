@@ -1,0 +1,138 @@
+"""Precision by measurement: build candidates, measure them here, keep the fastest that loses too little.
+
+Speed is the time of one hop (token and beat graph) on this machine and backend. Accuracy is the F1 of QRS,
+V, S and AF on labelled records through the streaming path, against the FP32 graphs on the same records:
+the difference is bootstrapped over patients, and its *lower* end must not lie below the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from edgeecg.bundle import Precision
+from edgeecg.deploy.calibrate import Calibration
+from edgeecg.deploy.graphset import GraphSet
+from edgeecg.deploy.quantize import plan_of, quantize
+from edgeecg.deploy.sensitivity import sensitivity
+from edgeecg.deploy.verdict import GATED, ORDER, Candidate, Judge, Say, SelectSettings, Verdict
+from edgeecg.errors import AccuracyError, ConfigError
+from edgeecg.io.record import Record
+from edgeecg.metrics.bootstrap import Estimate
+from edgeecg.metrics.tables import Table
+from edgeecg.pipeline.references import LabelledRecord
+from edgeecg.runtime.engine import Backend
+
+__all__ = ["Evidence", "Selection", "select", "selection_table"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What candidates are made from and judged on.
+
+    Parameters
+    ----------
+    cases : sequence of LabelledRecord
+        Records that accuracy is measured on; each is read once a candidate.
+    calibration : Calibration, optional
+        For INT8 and mixed candidates that the graph set does not hold yet.
+    windows : sequence of Record
+        Calibration windows, for the sensitivity of each layer.
+    """
+
+    cases: Sequence[LabelledRecord]
+    calibration: Calibration | None = None
+    windows: Sequence[Record] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All verdicts, and the one that was chosen."""
+
+    backend: Backend
+    verdicts: tuple[Verdict, ...]
+    chosen: Verdict
+
+
+def select(
+    graphs: GraphSet, evidence: Evidence, settings: SelectSettings | None = None, say: Say = lambda line: None
+) -> Selection:
+    """Measure the candidates and choose.
+
+    Raises
+    ------
+    AccuracyError
+        No candidate passes; the message says why the best one does not.
+    ConfigError
+        A candidate is asked for that can neither be found nor made.
+    """
+    settings = settings or SelectSettings()
+    judge = Judge(graphs, evidence.cases, settings, say)
+    verdicts: list[Verdict] = []
+    for precision in settings.precisions or possible(graphs, evidence):
+        for candidate in candidates(graphs, evidence, precision, say):
+            verdicts.append(judge.verdict(candidate))
+            if not verdicts[-1].reason:
+                break
+    verdicts = judge.timed(verdicts)
+    passing = sorted((v for v in verdicts if not v.reason), key=lambda v: ORDER.index(v.candidate.precision))
+    if not passing:
+        best = max(verdicts, key=lambda verdict: verdict.agreement)
+        raise AccuracyError(
+            f"no candidate keeps within {settings.budget:g} points of F1: {best.candidate.title} "
+            f"{best.reason}; take fp32 or fp16, put layers back, or raise the budget"
+        )
+    chosen = passing[0]
+    for verdict in passing[1:]:
+        if verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
+            chosen = verdict
+    return Selection(judge.backend, tuple(verdicts), chosen)
+
+
+def possible(graphs: GraphSet, evidence: Evidence) -> tuple[Precision, ...]:
+    """Precisions that are there or can be made."""
+    made: set[Precision] = {"fp32", "fp16", *graphs.precisions}
+    return tuple(p for p in ORDER if p in made or evidence.calibration is not None)
+
+
+def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: Say) -> Iterator[Candidate]:
+    """Graphs of one precision, each slower and more exact than the one before.
+
+    For ``mixed`` the layers that suffer most from INT8 go back to FP16, more and more of them.
+    """
+    if precision in graphs.precisions:
+        yield Candidate(precision, precision, graphs)
+        return
+    calibration = evidence.calibration
+    if precision != "fp16" and calibration is None:
+        raise ConfigError(f"{precision} needs a calibration: run `edgeecg calibrate` first")
+    left_out = calibration.recipe.float_layers if calibration is not None else ()
+    worst: list[str] = []
+    if precision == "mixed" and calibration is not None:
+        say("sensitivity of each layer")
+        worst = list(sensitivity(graphs, calibration, evidence.windows))
+    for back in dict.fromkeys((0, len(worst) // 4, len(worst) // 2, 3 * len(worst) // 4)):
+        plans = plan_of(graphs, precision, (*left_out, *worst[:back]))
+        title = f"mixed, {back} of {len(worst)} layers back" if worst else precision
+        yield Candidate(precision, title, graphs.adding(quantize(graphs, plans, calibration, precision)))
+
+
+def selection_table(selection: Selection) -> Table:
+    """The verdicts for people."""
+    first = selection.verdicts[0].milliseconds
+    rows = []
+    for verdict in selection.verdicts:
+        mark = "chosen" if verdict is selection.chosen else verdict.reason or "passes"
+        speed = f"{verdict.milliseconds:.3f}", f"{first / verdict.milliseconds:.2f}"
+        changes = [_points(verdict.change[name]) for name in GATED]
+        rows.append((verdict.candidate.title, *speed, f"{verdict.agreement:.2%}", *changes, mark))
+    figures = [f"{name} F1 points" for name in GATED]
+    heads = ("candidate", "ms a hop", "speed", "same labels", *figures, "verdict")
+    return Table(f"precision by measurement on {selection.backend}", heads, tuple(rows))
+
+
+def _points(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    ends = "" if estimate.low is None else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
+    return f"{estimate.value:+.2f}{ends}"
