@@ -19,6 +19,8 @@ MARK_SYMBOLS = frozenset("[]!x()ptu`'^|~+sT*D=\"@")
 """WFDB symbols that mark something else than a beat."""
 
 _EXTENSION = re.compile(r"^[A-Za-z]+$")
+_SKIP, _AUX = 59, 63  # codes of the words that four bytes of interval, and a text, follow
+_DEFINITION = re.compile(rb"## (time resolution: \d|annotation type definitions$|end of definitions$)")
 _EMPTY_FILE = b"\0\0"  # the end mark alone; wfdb writes no file without annotations
 
 
@@ -49,6 +51,7 @@ def read_annotations(
         there = sorted(near.suffix[1:] for near in path.parent.glob(f"{path.stem}.*"))
         raise RecordError(f"no annotation file {path}; that record has {', '.join(there) or 'no files'}")
     wfdb = load_wfdb("reading WFDB annotations")
+    _check_structure(path)
     try:
         raw = wfdb.rdann(str(path.with_suffix("")), extension)
     except (ValueError, IndexError, KeyError, TypeError) as error:
@@ -111,3 +114,30 @@ def write_annotations(
             )
         os.replace(made, target)
     return target
+
+
+def _check_structure(path: Path) -> None:
+    """Walk through an annotation file's words: whole and in order, or damaged (some damage hangs wfdb)."""
+    content = path.read_bytes()
+    at, begun, resolutions = 0, False, 0
+    while at + 2 <= len(content):
+        word = int.from_bytes(content[at : at + 2], "little")
+        code, value = word >> 10, word & 0x3FF
+        at += 2
+        if word == 0:  # the end mark
+            return
+        if code == _SKIP:
+            at += 4
+        elif code == _AUX:
+            text = content[at : at + value].rstrip(b"\0")
+            at += value + value % 2
+            if text.startswith(b"## ") and not begun:
+                resolutions += text.startswith(b"## time")
+                if resolutions > 1 or not _DEFINITION.match(text):
+                    raise RecordError(
+                        f"annotation file {path} is damaged: fetch it again (note {text[:40]!r})"
+                    )
+        elif code < _SKIP:
+            begun = begun or value > 0
+    if content:
+        raise RecordError(f"annotation file {path} is truncated, its end mark is missing: fetch it again")

@@ -93,7 +93,10 @@ def _csv(file: Path) -> Any:
     except ImportError as error:
         raise MissingExtra("pyarrow", "records", "reading CSV files") from error
     comments = 0
-    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+    with file.open("rb") as content:
+        head = content.read(1 << 16)
+    encoding = "utf-8" if _is_utf8(head) else "latin-1"
+    with file.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace") as lines:
         for first in lines:
             if not first.startswith("#") and first.strip():
                 break
@@ -107,12 +110,21 @@ def _csv(file: Path) -> Any:
     try:
         return csv.read_csv(
             file,
-            read_options=csv.ReadOptions(skip_rows=comments, column_names=names),
+            read_options=csv.ReadOptions(skip_rows=comments, column_names=names, encoding=encoding),
             parse_options=csv.ParseOptions(delimiter=delimiter),
             convert_options=csv.ConvertOptions(null_values=["", "NaN", "nan", "NA", "null"]),
         )
     except pa.ArrowInvalid as error:
         raise RecordError(f"{file} is not a table: {' '.join(str(error).split())[:200]}") from error
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether the beginning of a file is UTF-8, a character that is cut at its end aside."""
+    try:
+        head[:-4].decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return True
 
 
 def _is_number(text: str) -> bool:

@@ -142,6 +142,8 @@ def _header(wfdb: ModuleType, stem: Path) -> Any:
     if not header.n_sig or not header.fs > 0:
         wrong = "lists no signals" if not header.n_sig else f"states a rate of {header.fs} Hz"
         raise RecordError(f"record {stem}: its header {wrong}: fetch it again")
+    if getattr(header, "n_seg", None) is None and None in (header.file_name, header.fmt, header.adc_gain):
+        raise RecordError(f"record {stem}: its header breaks off after the first line: fetch it again")
     return header
 
 

@@ -104,6 +104,11 @@ def test_a_missing_file_names_those_that_are_there(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_one_error(tmp_path: Path) -> None:
+    write_annotations(tmp_path / "r", Annotations([3, 9], ["N", "V"]), 250.0)
+    whole = (tmp_path / "r.edg").read_bytes()
+    (tmp_path / "r.edg").write_bytes(whole[:-2])
+    with pytest.raises(RecordError, match="truncated"):
+        read_annotations(tmp_path / "r", "edg")
     (tmp_path / "r.atr").write_bytes(b"garbage!!")
     with pytest.raises(RecordError, match="damaged"):
         read_annotations(tmp_path / "r", "atr")

@@ -163,3 +163,9 @@ def test_gain_and_unit_are_one_factor(scale: float, unit: str) -> None:
     factor = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}[unit]
     leads = in_millivolts("r", [Channel("II", ecg(), 250.0, None)], gain=scale, units=unit)
     assert np.allclose(leads.signal[:, 0], ecg() / scale * factor, rtol=1e-12, atol=0)
+
+
+def test_a_table_that_a_spreadsheet_saved_in_latin_1(tmp_path: Path) -> None:
+    rows = "".join(f"{1000 * value:.1f}\n" for value in ecg())
+    (tmp_path / "r.csv").write_bytes(f"ECG (µV)\n{rows}".encode("latin-1"))
+    assert np.abs(read_record(tmp_path / "r.csv", fs=250).signal[:, 0] - ecg()).max() < 1e-4
