@@ -226,7 +226,7 @@ def use_dla(
     """Prefer a DLA core; names of the layers that it cannot run and the GPU will."""
     if core >= builder.num_DLA_cores:
         raise BackendError(
-            f"there is no DLA core {core}: this device has {builder.num_DLA_cores}, leave --dla out"
+            f"there is no DLA core {core}: this device has {builder.num_DLA_cores}, ask for none"
         )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core

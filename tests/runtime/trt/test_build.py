@@ -48,6 +48,45 @@ def test_the_graphs_of_a_bundle_compile(library: TensorRTLibrary, bundle: Bundle
     assert any(step == steps for _, step, steps in phases)
 
 
+def candidate(model: bytes, precision: str) -> bytes:
+    """A graph in another precision, as ``edgeecg quantize`` writes it; the scales are guessed."""
+    from edgeecg.deploy.precision import fp16_plan, int8_plan, products, rewrite
+
+    parsed = onnx.load_model_from_string(model)
+    plan = {"fp16": fp16_plan, "int8": int8_plan, "mixed": lambda model: int8_plan(model, "fp16")}[precision](
+        parsed
+    )
+    return rewrite(parsed, plan, {product.reads: 6.0 for product in products(parsed)}).SerializeToString()
+
+
+@pytest.mark.parametrize(("name", "precision"), [("token", "fp16"), ("token", "int8"), ("beat", "mixed")])
+def test_every_precision_compiles(
+    library: TensorRTLibrary, bundle: Bundle, name: str, precision: str
+) -> None:
+    recipe = Recipe(recipes(bundle)[name].extents, (1,))  # type: ignore[index]
+    assert build_plan(library, candidate(bundle.graph(name), precision), recipe).data  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "mixed"])
+@pytest.mark.parametrize("size", ["nano", "micro", "small", "base"])
+def test_every_preset_compiles_in_every_precision(
+    library: TensorRTLibrary, size: str, precision: str
+) -> None:
+    import torch
+
+    from edgeecg.deploy.export import export
+    from edgeecg.model.presets import preset
+    from edgeecg.model.transformer import Network
+
+    torch.manual_seed(0)
+    network = Network(preset(size))
+    graphs = export(network)
+    for model, recipe in ((graphs.token, token_recipe(network.spec)), (graphs.beat, beat_recipe())):
+        data = model if precision == "fp32" else candidate(model, precision)
+        assert build_plan(library, data, Recipe(recipe.extents, (1, 4))).data
+
+
 def test_a_build_can_be_stopped(library: TensorRTLibrary, bundle: Bundle) -> None:
     with pytest.raises(BackendError, match="cannot build the graph"):
         build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), lambda *_: False)
