@@ -43,7 +43,7 @@ def imports_of(requirements: list[str]) -> set[str]:
         if name == "edgeecg":
             inner = re.search(r"\[(.*?)\]", requirement)
             assert inner
-            names |= set().union(*(imports_of(EXTRAS[extra]) for extra in inner[1].split(",")))
+            names |= imports_of([line for extra in inner[1].split(",") for line in EXTRAS[extra]])
         else:
             names.add(IMPORTED_AS.get(name, name.replace("-", "_")))
     return names

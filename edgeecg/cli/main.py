@@ -68,7 +68,6 @@ EXTRA_OF = {
     "lightning_fabric": "train",
     "matplotlib": "plot",
     "onnx": "train",
-    "onnxscript": "train",
     "safetensors": "train",
     "tensorboard": "train",
     "torch": "train",
