@@ -17,7 +17,7 @@ from edgeecg.errors import ConfigError
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Recordings: public sets and their terms, fetching them, and synthetic patients.",
