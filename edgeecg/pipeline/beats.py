@@ -67,6 +67,33 @@ class Decided(NamedTuple):
     afib: NDArray[np.float32]
 
 
+class Recent:
+    """Columns of this step, and the last ones of the steps before at negative numbers.
+
+    Parameters
+    ----------
+    now : (rows, T, k)
+    before : (rows, kept, k)
+    """
+
+    def __init__(self, now: NDArray[np.float32], before: NDArray[np.float32]) -> None:
+        self.now, self.before = now, before
+
+    def take(self, row: NDArray[np.intp], column: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``(n, k)`` values of ``(row, column)`` pairs."""
+        values = self.now[row, np.maximum(column, 0)]
+        early = column < 0
+        values[early] = self.before[row[early], column[early]]
+        return values
+
+    def last(self) -> NDArray[np.float32]:
+        """The last ``kept`` columns, this step's included."""
+        kept, count = self.before.shape[1], self.now.shape[1]
+        if count >= kept:
+            return self.now[:, count - kept :]
+        return np.concatenate([self.before[:, count:], self.now], axis=1)
+
+
 class BeatRows:
     """The stage and its state for ``rows`` streams.
 
@@ -121,29 +148,35 @@ class BeatRows:
         rows : Rows
         """
         index = np.arange(len(self._last))[rows]
-        count = tokens.heads.shape[1]
-        heads = np.concatenate([self._heads[rows], tokens.heads[..., (OFFSET, QUALITY)]], axis=1)
-        embedding = np.concatenate([self._embedding[rows], tokens.embedding], axis=1)
-        self._heads[rows], self._embedding[rows] = heads[:, count:], embedding[:, count:]
-        self._find(tokens.heads[..., 0], heads, first, rows, index)
-        if not len(self._pending.row):
-            return _none()
-        settled = np.full(len(self._last), -1)
-        settled[index] = first + count - 1
-        place_of = np.empty(len(self._last), np.intp)
-        place_of[index] = np.arange(len(index))
+        seen = Recent(tokens.heads[..., (OFFSET, QUALITY)], self._heads[rows])
+        known = Recent(tokens.embedding, self._embedding[rows])
+        self._find(tokens.heads[..., 0], seen, first, rows, index)
+        decided = self._due(known, first, index)
+        self._heads[rows], self._embedding[rows] = seen.last(), known.last()
+        return decided
+
+    def _due(self, embedding: Recent, first: NDArray[np.int64], index: NDArray[np.intp]) -> Decided:
+        """Decide the beats whose decision token has come."""
         pending = self._pending
-        due = pending.token + self._kept <= settled[pending.row]
+        if not len(pending.row):
+            return _none()
+        place_of = np.full(len(self._last), -1)
+        place_of[index] = np.arange(len(index))
+        at = place_of[pending.row]
+        due = (at >= 0) & (pending.token + self._kept < first[at] + embedding.now.shape[1])
         if not due.any():
             return _none()
         ahead, known = self._ahead(pending)
         self._pending = pending.take(~due)
-        return self._decide(pending.take(due), ahead[due], known[due], embedding, first, place_of)
+        pending, at = pending.take(due), at[due]
+        column = pending.token - first[at]
+        embeddings = embedding.take(at, column), embedding.take(at, column + self.spec.delay)
+        return self._decide(pending, ahead[due], known[due], embeddings)
 
     def _find(
         self,
         logits: NDArray[np.float32],
-        heads: NDArray[np.float32],
+        heads: Recent,
         first: NDArray[np.int64],
         rows: Rows,
         index: NDArray[np.intp],
@@ -156,7 +189,7 @@ class BeatRows:
         self._scores[rows] = state.scores
         if not len(found.row):
             return
-        seen = heads[found.row, found.column + self._kept]
+        seen = heads.take(found.row, found.column)
         token = first[found.row] + found.column
         place = self.spec.patch * (token + np.clip(seen[:, 0], 0.0, INSIDE, dtype=np.float64))
         new, old = Pending(index[found.row], token, place, _sigmoid(seen[:, 1])), self._pending
@@ -180,16 +213,10 @@ class BeatRows:
         due: Pending,
         ahead: NDArray[np.float64],
         known: NDArray[np.bool_],
-        embedding: NDArray[np.float32],
-        first: NDArray[np.int64],
-        place_of: NDArray[np.intp],
+        embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> Decided:
-        at = place_of[due.row]
-        column = due.token - first[at] + self._kept
         features = rr_features(self._history(due), ahead, known)
-        inputs = np.concatenate(
-            [embedding[at, column], embedding[at, column + self.spec.delay], features], axis=1
-        )
+        inputs = np.concatenate([*embeddings, features], axis=1)
         classes, rhythm = self._classify(inputs, due.row)
         probabilities = _softmax(classes + self._bias)
         label = probabilities.argmax(axis=1)

@@ -21,7 +21,7 @@ from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
 from edgeecg.pipeline.rows import Rows
 from edgeecg.pipeline.signal import SignalRows
-from edgeecg.pipeline.tokens import Mode, open_tokens
+from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
 from edgeecg.signal.frontend import FrontEnd
@@ -30,7 +30,10 @@ from edgeecg.specs import Event
 __all__ = ["BATCH", "Cohort"]
 
 BATCH = 64
-"""Patients that go through the graphs together, at most: more would not fit the caches."""
+"""Patients that go through the token graph together, at most: more would not fit the caches."""
+
+TOGETHER = 512
+"""Patients that go through the other stages together, at most."""
 
 
 class Cohort:
@@ -132,8 +135,8 @@ class Cohort:
             events += [(slot, event) for event in told]
         for blocks in by_hop.values():
             blocks.sort(key=lambda pair: pair[0])
-            for start in range(0, len(blocks), BATCH):
-                events += self._step(blocks[start : start + BATCH])
+            for start in range(0, len(blocks), TOGETHER):
+                events += self._step(blocks[start : start + TOGETHER])
         return events
 
     def run(self, slot: int, pieces: Iterable[Piece]) -> list[Event]:
@@ -145,7 +148,7 @@ class Cohort:
         return self._at(slot).flush()
 
     def _step(self, pairs: Sequence[tuple[int, Block]]) -> list[tuple[int, Event]]:
-        """One block of each of at most ``BATCH`` slots, all of one hop, slots ascending."""
+        """One block of each of at most ``TOGETHER`` slots, all of one hop, slots ascending."""
         for slot, block in pairs:
             if block.made == 0:
                 self._begin(slot, block.anchor)
@@ -153,11 +156,22 @@ class Cohort:
         blocks = [block for _, block in pairs]
         before = self._count[slots]
         network, verdicts = self._signal.step(slots, blocks)
-        tokens = self._tokens.step(network, self._rows(slots))
+        tokens = self._score(network, slots)
         tokens = self._leads.join(tokens, slots, verdicts)
         decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
         self._count[slots] = before + tokens.heads.shape[1]
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
+
+    def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        """The token graph over all rows, in batches."""
+        batches = []
+        for start in range(0, len(slots), BATCH):
+            some = slice(start * self.leads, (start + BATCH) * self.leads)
+            batches.append(self._tokens.step(network[some], self._rows(slots[start : start + BATCH])))
+        if len(batches) == 1:
+            return batches[0]
+        heads, embedding = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        return Tokens(heads, embedding)
 
     def _tell(
         self,

@@ -46,16 +46,18 @@ class SignalRows:
         self.spec, self.leads = spec, leads
         self._chains: dict[float, SignalChain] = {}
         self._of: list[SignalChain] = []
-        self._packed: list[NDArray[np.float64]] = []
+        self._packed = np.empty((0, leads, 0))  # a row each; its width depends on rate and phase
+        self._width = np.empty(0, np.intp)
         self._sum = np.empty((0, leads))  # of the tick that is not complete
         self.grow(slots)
 
     def grow(self, slots: int) -> None:
         """Make room for ``slots`` patients in all."""
-        first, chain = len(self._of), self._chain(FS_RANGE[0])
-        self._of += [chain] * (slots - first)
-        self._packed += [chain.initial(self.leads)] * (slots - first)
-        self._sum = np.concatenate([self._sum, np.zeros((slots - first, self.leads))])
+        more = slots - len(self._of)
+        self._of += [self._chain(FS_RANGE[0])] * more
+        for name in ("_packed", "_width", "_sum"):
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)]))
 
     def open(self, slot: int, fs: float) -> None:
         """Give a slot to a patient with this rate; raises ``SignalError`` where it is out of range."""
@@ -68,7 +70,17 @@ class SignalRows:
 
     def reset(self, slot: int) -> None:
         """The next block of this slot is the first of a segment."""
-        self._packed[slot], self._sum[slot] = self._of[slot].initial(self.leads), 0.0
+        self._keep(np.array([slot]), self._of[slot].initial(self.leads))
+        self._sum[slot] = 0.0
+
+    def _keep(self, slots: NDArray[np.intp], packed: NDArray[np.float64]) -> None:
+        """Put what rows of one rate and phase remember in their place."""
+        width = packed.shape[1]
+        short = width - self._packed.shape[2]
+        if short > 0:
+            self._packed = np.pad(self._packed, ((0, 0), (0, 0), (0, short)))
+        self._packed[slots, :, :width] = packed.reshape(len(slots), self.leads, width)
+        self._width[slots] = width
 
     def step(
         self, slots: NDArray[np.intp], blocks: Sequence[Block]
@@ -88,9 +100,9 @@ class SignalRows:
         for (fs, phase), members in groups.items():
             chain, its = self._chains[fs], slots[members]
             batch = chain.gather([blocks[i] for i in members])
-            output, packed = chain.step(batch, np.concatenate([self._packed[slot] for slot in its.tolist()]))
-            for i, slot in enumerate(its.tolist()):
-                self._packed[slot] = packed[i * self.leads : (i + 1) * self.leads]
+            width = self._width[its[0]]
+            output, packed = chain.step(batch, self._packed[its, :, :width].reshape(-1, width))
+            self._keep(its, packed)
             shape = (len(members), self.leads, -1)
             network[members] = output.network.reshape(shape)
             label, score = output.quality.label.astype(np.int64), output.quality.score
@@ -115,13 +127,12 @@ class SignalRows:
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""
-        return {"packed": self._packed[slot].copy(), "sum": self._sum[slot].copy()}
+        return {"packed": self._packed[slot, :, : self._width[slot]].copy(), "sum": self._sum[slot].copy()}
 
     def restore(self, slot: int, saved: Mapping[str, NDArray[Any]]) -> None:
         """Put a :meth:`snapshot` into an open slot of the same rate; ``ValueError`` if not its leads."""
-        if len(saved["packed"]) != self.leads:
-            raise ValueError(f"{len(saved['packed'])} leads, not {self.leads}")
-        self._packed[slot], self._sum[slot] = saved["packed"], saved["sum"]
+        self._keep(np.array([slot]), saved["packed"])
+        self._sum[slot] = saved["sum"]
 
     def _chain(self, fs: float) -> SignalChain:
         if fs not in self._chains:

@@ -1,4 +1,4 @@
-"""What tests of the streaming path share: small engines of random weights, a signal, and equality of events."""
+"""What tests of the streaming path share: small engines of random weights, a signal, equality of events."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def heart(seconds: float, fs: float, leads: int = 1, seed: int = 0) -> NDArray[np.float64]:
-    """``(n, leads)`` millivolts: spikes at varying intervals and sizes, waves between them, a little noise."""
+    """``(n, leads)`` millivolts: spikes of varying intervals and sizes, waves between them, a little noise."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * fs)) / fs
     signal = np.zeros((len(time), leads))
@@ -66,7 +66,7 @@ def beats(events: Sequence[Event]) -> list[Beat]:
 
 
 def assert_same_events(told: Sequence[Event], expected: Sequence[Event]) -> None:
-    """The same events in the same order; samples, labels and intervals are equal, probabilities within 1e-4."""
+    """The same events in the same order; all is equal, but for probabilities, which are within 1e-4."""
     assert len(told) == len(expected)
     for one, other in zip(told, expected, strict=True):
         assert type(one) is type(other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,8 +16,6 @@ from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
 from tests.contract.engines import assert_same_events, beats, heart
 
-FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
 
 def chunks(signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list[NDArray[np.float64]]:
     """Cut into pieces of one size, or of random sizes from 0 to 2000 where none is given."""
@@ -25,7 +23,7 @@ def chunks(signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list
         return [signal[start : start + size] for start in range(0, len(signal), size)]
     rng = np.random.default_rng(seed)
     cuts = np.cumsum(rng.integers(0, 2000, 3 * len(signal) // 1000 + 3))
-    return [piece for piece in np.split(signal, cuts[cuts < len(signal)])]
+    return np.split(signal, cuts[cuts < len(signal)])
 
 
 def stream_all(stream: Stream, signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list[Event]:
@@ -78,25 +76,26 @@ def test_windows_tell_the_same(request: pytest.FixtureRequest, preset: str) -> N
     assert_same_events(stream_all(Stream(engine, 250, mode="window"), signal, 100), expected)
 
 
-@FEW
-@given(
-    sizes=st.lists(st.integers(0, 900), min_size=1, max_size=40),
-    gaps=st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 1500)), max_size=3),
-    fs=st.sampled_from([100.0, 180.0, 250.0, 500.0]),
-)
-def test_any_cut_and_any_gap(
-    nano: Engine, sizes: list[int], gaps: list[tuple[int, int]], fs: float
-) -> None:
-    signal = heart(20, fs, seed=1)
-    for start, length in gaps:
-        signal[start : start + length] = np.nan
-    expected = annotate(nano, recording(signal, fs))
-    stream, events, at = Stream(nano, fs), [], 0
-    while at < len(signal):
-        for size in [*sizes, 1000]:
-            events += stream.push(signal[at : at + size])
-            at += size
-    assert_same_events(events + stream.flush(), expected)
+CUTS = st.lists(st.integers(0, 900), min_size=1, max_size=40)
+GAPS = st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 1500)), max_size=3)
+
+
+def test_any_cut_and_any_gap(nano: Engine) -> None:
+    @settings(max_examples=12)
+    @given(sizes=CUTS, gaps=GAPS, fs=st.sampled_from([100.0, 180.0, 250.0, 500.0]))
+    def check(sizes: list[int], gaps: list[tuple[int, int]], fs: float) -> None:
+        signal = heart(20, fs, seed=1)
+        for start, length in gaps:
+            signal[start : start + length] = np.nan
+        stream, events, at = Stream(nano, fs), [], 0
+        while at < len(signal):
+            for size in [*sizes, 1000]:
+                events += stream.push(signal[at : at + size])
+                at += size
+        expected = annotate(nano, recording(signal, fs))
+        assert_same_events(events + stream.flush(), expected)
+
+    check()
 
 
 def test_missing_samples_and_gaps_are_the_same(nano: Engine) -> None:
@@ -223,7 +222,9 @@ def test_months_do_not_matter(nano: Engine, tokens: int) -> None:
     assert len(fresh) > 10
     assert [beat.sample + age for beat in fresh] == [beat.sample for beat in aged]
     assert [beat.label for beat in fresh] == [beat.label for beat in aged]
-    assert [beat.probability for beat in fresh] == pytest.approx([beat.probability for beat in aged], abs=1e-5)
+    assert [beat.probability for beat in fresh] == pytest.approx(
+        [beat.probability for beat in aged], abs=1e-5
+    )
 
 
 def age_by(stream: Stream, tokens: int) -> int:
