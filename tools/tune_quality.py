@@ -111,7 +111,7 @@ def judged(source: Floats, fs: float) -> tuple[Floats, Floats, NDArray[np.int8]]
     whole = verdicts.label.shape[1] * TICK
     features = tick_features(signal.resampled[:, :whole], signal.filtered[:, :whole])
     seen = np.concatenate([np.full((1, len(COLUMNS), WINDOW - 1), np.nan), features], axis=2)
-    return ratios(sliding_window_view(seen, WINDOW, axis=2))[:, 0].T, verdicts.snr[0], verdicts.label[0]
+    return ratios(sliding_window_view(seen, WINDOW, axis=2))[:3, 0].T, verdicts.snr[0], verdicts.label[0]
 
 
 def fit(pieces: list[Stretch]) -> None:

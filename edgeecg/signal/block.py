@@ -223,15 +223,18 @@ class Blocks:
                 return
             if state.fill < state.target and not partial:
                 return
-            rows = present_rows(state.buffer[: state.fill])
-            cut = None if rows.all() else first_gap(rows, int(state.run.min()), self.longest_hold)
+            there = present(state.buffer[: state.fill])
+            whole, cut = bool(there.all()), None
+            if not whole:
+                rows = np.asarray(there.any(axis=1))
+                cut = first_gap(rows, int(state.run.min()), self.longest_hold)
             if cut is not None:
                 self._close(state, out, cut - self.longest_hold)
                 _drop(state, cut + 1)
             elif state.fill < state.target:
                 return
             else:
-                out.append(self._block(state, state.target, state.target, self.hop))
+                out.append(self._next(state, whole))
                 state.base += state.target
                 state.made += self.hop
                 state.fill, state.target = 0, self.count(state.made, self.hop)
@@ -270,6 +273,15 @@ class Blocks:
         state.base, state.gap_start, state.seeking, state.made = base, end, True, 0
         state.run = np.zeros(self.leads, np.int64)
         state.target = self.count(0, self.hop)
+
+    def _next(self, state: BlockState, whole: bool) -> Block:
+        """The buffer, which is full, as a block; ``whole`` where nothing in it is missing."""
+        count = state.target
+        if not whole or state.run.any():
+            return self._block(state, count, count, self.hop)
+        samples = state.buffer[:count].T.copy()
+        state.last = samples[:, -1].copy()
+        return Block(samples, state.anchor, state.made, self.hop, state.base, state.base + count, None, ())
 
     def _block(self, state: BlockState, count: int, valid: int, hop: int) -> Block:
         """The next block: ``valid`` rows of the buffer, the rest of ``count`` held."""

@@ -1,4 +1,4 @@
-"""How noisy is a stretch of ECG? Numbers per tick, three ratios over a window, one estimate in decibels.
+"""How noisy is a stretch of ECG? Numbers per tick, ratios over a window, one estimate in decibels.
 
 A readable ECG is quiet between its beats, keeps to its baseline and beats with a steady size. The
 ratios say how far that holds; none depends on the gain. Functions of arrays alone, each row by itself;
@@ -19,7 +19,6 @@ __all__ = [
     "SPAN",
     "TICK",
     "WEIGHTS",
-    "busyness",
     "estimate",
     "ratios",
     "tick_features",
@@ -36,10 +35,10 @@ COLUMNS = ("quiet", "sharp", "level", "size", "hum")
 slot, the distance of its mean from zero, its peak-to-peak size, and its mean bend before the filter
 (mains hum bends, ECG hardly does)."""
 
-QUIET, SHARP, LEVEL, SIZE, HUM = range(len(COLUMNS))
+QUIET, SHARP, LEVEL, SIZE, HUM = range(len(COLUMNS))  # `ratios` takes every other one: keep the order
 
 WEIGHTS = (-6.7, -4.4, 7.9)
-"""Decibels per unit of each of the ratios."""
+"""Decibels per unit of each of the first three ratios."""
 
 OFFSET = -21.8
 """Decibels."""
@@ -79,7 +78,7 @@ def tick_features(resampled: Floats, filtered: Floats) -> Floats:
 
 
 def ratios(recent: Floats) -> Floats:
-    """Logarithms of three ratios over a window of ticks.
+    """Logarithms of four ratios over a window of ticks.
 
     Parameters
     ----------
@@ -88,33 +87,23 @@ def ratios(recent: Floats) -> Floats:
 
     Returns
     -------
-    (3, rows, ticks): quiet to sharp slopes, wander to size, and the weakest second and a half to the
-    strongest tick.
+    (4, rows, ticks): quiet to sharp slopes, wander to size, the weakest second and a half to the strongest
+    tick, and quiet slopes to size (what never rests is no ECG).
     """
+    known = ~np.isnan(recent[:, QUIET])
+    means = np.where(known[:, None], recent[:, QUIET : LEVEL + 1 : 2], 0.0).sum(axis=-1)
+    means = means / known.sum(axis=-1)[:, None] + TINY
+    quiet, level = means[:, 0], means[:, 1]
+    largest = np.fmax.reduce(recent[:, SHARP : SIZE + 1 : 2], axis=-1) + TINY
+    sharp, size = largest[:, 0], largest[:, 1]
     sizes = recent[:, SIZE]
-    largest = np.fmax.reduce(sizes, axis=-1) + TINY
     spans = np.maximum(np.maximum(sizes[..., :-2], sizes[..., 1:-1]), sizes[..., 2:])  # each holds a beat
     weakest = np.fmin.reduce(spans, axis=-1) + TINY
-    parts = [
-        (_mean(recent[:, QUIET]) + TINY) / (np.fmax.reduce(recent[:, SHARP], axis=-1) + TINY),
-        (_mean(recent[:, LEVEL]) + TINY) / largest,
-        np.where(np.isnan(weakest), largest, weakest) / largest,
-    ]
-    return np.asarray(np.log(np.stack(parts)))
+    steady = np.where(np.isnan(weakest), size, weakest) / size
+    return np.asarray(np.log(np.stack([quiet / sharp, level / size, steady, quiet / size])))
 
 
-def busyness(recent: Floats) -> Floats:
-    """Slope of the quiet slots over the largest size ``(rows, ticks)``: what never rests is no ECG."""
-    return np.asarray((_mean(recent[:, QUIET]) + TINY) / (np.fmax.reduce(recent[:, SIZE], axis=-1) + TINY))
-
-
-def _mean(values: Floats) -> Floats:
-    """Mean over the last axis, NaN left out."""
-    known = ~np.isnan(values)
-    return np.asarray(np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1))
-
-
-def estimate(recent: Floats) -> Floats:
-    """Signal-to-noise ratio in the pass band, decibels: ``(rows, 5, ticks, window)`` to ``(rows, ticks)``."""
-    quiet, wander, steady = ratios(recent)
+def estimate(logarithms: Floats) -> Floats:
+    """Signal-to-noise ratio in the pass band, decibels, from :func:`ratios`."""
+    quiet, wander, steady, _ = logarithms
     return np.asarray(WEIGHTS[0] * quiet + WEIGHTS[1] * wander + WEIGHTS[2] * steady + OFFSET)

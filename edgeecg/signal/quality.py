@@ -3,8 +3,8 @@
 A *tick* is 64 model samples, half a second, on the grid of the segment. The verdict on a tick looks at
 the last ``WINDOW`` ticks and is told with its last sample.
 
-* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis, and its busyness; *unreadable*
-  not before a second and a half, which may pass without a beat.
+* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis, and a signal that never rests;
+  *unreadable* not before a second and a half, which may pass without a beat.
 * **Clipping**, on source samples: the extreme value of a tick is taken by several samples in a row, and by
   more of them than lie close to it, in two ticks of four.
 * **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, busyness, estimate, tick_features
+from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, estimate, ratios, tick_features
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
@@ -50,7 +50,7 @@ UNREADABLE = BAD
 # Each pair: lost below the first, won at the second.
 GOOD_DB = (7.0, 10.0)
 READABLE_DB = (-5.0, -3.0)  # low: ventricular flutter looks like noise, and must not be hidden as such
-BUSY = 0.07  # of busyness; the fastest flutter seen has 0.06, white noise 0.13
+BUSY = -2.66  # logarithm of 0.07: the fastest flutter seen has 0.06, white noise 0.13
 HALF_DB, SLOPE_DB = 4.5, 3.0  # centre and softness of the score
 
 FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
@@ -222,10 +222,11 @@ class Quality:
         recent = seen[:, :, None]  # of a single tick; the general form costs ten times as much
         if len(ends) > 1:
             recent = np.lib.stride_tricks.sliding_window_view(seen, WINDOW, axis=2)
-        snr = estimate(recent)
+        logarithms = ratios(recent)
+        snr = estimate(logarithms)
         good = _latched(snr, GOOD_DB, state.latch[:, :1])
         readable = _latched(snr, READABLE_DB, state.latch[:, 1:])
-        calm = busyness(recent) < BUSY
+        calm = logarithms[3] < BUSY
         lost = (absent > ABSENT * lengths) | (constant & at_rail)
         label = _label(recent, good, readable & calm, constant, lost)
         latch = np.stack([good[:, -1], readable[:, -1]], axis=1).astype(np.float64)
