@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeecg.bundle import Bundle, packaged_names
-from edgeecg.cli.common import atomic_path, data_console, human_console
+from edgeecg.cli.builder import builder_options
+from edgeecg.cli.common import atomic_path, data_console, progress_bar
 from edgeecg.profile.health import Finding, advise
 from edgeecg.profile.machine import Machine, identify
 
@@ -47,9 +48,12 @@ def doctor(
     names = packaged_names()
     source = bundle or (("small" if "small" in names else names[0]) if names else None)
     opened = Bundle.open(source) if source is not None else None
-    people = human_console()
-    with people.status("looking") as status:
-        findings = advise(machine, opened, lambda text: status.update(f"looking at the {text}"))
+    with progress_bar() as bars:
+        looking = bars.add_task("looking", total=None)
+        options = builder_options(bars)
+        findings = advise(
+            machine, opened, lambda text: bars.update(looking, description=f"looking at the {text}"), options
+        )
     console = data_console()
     console.print(machine_table(machine))
     console.print(findings_table(findings))

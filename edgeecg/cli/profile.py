@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeecg.bundle import Bundle, Precision
-from edgeecg.cli.common import BundleOption, atomic_path, data_console, human_console
+from edgeecg.cli.builder import builder_options
+from edgeecg.cli.common import BundleOption, atomic_path, data_console, human_console, progress_bar
 from edgeecg.errors import ConfigError
 from edgeecg.io import read_record
 from edgeecg.pipeline import Mode
@@ -32,7 +33,7 @@ REGRESSED = 1
 def profile(
     record: Annotated[
         Path | None,
-        typer.Argument(metavar="[RECORD]", help="What to stream; a synthetic patient if left out."),
+        typer.Argument(metavar="RECORD", help="What to stream; a synthetic patient if left out."),
     ] = None,
     bundle: BundleOption = "small",
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
@@ -103,17 +104,20 @@ def profile(
     share = parse_share(max_regression)
     signal = read_record(record) if record is not None else None
     opened, before = Bundle.open(bundle), memory_used()[0]
-    people = human_console()
-    engine = open_engine(opened, cast("Backend", backend), cast("Precision | None", precision), threads)
-    with engine, people.status("profiling") as status:
-        report = collect(engine, settings, signal, before, lambda text: status.update(f"profiling {text}"))
+    with progress_bar() as bars:
+        task = bars.add_task("opening", total=None)
+        chosen = cast("Backend", backend), cast("Precision | None", precision)
+        with open_engine(opened, *chosen, threads, tensorrt=builder_options(bars)) as engine:
+            report = collect(
+                engine, settings, signal, before, lambda text: bars.update(task, description=text)
+            )
     console = data_console()
     show(console, report)
     for path, data in ((json, report.to_json()), (html, render(report).encode())):
         if path is not None:
             with atomic_path(path) as partial:
                 partial.write_bytes(data)
-            people.print(f"written: {path}")
+            human_console().print(f"written: {path}")
     if previous is not None and not hold(console, previous, report, share):
         raise typer.Exit(REGRESSED)
 

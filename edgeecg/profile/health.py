@@ -14,6 +14,7 @@ from edgeecg.profile.latency import measure
 from edgeecg.profile.machine import Machine
 from edgeecg.runtime.cuda import available_libraries
 from edgeecg.runtime.engine import BACKENDS, Backend, check_golden, open_engine
+from edgeecg.runtime.trt import Options
 
 __all__ = ["Finding", "State", "advise", "check_backends", "check_cuda", "check_jetson", "check_python"]
 
@@ -138,15 +139,18 @@ def check_cuda(machine: Machine) -> list[Finding]:
 
 
 def check_backends(
-    bundle: Bundle, needed: tuple[Backend, ...] = ("onnxruntime",), backends: tuple[Backend, ...] = BACKENDS
+    bundle: Bundle,
+    needed: tuple[Backend, ...] = ("onnxruntime",),
+    backends: tuple[Backend, ...] = BACKENDS,
+    tensorrt: Options | None = None,
 ) -> list[Finding]:
     """Open every backend, run the golden vectors on it, and time a step; only a ``needed`` one can be ill."""
-    return [_check_backend(bundle, backend, backend in needed) for backend in backends]
+    return [_check_backend(bundle, backend, backend in needed, tensorrt) for backend in backends]
 
 
-def _check_backend(bundle: Bundle, backend: Backend, needed: bool) -> Finding:
+def _check_backend(bundle: Bundle, backend: Backend, needed: bool, tensorrt: Options | None) -> Finding:
     try:
-        with open_engine(bundle, backend) as engine:
+        with open_engine(bundle, backend, tensorrt=tensorrt) as engine:
             precision = engine.precision
             error = max(
                 check_golden(bundle, "token", engine.token, precision),
@@ -168,12 +172,16 @@ def _check_backend(bundle: Bundle, backend: Backend, needed: bool) -> Finding:
 
 
 def advise(
-    machine: Machine, bundle: Bundle | None, tell: Callable[[str], None] = lambda text: None
+    machine: Machine,
+    bundle: Bundle | None,
+    tell: Callable[[str], None] = lambda text: None,
+    tensorrt: Options | None = None,
 ) -> list[Finding]:
     """Look at everything; backends only where there is a bundle to run on them."""
     tell("machine")
     findings = [check_python(machine), *check_jetson(machine), *check_cuda(machine)]
     if bundle is not None:
         tell("backends")
-        findings += check_backends(bundle, BACKENDS if machine.jetson else ("onnxruntime",))
+        needed = BACKENDS if machine.jetson else ("onnxruntime",)
+        findings += check_backends(bundle, needed, tensorrt=tensorrt)
     return findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Union
+from typing import TYPE_CHECKING, Literal, Union
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
 from edgeecg.errors import BackendError, ConfigError
 from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor
+
+if TYPE_CHECKING:
+    from edgeecg.runtime.trt import Options
 
 __all__ = ["BACKENDS", "TOLERANCE", "Backend", "Engine", "check_golden", "open_engine"]
 
@@ -66,6 +69,8 @@ def open_engine(
     backend: Union[Backend, Literal["auto"]] = "auto",
     precision: Precision | None = None,
     threads: int = 1,
+    *,
+    tensorrt: Options | None = None,
 ) -> Engine:
     """Open a bundle and hold it against its golden vectors.
 
@@ -79,6 +84,8 @@ def open_engine(
         ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out.
     threads : int
         CPU threads inside one operator.
+    tensorrt : edgeecg.runtime.trt.Options, optional
+        How TensorRT engines are built and run.
 
     Raises
     ------
@@ -96,9 +103,9 @@ def open_engine(
     graphs = {name: opened.graph(name, wanted) for name in GRAPHS}
     chosen = _usable() if backend == "auto" else backend
     if chosen == "tensorrt":
-        from edgeecg.runtime.trt import open_executors
+        from edgeecg.runtime.trt import Options, open_executors
 
-        token, beat = open_executors(opened, wanted)
+        token, beat = open_executors(opened, wanted, tensorrt or Options())
     else:
         token, beat = OrtExecutor(graphs["token"], threads), OrtExecutor(graphs["beat"], threads)
     engine = Engine(opened, token, beat, chosen, wanted)

@@ -94,7 +94,7 @@ def test_backends_prove_themselves(bundle: Bundle) -> None:
 
 
 def test_a_backend_that_is_needed_and_fails_is_ill(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         raise BackendError("TensorRT is not installed: sudo apt install nvidia-jetpack")
 
     monkeypatch.setattr(health, "open_engine", refuse)

@@ -217,3 +217,30 @@ def test_the_reference_checks_its_inputs(tmp_path: Path) -> None:
         pytest.raises(SignalError, match="beats, state"),
     ):
         executor.run({"beats": np.zeros((1, 1, WIDTH), np.float32)})
+
+
+def test_a_planted_wrong_scale_in_a_real_int8_graph_is_found() -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra train")
+    from edgeecg.deploy.export import export
+    from edgeecg.deploy.precision import int8_plan, products, rewrite
+    from edgeecg.model.presets import preset
+    from edgeecg.model.transformer import Network
+
+    torch.manual_seed(0)
+    data = export(Network(preset("nano"))).token
+    model = onnx.load_model_from_string(data)
+    quantized = [product for product in products(model) if not product.reason]
+    victim = quantized[len(quantized) // 2]
+    levels = {product.reads: 8.0 for product in products(model)}
+    good = rewrite(model, int8_plan(model), levels).SerializeToString()
+    bad = rewrite(model, int8_plan(model), {**levels, victim.reads: 0.01}).SerializeToString()
+    rng = np.random.default_rng(0)
+    with OrtExecutor(data) as reference:
+        state = np.zeros((2, int(reference.inputs[1].shape[1])), np.float32)
+    inputs = {"signal": rng.standard_normal((2, 64)).astype(np.float32), "state": state}
+    limit = 0.5
+    assert all(item.error < limit for item in look(data, good, inputs) if item.layer.kind == "MatMul")
+    first = next(item for item in look(data, bad, inputs) if item.error > limit >= item.inherited)
+    assert first.layer.output.startswith(victim.node.split(".")[0]), first
+    readers = [node for node in model.graph.node if victim.reads in node.input]
+    assert any(first.layer.output.startswith(node.name) for node in readers), first
