@@ -27,8 +27,10 @@ from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, RR_FEATURES, ModelS
 
 __all__ = [
     "GRAPHS",
+    "LEAD_POLICIES",
     "PRECISIONS",
     "SCHEMA",
+    "SUFFIX",
     "Bundle",
     "GraphName",
     "Labels",
@@ -49,6 +51,7 @@ SCHEMA = 1
 GraphName = Literal["token", "beat"]
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
 LeadPolicy = Literal["first", "best", "fused"]
+LEAD_POLICIES: tuple[LeadPolicy, ...] = ("first", "best", "fused")
 GRAPHS: tuple[GraphName, ...] = ("token", "beat")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "mixed")
 
@@ -56,6 +59,8 @@ MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 WEIGHTS = "weights.safetensors"
 SUFFIX = ".edgeecg"
+"""How the name of a bundle's file ends."""
+
 _LARGEST = 1 << 30  # bytes; no part of a compact network comes near
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same parts give the same file, whenever it is written
 

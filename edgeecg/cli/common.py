@@ -16,9 +16,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table as RichTable
 
 from edgeecg.errors import InputError
 from edgeecg.io.atomic import atomic_folder, atomic_path
+from edgeecg.metrics.tables import Table, text
 
 __all__ = [
     "BundleOption",
@@ -30,6 +32,7 @@ __all__ = [
     "data_folder",
     "human_console",
     "progress_bar",
+    "show_table",
 ]
 
 DataOption = Annotated[
@@ -56,7 +59,7 @@ BundleOption = Annotated[
 
 def human_console() -> Console:
     """Console for people: stderr, so that stdout stays clean for data."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def data_console() -> Console:
@@ -79,6 +82,19 @@ def progress_bar(console: Console | None = None) -> Progress:
         disable=not console.is_terminal,
         transient=True,
     )
+
+
+def show_table(console: Console, table: Table) -> None:
+    """A table in colour on a terminal, as plain text that nothing wraps elsewhere."""
+    if not console.is_terminal:
+        console.print(text(table), markup=False, soft_wrap=True)
+        return
+    shown = RichTable(title=table.title, title_justify="left", title_style="bold")
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if number else "left", no_wrap=number == 0)
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
 
 
 def data_folder(root: Path | None, name: str) -> Path:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-from rich.console import Console
-from rich.table import Table as RichTable
 
-from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, progress_bar
+from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, progress_bar, show_table
 from edgeecg.errors import ConfigError
 from edgeecg.io import Record, read_annotations
 from edgeecg.metrics.paired import changes
@@ -18,7 +16,7 @@ from edgeecg.metrics.report import Protocol, Report, read_report, write_report
 from edgeecg.metrics.rhythm import RECORD_FRACTION
 from edgeecg.metrics.score import RecordScores, Said, said_by_events, score
 from edgeecg.metrics.summary import group_report
-from edgeecg.metrics.tables import Table, change_table, tables, text
+from edgeecg.metrics.tables import change_table, tables
 from edgeecg.pipeline.judge import MAPPINGS, said_of
 from edgeecg.pipeline.references import SYNTHETIC, LabelledRecord, labelled_records
 
@@ -120,9 +118,9 @@ def evaluate(
     report = Report(system, ", ".join(references or [SYNTHETIC]), protocol, groups)
     console = data_console()
     for table in tables(report, records=records):
-        _show(console, table)
+        show_table(console, table)
     if before is not None:
-        _show(console, change_table(changes(before, report)))
+        show_table(console, change_table(changes(before, report)))
     if json is not None:
         write_report(json, report)
         human_console().print(f"every figure is in {json}")
@@ -197,16 +195,3 @@ def _groups(
         if without and left and len(left) < len(members):
             gone = sorted({found.record for found in members} & set(without))
             yield f"{title} without {', '.join(gone)}", left
-
-
-def _show(console: Console, table: Table) -> None:
-    """A table in colour on a terminal, as plain text that nothing wraps elsewhere."""
-    if not console.is_terminal:
-        console.print(text(table), markup=False, soft_wrap=True)
-        return
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold")
-    for number, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if number else "left", no_wrap=number == 0)
-    for row in table.rows:
-        shown.add_row(*row)
-    console.print(shown)

@@ -43,6 +43,16 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "edgeecg.cli.evaluate", "evaluate", MODEL, "Score a model as EC57 does, by class and record."
     ),
+    "export": Verb(
+        "edgeecg.cli.export", "export", MODEL, "A checkpoint to ONNX graphs, checked against torch."
+    ),
+    "calibrate": Verb("edgeecg.cli.calibrate", "calibrate", DEVICE, "How far activations reach, for INT8."),
+    "quantize": Verb(
+        "edgeecg.cli.quantize", "quantize", DEVICE, "FP16, INT8 and mixed graphs, with their cost."
+    ),
+    "build": Verb(
+        "edgeecg.cli.build", "build", DEVICE, "Graphs to a verified bundle; precision by measurement."
+    ),
     "compare": Verb(
         "edgeecg.cli.compare",
         "compare",
@@ -60,6 +70,7 @@ VERBS: dict[str, Verb] = {
     ),
     "stream": Verb("edgeecg.cli.stream", "stream", SIGNAL, "Live beats from a recording, device or network."),
     "serve": Verb("edgeecg.cli.serve", "serve", SIGNAL, "A gateway: several patients, sinks, a health page."),
+    "demo": Verb("edgeecg.cli.demo", "demo", MORE, "The whole way on synthetic patients, in minutes."),
 }
 """Verbs in the order of the typical path; ``function`` is a command, or a ``Typer`` for verbs of verbs."""
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Union
 
-from edgeecg.bundle import Bundle, LeadPolicy, Precision, Thresholds, graph_part, write_bundle
+import msgspec
+
+from edgeecg import __version__
+from edgeecg.bundle import GRAPHS, Bundle, LeadPolicy, Precision, Thresholds, graph_part, write_bundle
 from edgeecg.deploy.export import export
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.model.checkpoint import weights_of
+from edgeecg.errors import BackendError, BundleError, ConfigError
+from edgeecg.model.checkpoint import load_checkpoint, weights_of
 from edgeecg.model.transformer import Network
 from edgeecg.specs import SignalSpec
 
-__all__ = ["build_bundle", "export_graphs"]
+__all__ = ["build_bundle", "build_engine", "export_checkpoint", "export_graphs"]
 
 
 def export_graphs(
@@ -35,6 +41,7 @@ def export_graphs(
         The network's positions cannot stream.
     """
     exported = export(network)
+    told = {**(provenance or {}), "export_error": exported.error}
     return GraphSet(
         name=name,
         model=network.spec,
@@ -43,8 +50,72 @@ def export_graphs(
         thresholds=thresholds or Thresholds(),
         graphs={graph_part("token", "fp32"): exported.token, graph_part("beat", "fp32"): exported.beat},
         weights=weights_of(network),
-        provenance=dict(provenance or {}),
+        provenance=told,
     )
+
+
+def export_checkpoint(folder: Path, name: str | None = None, lead_policy: LeadPolicy = "best") -> GraphSet:
+    """The FP32 graphs of what ``edgeecg train`` left.
+
+    Front end and thresholds are those of the checkpoint, where it names them.
+
+    Parameters
+    ----------
+    name : str, optional
+        What the bundle will call itself; the preset's name where left out.
+
+    Raises
+    ------
+    ConfigError
+        No checkpoint, or one whose settings cannot be read.
+    """
+    checkpoint = load_checkpoint(folder)
+    meta = dict(checkpoint.meta)
+    config = meta.get("config") or {}
+    try:
+        signal = msgspec.convert(config.get("signal", {}), SignalSpec)
+        thresholds = msgspec.convert(meta.get("thresholds", {}), Thresholds)
+    except (msgspec.ValidationError, BundleError) as error:
+        raise ConfigError(f"{folder}/checkpoint.json: {error}") from error
+    called = name or str(config.get("preset") or folder.resolve().name)
+    return export_graphs(
+        checkpoint.network,
+        called,
+        signal=signal,
+        lead_policy=lead_policy,
+        thresholds=thresholds,
+        provenance={"training": meta, "edgeecg": __version__},
+    )
+
+
+def build_engine(bundle: Bundle, precision: Precision) -> str:
+    """Build what TensorRT is installed for, and say in a line what came of it.
+
+    On a GPU the plans are built, proved by the golden vectors and kept for the next opening. Without one,
+    TensorRT-RTX compiles the graphs, which proves that they are valid; nothing is kept.
+
+    Raises
+    ------
+    BackendError
+        TensorRT refuses a graph.
+    """
+    from edgeecg.runtime.engine import open_engine
+    from edgeecg.runtime.trt import recipes, why_not
+    from edgeecg.runtime.trt.build import build_plan
+    from edgeecg.runtime.trt.library import find_library
+
+    reason = why_not()
+    if reason is None:
+        with open_engine(bundle, "tensorrt", precision):
+            return f"TensorRT engine of the {precision} graphs built, proved by the golden vectors, and kept"
+    try:
+        library = find_library(("tensorrt_rtx",))
+    except BackendError:
+        return f"no TensorRT engine: {reason}"
+    wanted = recipes(bundle)
+    for name in GRAPHS:
+        build_plan(library, bundle.graph(name, precision), replace(wanted[name], buckets=(1,)))
+    return f"the {precision} graphs compile with {library.key}; there is no GPU here, so no engine is kept"
 
 
 def build_bundle(

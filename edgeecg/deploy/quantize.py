@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from edgeecg.bundle import GRAPHS, GraphName, Precision, graph_part
 from edgeecg.deploy.calibrate import Calibration, network_hash
+from edgeecg.deploy.golden import golden_inputs
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.layers import run_exposed
 from edgeecg.deploy.precision import Kind, fp16_plan, int8_plan, products, rewrite
@@ -19,10 +20,23 @@ from edgeecg.deploy.ranges import LEVELS
 from edgeecg.errors import AccuracyError, ConfigError
 from edgeecg.metrics.tables import Table
 from edgeecg.runtime.executor import Tensors
+from edgeecg.runtime.ort import OrtExecutor
 
-__all__ = ["Headroom", "LayerRow", "fp16_headroom", "layer_rows", "layer_table", "plan_of", "quantize"]
+__all__ = [
+    "Headroom",
+    "LayerRow",
+    "Quantized",
+    "Wanted",
+    "fp16_headroom",
+    "layer_rows",
+    "layer_table",
+    "plan_of",
+    "quantize",
+    "quantize_set",
+]
 
 SEPARATOR = "/"
+PROBES = 4  # golden steps after one another that FP16's headroom is looked for in
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,76 @@ class Headroom:
     value: str
     largest: float
     factor: float
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to make: precisions, and layers to leave out of INT8 beyond those of the calibration's recipe."""
+
+    precisions: tuple[Precision, ...]
+    float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What was made.
+
+    Parameters
+    ----------
+    graphs : GraphSet
+        With the new graphs.
+    tables : tuple of Table
+        Layer by layer, for each precision with INT8 in it.
+    headroom : mapping of graph to Headroom
+        Where FP16 was made.
+    """
+
+    graphs: GraphSet
+    tables: tuple[Table, ...]
+    headroom: Mapping[GraphName, Headroom]
+
+
+def quantize_set(graphs: GraphSet, wanted: Wanted, calibration: Calibration | None) -> Quantized:
+    """All wanted precisions, with the evidence; it also goes into the provenance.
+
+    Raises
+    ------
+    ConfigError
+        INT8 without a calibration of this network, or a layer that does not exist.
+    AccuracyError
+        FP16 overflows.
+    """
+    left_out = (*(calibration.recipe.float_layers if calibration is not None else ()), *wanted.float_layers)
+    tables, told = [], dict(graphs.provenance.get("quantization", {}))
+    headroom: dict[GraphName, Headroom] = {}
+    made = graphs
+    for precision in wanted.precisions:
+        plans = plan_of(graphs, precision, left_out)
+        made = made.adding(quantize(graphs, plans, calibration, precision))
+        rows = list(layer_rows(graphs, plans, calibration))
+        told[precision] = {row.layer: row.precision for row in rows}
+        if precision == "fp16":
+            for name in GRAPHS:
+                headroom[name] = fp16_headroom(made.graph(name, "fp16"), _probes(graphs, name))
+        else:
+            tables.append(layer_table(f"layers of the {precision} graphs", rows))
+    if calibration is not None:
+        told["calibration"] = {"recipe": calibration.recipe, "windows": calibration.windows}
+    return Quantized(made.adding({}, quantization=told), tuple(tables), headroom)
+
+
+def _probes(graphs: GraphSet, name: GraphName) -> list[Tensors]:
+    """Steps that follow one another from the golden inputs on, the signal ten times as large at the end."""
+    golden = golden_inputs(graphs.model, graphs.graph("token"), graphs.graph("beat"))
+    probes: list[Tensors] = []
+    with OrtExecutor(graphs.graph(name)) as executor:
+        feed = {spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs}
+        for step in range(PROBES):
+            first = executor.inputs[0].name
+            grown = {**feed, first: feed[first] * np.float32(10 if step == PROBES - 1 else 1)}
+            probes.append(grown)
+            feed = {**feed, "state": executor.run(grown)["state_out"]}
+    return probes
 
 
 def plan_of(

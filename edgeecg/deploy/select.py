@@ -23,7 +23,7 @@ from edgeecg.metrics.tables import Table
 from edgeecg.pipeline.references import LabelledRecord
 from edgeecg.runtime.engine import Backend
 
-__all__ = ["Evidence", "Selection", "select", "selection_table"]
+__all__ = ["Evidence", "Selection", "agreement", "select", "selection_table"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,23 @@ def select(
         if verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
             chosen = verdict
     return Selection(judge.backend, tuple(verdicts), chosen)
+
+
+def agreement(
+    graphs: GraphSet,
+    cases: Sequence[LabelledRecord],
+    precisions: Sequence[Precision],
+    say: Say = lambda line: None,
+) -> Table:
+    """How many beats of these records keep their label in each precision, and what F1 changes."""
+    judge = Judge(graphs, cases, SelectSettings(backend="onnxruntime"), say)
+    verdicts = [judge.verdict(Candidate(precision, precision, graphs)) for precision in precisions]
+    rows = tuple(
+        (v.candidate.title, f"{v.agreement:.2%}", *(_points(v.change[name]) for name in GATED))
+        for v in verdicts
+    )
+    figures = [f"{name} F1 points" for name in GATED]
+    return Table("against fp32, paired over patients", ("precision", "same labels", *figures), rows)
 
 
 def possible(graphs: GraphSet, evidence: Evidence) -> tuple[Precision, ...]:

@@ -1,0 +1,61 @@
+"""``edgeecg export``: a checkpoint to ONNX graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeecg.cli.common import human_console
+from edgeecg.errors import ConfigError
+
+__all__ = ["export"]
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Folder that `edgeecg train` wrote.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the graphs.")],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the bundle will call itself; its preset if left out."),
+    ] = None,
+    lead_policy: Annotated[
+        str,
+        typer.Option(metavar="POLICY", help="With several leads: `first`, `best` (quality now) or `fused`."),
+    ] = "best",
+) -> None:
+    """Write a trained network as two ONNX graphs: token encoder and beat encoder, in step form.
+
+    Both take any number of rows (patients) and of tokens or beats, carry their state as one tensor, and are
+    run beside torch before they are written: long and short steps must give what torch gives for the whole.
+
+    The output is a folder (`export.json`, `graphs/*.fp32.onnx`, `weights.safetensors`), which `calibrate`,
+    `quantize` and `build` read.
+
+    For example:
+
+    - `edgeecg export runs/first/checkpoint --out runs/first/graphs`
+    - `edgeecg export runs/first/checkpoint -o graphs --name ward3 --lead-policy fused`
+    """
+    from edgeecg.bundle import LEAD_POLICIES
+    from edgeecg.deploy.build import export_checkpoint
+    from edgeecg.deploy.graphset import write_graphs
+
+    if lead_policy not in LEAD_POLICIES:
+        raise ConfigError(f"--lead-policy {lead_policy}: choose {', '.join(LEAD_POLICIES)}")
+    policy = next(known for known in LEAD_POLICIES if known == lead_policy)
+    graphs = export_checkpoint(checkpoint, name, policy)
+    write_graphs(out, graphs)
+    sizes = ", ".join(
+        f"{part.split('/')[-1]} {len(data) / 1024:.0f} kB" for part, data in graphs.graphs.items()
+    )
+    console = human_console()
+    console.print(
+        f"{graphs.name}: {sizes}; {graphs.provenance['export_error']:.1e} of their range from torch"
+    )
+    console.print(
+        f"graphs in {out}; next: edgeecg build {out} --out {graphs.name}.edgeecg, or calibrate first"
+    )
