@@ -80,6 +80,10 @@ class TrainConfig:
         Of Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (where the device has it).
     devices : int
         How many devices (GPUs, or processes on a CPU).
+    threads : int
+        CPU threads of PyTorch: more than one gains little on networks this small.
+    workers : int
+        Processes that prepare batches.
     """
 
     preset: str = "small"
@@ -88,6 +92,7 @@ class TrainConfig:
     precision: str = "32-true"
     accelerator: str = "auto"
     devices: int = 1
+    threads: int = 1
     workers: int = 1
     data: DataSettings = field(default_factory=DataSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)

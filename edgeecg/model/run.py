@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from edgeecg.data.prepare import TrainingData, load_training_data
@@ -104,6 +105,7 @@ def train_run(
     ConfigError
         Settings that do not fit the data, or a run of other settings in ``out``.
     """
+    torch.set_num_threads(config.threads)
     target = out / CHECKPOINT
     initial = _initial(init, config)
     say("preparing recordings")
