@@ -143,6 +143,14 @@ class AlarmFinder:
         ended, state = self._broken(state)
         return silent + ended, state._replace(silence=hushed)
 
+    def quiet_until(self, state: AlarmState) -> int:
+        """Sample up to which :meth:`advance` over readable signal tells nothing: :meth:`settled` will do."""
+        return silence.quiet_until(state.silence, self.limits)
+
+    def settled(self, to: int, level: float | None, state: AlarmState) -> AlarmState:
+        """State after :meth:`advance` over readable signal, for ``to`` up to :meth:`quiet_until`."""
+        return AlarmState(silence.settled(to, level, state.silence), state.rate, state.patterns)
+
     def gap(self, start: int, length: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """``length`` samples from ``start`` on are missing."""
         silent, hushed = silence.broken(start, start + length, state.silence)
@@ -165,10 +173,10 @@ class AlarmFinder:
         wanted = self.settings.rate_beats
         now = rate.beat(sample, state.rate, wanted)
         per_minute = rate.per_minute(now, self.fs, least=wanted)
-        state = state._replace(rate=now)
-        if per_minute is None:
-            return [], state
+        state = RateAlarms(now, state.slow, state.fast)
         low, high, margin = self.settings.bradycardia, self.settings.tachycardia, self.settings.rate_margin
+        if per_minute is None or (state.slow is state.fast is None and low <= per_minute <= high):
+            return [], state
         events = []
         if state.slow is not None and per_minute >= low + margin:
             events.append(Alarm(state.slow, sample, "bradycardia"))

@@ -33,6 +33,8 @@ def beat(sample: int, label: str, state: PatternState, bigeminy: int) -> tuple[l
     """Take in a beat; ``bigeminy``: V beats that make one."""
     if label == "V":
         return _ventricular(sample, state, bigeminy)
+    if not (state.run or state.pairs or state.after_v):
+        return [], state
     events = _end_run(state)
     if not state.after_v:  # two other beats in a row
         events += _end_pairs(state, bigeminy)

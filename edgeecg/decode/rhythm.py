@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from edgeecg.errors import ConfigError
@@ -88,17 +89,22 @@ class RhythmDecoder:
     settings: RhythmSettings
     fs: float
 
+    @cached_property
+    def _keep(self) -> float:
+        """Weight of the past per beat."""
+        return math.exp(-1 / self.settings.smoothing)
+
     def initial(self) -> RhythmState:
         """State before the first beat."""
         return RhythmState()
 
     def beat(self, sample: int, probability: float, state: RhythmState) -> tuple[list[Rhythm], RhythmState]:
         """Take in the beat at source sample ``sample`` with its P(AFIB)."""
-        keep = math.exp(-1 / self.settings.smoothing)
-        state = state._replace(
-            total=keep * state.total + probability, weight=keep * state.weight + 1, last=sample
-        )
-        smoothed = state.total / state.weight
+        total, weight = self._keep * state.total + probability, self._keep * state.weight + 1
+        smoothed = total / weight
+        if smoothed < self.settings.leave and state.start is None:  # as nearly always
+            return [], RhythmState(total, weight, last=sample)
+        state = state._replace(total=total, weight=weight, last=sample)
         if smoothed < self.settings.leave:
             return self._close(state, state.fall if state.fall is not None else sample)
         return self._hold(sample, probability, smoothed, state)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from edgeecg.specs import Alarm
 
-__all__ = ["SilenceLimits", "SilenceState", "advance", "beat", "broken"]
+__all__ = ["SilenceLimits", "SilenceState", "advance", "beat", "broken", "quiet_until", "settled"]
 
 LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
 
@@ -80,14 +80,29 @@ def _silent(since: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
 
 def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
     """A beat ends every silence; one that grew too long just before it is told first."""
-    events, state = advance(sample, True, state.level, state, limits)
-    ended, state = _end(sample, state)
+    events: list[Alarm] = []
+    if max(sample, state.clock) > quiet_until(state, limits):
+        events, state = advance(sample, True, state.level, state, limits)
+        ended, state = _end(sample, state)
+        events += ended
     level, usual = state.level, state.usual
     if level is None or usual is None:
         usual = level if usual is None else usual
     else:
         usual += LEVEL_MEMORY * (level - usual)
-    return events + ended, state._replace(since=sample, after_beat=True, usual=usual)
+    return events, SilenceState(max(sample, state.clock), sample, True, level, usual)
+
+
+def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
+    """Sample up to which readable signal without a beat tells nothing: only clock and level move."""
+    if state.since is None or not (state.pause is state.asystole is state.no_beat is None):
+        return -1
+    return state.since + (limits.pause if state.after_beat else limits.asystole)
+
+
+def settled(to: int, level: float | None, state: SilenceState) -> SilenceState:
+    """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
+    return SilenceState(max(to, state.clock), state.since, state.after_beat, level, state.usual)
 
 
 def broken(start: int, stop: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:

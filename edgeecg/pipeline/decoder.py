@@ -18,7 +18,7 @@ from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
 from edgeecg.errors import BundleError
 from edgeecg.pipeline.leads import Tick
 from edgeecg.signal.quality import QUALITY_LABELS, TICK, UNREADABLE
-from edgeecg.specs import BEAT_LABELS, Beat, Event, Gap, ModelSpec, Quality
+from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quality
 
 __all__ = ["Decoder", "DecoderSettings", "FoundBeat"]
 
@@ -117,6 +117,9 @@ class Decoder:
         self.settings, self.fs, self.ratio, self.latency = settings, fs, ratio, latency
         self._rhythm = RhythmDecoder(settings.rhythm, fs)
         self._alarms = AlarmFinder(settings.alarms, fs)
+        self._size, self._delay = settings.tick, settings.delay
+        self._quiet = -1  # sample up to which the alarms have nothing to tell
+        self._hushed: tuple[int, float] | None = None
         self.state = DecoderState()
 
     def sample(self, place: float) -> int:
@@ -131,10 +134,10 @@ class Decoder:
 
     def step(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick], now: int) -> list[Event]:
         """Take what a step found; ``now``: tokens that have come in."""
-        self.state.ticks.extend(ticks)
+        self.state.ticks += ticks
         events: list[Event] = []
         for beat in beats:
-            known = beat.token + self.settings.delay + 1
+            known = beat.token + self._delay + 1
             self._until(known, known - 1, events)
             self._beat(beat, events)
         self._until(now, now, events)
@@ -155,10 +158,10 @@ class Decoder:
         beats = [beat for beat in state.held if self.sample(beat.place) < stop]
         state.held.clear()
         level = state.ticks[-1].level if state.ticks else state.alarms.silence.level
-        events = self.step(beats, (), whole * self.settings.tick + self.settings.delay)
-        silent, state.alarms = self._alarms.advance(stop, state.readable, level, state.alarms)
-        ended, state.alarms = self._alarms.gap(stop, 0, state.alarms)
-        events += [*silent, *ended]
+        events = self.step(beats, (), whole * self._size + self._delay)
+        self._settle()
+        events += self._heard(self._alarms.advance(stop, state.readable, level, state.alarms))
+        events += self._heard(self._alarms.gap(stop, 0, state.alarms))
         if state.open is not None:
             events.append(Quality(state.open[0], stop, state.open[1]))
             state.open = None
@@ -168,26 +171,29 @@ class Decoder:
         """Samples were missing between two segments."""
         state = self.state
         events: list[Event] = [gap]
-        alarms, state.alarms = self._alarms.gap(gap.start, gap.length, state.alarms)
+        self._settle()
+        alarms = self._heard(self._alarms.gap(gap.start, gap.length, state.alarms))
         rhythms, state.rhythm = self._rhythm.gap(gap.start, gap.length, state.rhythm)
         return [*events, *rhythms, *alarms]
 
     def flush(self) -> list[Event]:
         """The stream ends: so does what is open."""
         state = self.state
+        self._settle()
         rhythms, state.rhythm = self._rhythm.flush(state.rhythm)
-        alarms, state.alarms = self._alarms.flush(state.alarms)
+        alarms = self._heard(self._alarms.flush(state.alarms))
         return [*rhythms, *alarms]
 
     def _until(self, graded: int, clock: int, events: list[Event]) -> None:
         """Tell the ticks that ``graded`` tokens complete; move the alarms' clock to what ``clock`` settle."""
-        state, size = self.state, self.settings.tick
-        newest = min(graded // size, state.clock + len(state.ticks))
-        settled = (clock - self.settings.delay) // size
-        while state.graded < newest or state.clock < settled:
-            if state.graded < newest and state.graded * size <= state.clock * size + self.settings.delay:
-                self._grade(state.ticks[state.graded - state.clock].label, events)
-            elif state.clock < min(settled, state.graded):
+        state, size, delay = self.state, self._size, self._delay
+        while True:
+            told = (state.graded + 1) * size  # tokens at which the next tick is told
+            settled = (state.clock + 1) * size + delay  # and at which all its beats have been
+            waiting = state.graded - state.clock
+            if told <= graded and told <= settled and waiting < len(state.ticks):
+                self._grade(state.ticks[waiting].label, events)
+            elif settled <= clock and waiting:
                 self._clock(state.ticks.pop(0), events)
             else:
                 return
@@ -211,8 +217,23 @@ class Decoder:
         state = self.state
         state.clock += 1
         to = self._boundary(state.clock)
-        found, state.alarms = self._alarms.advance(to, tick.label < UNREADABLE, tick.level, state.alarms)
-        events += found
+        if tick.label < UNREADABLE and to <= self._quiet:
+            self._hushed = to, tick.level  # nothing to tell: alarms learn of it with the next beat
+            return
+        self._settle()
+        events += self._heard(self._alarms.advance(to, tick.label < UNREADABLE, tick.level, state.alarms))
+
+    def _heard(self, told: tuple[list[Alarm], AlarmState]) -> list[Alarm]:
+        """Take the alarms' new state; gives what they tell."""
+        found, self.state.alarms = told
+        self._quiet = self._alarms.quiet_until(self.state.alarms)
+        return found
+
+    def _settle(self) -> None:
+        """Let the alarms know of the ticks in which there was nothing to tell."""
+        if self._hushed is not None:
+            self.state.alarms = self._alarms.settled(*self._hushed, self.state.alarms)
+            self._hushed = None
 
     def _boundary(self, tick: int) -> int:
         """Source sample at which a tick of the model grid begins."""
@@ -229,14 +250,17 @@ class Decoder:
         label = BEAT_LABELS[beat.label]
         events.append(Beat(sample, label, beat.probability, beat.quality, rr))
         rhythms, state.rhythm = self._rhythm.beat(sample, beat.afib, state.rhythm)
-        alarms, state.alarms = self._alarms.beat(sample, label, state.alarms)
+        self._settle()
+        alarms = self._heard(self._alarms.beat(sample, label, state.alarms))
         events += rhythms
         events += alarms
 
     def snapshot(self) -> Any:
         """The state as builtin values."""
+        self._settle()
         return msgspec.to_builtins(self.state)
 
     def restore(self, saved: Any) -> None:
         """Go on from a :meth:`snapshot`; raises ``msgspec.ValidationError`` where it is not one."""
         self.state = msgspec.convert(saved, DecoderState)
+        self._quiet, self._hushed = self._alarms.quiet_until(self.state.alarms), None
