@@ -62,7 +62,7 @@ def write_graph(network: Network, name: GraphName) -> onnx.ModelProto:
         )
     writer = GraphWriter(name)
     (write_token if name == "token" else write_beat)(writer, network)
-    return writer.model(f"EdgeECG {name} encoder, step form")
+    return writer.model(f"EdgeECG {name} encoder, step form", longest=str(LONGEST))
 
 
 def check(network: Network, name: GraphName, model: bytes) -> float:

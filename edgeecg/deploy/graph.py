@@ -91,8 +91,8 @@ class GraphWriter:
         """Reshape: 0 keeps a dimension, -1 takes what is left, a word is a value that holds one number."""
         return self.op("Reshape", [value, self._shape(tuple(shape))], name)
 
-    def model(self, doc: str) -> onnx.ModelProto:
-        """The checked model."""
+    def model(self, doc: str, **notes: str) -> onnx.ModelProto:
+        """The checked model; ``notes`` go into its metadata."""
         graph = helper.make_graph(
             self.nodes, self.name, self.inputs, self.outputs, list(self.initializers.values()), doc_string=doc
         )
@@ -100,6 +100,7 @@ class GraphWriter:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="edgeecg"
         )
         model.ir_version = IR_VERSION
+        helper.set_model_props(model, notes)
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -198,6 +198,7 @@ class _Rewriter:
         )
         model = helper.make_model(graph, opset_imports=list(source.opset_import), producer_name="edgeecg")
         model.ir_version = source.ir_version
+        model.metadata_props.extend(source.metadata_props)
         onnx.checker.check_model(model, full_check=True)
         return model
 

@@ -103,7 +103,10 @@ def write_token(g: GraphWriter, network: Network) -> None:
     """Token graph: ``signal``, ``state`` to ``heads``, ``embedding``, ``state_out``."""
     spec, token = network.spec, network.token
     table = StateTable(spec.token, spec.stem_context)
-    signal, packed = g.input("signal", ("rows", "samples")), g.input("state", ("rows", table.size))
+    signal, packed = (
+        g.input("signal", ("rows", f"{spec.patch}*tokens")),
+        g.input("state", ("rows", table.size)),
+    )
     state = _unpack(g, table, packed)
     signal = g.op("Concat", [state.samples, signal], "signal.joined", axis=1)
     samples = g.slice(signal, -spec.stem_context, LAST, 1, "signal.tail")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Protocol, Union, runtime_checkable
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from edgeecg.errors import SignalError
 
 __all__ = ["Executor", "TensorSpec", "Tensors", "check_inputs"]
+
+ROWS = "rows"
 
 Tensors = Mapping[str, NDArray[np.float32]]
 """Arrays by the name of their graph input or output; always float32."""
@@ -31,7 +34,8 @@ class TensorSpec:
     name : str
         Name in the graph.
     shape : tuple of int or str
-        A number is fixed; a word is a dynamic dimension, and equal words are equal numbers in a call.
+        A number is fixed; a word is a dynamic dimension, and equal words are equal numbers in a call;
+        ``8*tokens`` is a whole number of eights.
     """
 
     name: str
@@ -76,8 +80,14 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
-    """Hold the inputs of a call against the graph's; raises ``SignalError`` in one line."""
+def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors, longest: int = 0) -> None:
+    """Hold the inputs of a call against the graph's; raises ``SignalError`` in one line.
+
+    Parameters
+    ----------
+    longest : int
+        Most tokens or beats that the graph takes at once; 0 where it does not say.
+    """
     if len(inputs) != len(specs) or any(spec.name not in inputs for spec in specs):
         wanted, given = ", ".join(spec.name for spec in specs), ", ".join(map(str, inputs)) or "nothing"
         raise SignalError(f"the graph takes the inputs {wanted}, but was given {given}")
@@ -88,8 +98,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
             kind = getattr(array, "dtype", type(array).__name__)
             raise SignalError(f"input {spec.name} is {kind}: convert it with np.asarray(x, np.float32)")
         fits = array.ndim == len(spec.shape) and all(
-            size == (sizes.setdefault(want, size) if isinstance(want, str) else want)
-            for size, want in zip(array.shape, spec.shape, strict=True)
+            _fits(size, want, sizes) for size, want in zip(array.shape, spec.shape, strict=True)
         )
         if not fits:
             known = f" with {', '.join(f'{k} = {v}' for k, v in sizes.items())}" if sizes else ""
@@ -98,3 +107,23 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors) -> None:
             raise SignalError(
                 f"input {spec.name} has shape {array.shape}: nothing to run on, leave the call out"
             )
+    most = max((size for name, size in sizes.items() if name != ROWS), default=0)
+    if longest and most > longest:
+        raise SignalError(
+            f"a step of {most} is too long: this graph takes at most {longest}, cut it in several"
+        )
+
+
+def _fits(size: int, want: Union[int, str], sizes: dict[str, int]) -> bool:
+    """Whether a dimension is as wanted; takes down the number that a word stands for."""
+    if isinstance(want, int):
+        return size == want
+    unit, name = _unit(want)
+    return size % unit == 0 and size // unit == sizes.setdefault(name, size // unit)
+
+
+@lru_cache(maxsize=64)
+def _unit(word: str) -> tuple[int, str]:
+    """``8*tokens`` taken apart."""
+    head, star, tail = word.partition("*")
+    return (int(head), tail) if star and head.isdigit() else (1, word)

@@ -49,6 +49,7 @@ class OrtExecutor:
         self._inputs = tuple(TensorSpec(i.name, tuple(i.shape)) for i in self._session.get_inputs())
         self._outputs = tuple(TensorSpec(o.name, tuple(o.shape)) for o in self._session.get_outputs())
         self._names = [spec.name for spec in self._outputs]
+        self._longest = int(self._session.get_modelmeta().custom_metadata_map.get("longest", 0))
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -63,7 +64,7 @@ class OrtExecutor:
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         """Run the graph once; threads may call it side by side."""
         session = self._live()
-        check_inputs(self._inputs, inputs)
+        check_inputs(self._inputs, inputs, self._longest)
         try:
             values = session.run(self._names, dict(inputs))
         except _errors() as error:
