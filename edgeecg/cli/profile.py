@@ -111,13 +111,13 @@ def profile(
             report = collect(
                 engine, settings, signal, before, lambda text: bars.update(task, description=text)
             )
-    console = data_console()
-    show(console, report)
     for path, data in ((json, report.to_json()), (html, render(report).encode())):
         if path is not None:
             with atomic_path(path) as partial:
                 partial.write_bytes(data)
             human_console().print(f"written: {path}")
+    console = data_console()
+    show(console, report)
     if previous is not None and not hold(console, previous, report, share):
         raise typer.Exit(REGRESSED)
 

@@ -25,10 +25,11 @@ from edgeecg.profile.sensors import conditions, memory_used
 from edgeecg.profile.stages import hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor
-from edgeecg.runtime.trt.executor import WAITS, TrtExecutor
+from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.layers import layer_times
 from edgeecg.runtime.trt.library import load_library
 from edgeecg.runtime.trt.recover import RecoveringExecutor
+from edgeecg.runtime.trt.settings import WAITS
 from edgeecg.stream.session import Stream
 
 __all__ = ["ProfileSettings", "collect", "device_executor", "synthetic_record"]
@@ -112,7 +113,7 @@ def collect(
     record = record or synthetic_record(settings)
     before = conditions()
     tell("hops")
-    hops = hop_times(engine, record, settings.hop, settings.mode, settings.warmup)
+    hops = hop_times(engine, record, settings.hop, settings.mode, settings.warmup, settings.runs)
     hop_samples = round(settings.hop * 128)
     tell("throughput")
     throughput = [batch_time(engine.token, batch, hop_samples, settings) for batch in settings.batches]

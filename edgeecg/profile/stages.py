@@ -94,7 +94,12 @@ class HopTimes:
 
 
 def hop_times(
-    engine: Engine, record: Record, hop: float = 0.5, mode: Mode = "incremental", warmup: int = 20
+    engine: Engine,
+    record: Record,
+    hop: float = 0.5,
+    mode: Mode = "incremental",
+    warmup: int = 20,
+    runs: int | None = None,
 ) -> HopTimes:
     """Stream a record hop by hop, as fast as it goes, and time every hop.
 
@@ -104,6 +109,8 @@ def hop_times(
         Long enough for the warm-up and one hop more.
     warmup : int
         Hops that do not count.
+    runs : int, optional
+        Hops that count; as many as the record has where left out.
     """
     token, beat = TimedExecutor(engine.token), TimedExecutor(engine.beat)
     stream = Stream(replace(engine, token=token, beat=beat), record.fs, len(record.leads), hop=hop, mode=mode)
@@ -111,6 +118,8 @@ def hop_times(
     state = front.initial(1)
     rows = []
     edges = np.round(np.arange(0, len(record) + 1e-9, hop * record.fs)).astype(int)
+    if runs is not None:
+        edges = edges[: warmup + runs + 1]
     if len(edges) - 1 <= warmup:
         raise ConfigError(f"the record has {len(edges) - 1} hops and {warmup} are warm-up: take a longer one")
     for start, end in pairwise(edges):

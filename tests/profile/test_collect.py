@@ -66,6 +66,11 @@ def test_a_slow_stage_is_found(engine: Engine, graph: str, stage: str) -> None:
     assert growth.max() > 1.5
 
 
+def test_no_more_hops_are_run_than_were_asked_for(engine: Engine) -> None:
+    times = hop_times(engine, synthetic_record(QUICK), warmup=5, runs=7)
+    assert len(times.total) == 7
+
+
 def test_a_record_that_is_too_short_is_told(engine: Engine) -> None:
     with pytest.raises(ConfigError, match="take a longer one"):
         hop_times(engine, synthetic_record(dataclasses.replace(QUICK, runs=1, warmup=0)), warmup=1000)

@@ -16,10 +16,11 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime.cuda import Device, Library, open_device
 from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.trt.build import BUCKETS, Progress, Recipe, beat_recipe, build_plan, token_recipe
-from edgeecg.runtime.trt.executor import Settings, TrtExecutor
+from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.library import TensorRTLibrary, load_library
 from edgeecg.runtime.trt.plans import PlanKey, PlanStore
 from edgeecg.runtime.trt.recover import OnDeviceError, Recovery
+from edgeecg.runtime.trt.settings import Settings
 
 __all__ = ["Options", "open_executor", "open_executors", "recipes", "why_not"]
 

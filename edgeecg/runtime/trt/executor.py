@@ -6,14 +6,13 @@ import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import BackendError
+from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.cuda import Device, Stream
 from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
@@ -21,62 +20,9 @@ from edgeecg.runtime.trt.build import Plan
 from edgeecg.runtime.trt.cohort import Cohort
 from edgeecg.runtime.trt.lane import Clock, Lane, Transfer
 from edgeecg.runtime.trt.library import TensorRTLibrary
+from edgeecg.runtime.trt.settings import WAITS, Settings, StageTimes, Wait, choose_slices
 
-__all__ = ["WAITS", "Settings", "StageTimes", "TrtExecutor", "Wait", "choose_slices"]
-
-Wait = Literal["spin", "block"]
-WAITS: tuple[Wait, ...] = ("spin", "block")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an engine runs.
-
-    Parameters
-    ----------
-    graphs : bool
-        Launch steps as CUDA graphs where the CUDA library can capture them.
-    transfer : str
-        ``copy``, ``mapped``, or ``measure``: on integrated GPUs time both and keep the faster one.
-    wait : str
-        ``spin`` (lowest latency, one core busy) or ``block`` (the thread sleeps).
-    """
-
-    graphs: bool = True
-    transfer: Literal["copy", "mapped", "measure"] = "measure"
-    wait: Wait = "spin"
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Milliseconds of one call: the host's time to queue it, and the device's of its three parts."""
-
-    enqueue: float
-    copy_in: float
-    compute: float
-    copy_out: float
-
-
-def choose_slices(
-    rows: int, exact: bool, buckets: tuple[int, ...], open_rows: int
-) -> list[tuple[int, int, int]]:
-    """Cut a batch into what the profiles take: profile, first row, number of rows.
-
-    The greatest bucket as often as it fills, then the least one that takes the rest; a length that is
-    not a step's goes to the open profile, whose index is ``len(buckets)``.
-    """
-    slices, start = [], 0
-    while start < rows:
-        left = rows - start
-        if not exact:
-            count = min(left, open_rows)
-            slices.append((len(buckets), start, count))
-        else:
-            count = min(left, buckets[-1])
-            profile = next(i for i, size in enumerate(buckets) if size >= count)
-            slices.append((profile, start, count))
-        start += count
-    return slices
+__all__ = ["TrtExecutor"]
 
 
 class TrtExecutor:
@@ -207,6 +153,12 @@ class TrtExecutor:
         check_inputs(self.inputs, inputs)
         rows = len(inputs[self.inputs[0].name])
         recipe = self._plan.recipe
+        for name, extent in recipe.extents.items():
+            if inputs[name].shape[1] > extent.longest:
+                raise SignalError(
+                    f"input {name} has length {inputs[name].shape[1]}, but the engine was built for at most "
+                    f"{extent.longest}: cut it into shorter steps"
+                )
         exact = all(inputs[name].shape[1] == extent.step for name, extent in recipe.extents.items())
         open_profile = len(recipe.buckets)
         parts: list[dict[str, NDArray[np.float32]]] = []

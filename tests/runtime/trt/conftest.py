@@ -13,7 +13,8 @@ from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt import recipes
 from edgeecg.runtime.trt.build import Plan
-from edgeecg.runtime.trt.executor import Settings, TrtExecutor
+from edgeecg.runtime.trt.executor import TrtExecutor
+from edgeecg.runtime.trt.settings import Settings
 from tests.runtime.trt.fakes import FakeDevice, fake_library
 
 

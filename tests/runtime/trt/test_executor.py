@@ -11,9 +11,10 @@ from edgeecg.bundle import Bundle
 from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt.build import Plan
-from edgeecg.runtime.trt.executor import TrtExecutor, choose_slices
+from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.layers import engine_layers, layer_times
 from edgeecg.runtime.trt.prove import prove
+from edgeecg.runtime.trt.settings import choose_slices
 from tests.runtime.trt.fakes import FakeDevice, fake_library
 
 Open = Callable[..., TrtExecutor]
@@ -155,6 +156,13 @@ def test_wrong_inputs_are_told_before_the_device_sees_them(open_fake: Open) -> N
     executor = open_fake()
     with pytest.raises(SignalError, match="state"):
         executor.run({"signal": np.zeros((1, 64), np.float32)})
+
+
+def test_a_step_that_is_longer_than_the_engine_takes_is_told(open_fake: Open) -> None:
+    executor = open_fake()
+    inputs = random_inputs(executor, 1, 4104)
+    with pytest.raises(SignalError, match="at most 4096"):
+        executor.run(inputs)
 
 
 def test_a_closed_executor_says_so(open_fake: Open) -> None:

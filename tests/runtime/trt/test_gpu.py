@@ -14,7 +14,8 @@ from edgeecg.profile.latency import measure
 from edgeecg.runtime.engine import TOLERANCE
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt import Options, open_executor
-from edgeecg.runtime.trt.executor import Settings, TrtExecutor
+from edgeecg.runtime.trt.executor import TrtExecutor
+from edgeecg.runtime.trt.settings import Settings
 
 pytestmark = pytest.mark.gpu
 

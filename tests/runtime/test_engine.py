@@ -1,0 +1,116 @@
+"""Opening a bundle: the right backend and precision, and never without its golden vectors."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeecg.bundle import Bundle, make_bundle
+from edgeecg.errors import BackendError, BundleError, ConfigError
+from edgeecg.runtime import engine as module
+from edgeecg.runtime.engine import Engine, check_golden, open_engine
+from tests.contract.engines import make_bundle as build
+from tests.contract.engines import nano
+
+__all__ = ["nano"]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("engine"), "nano")
+
+
+def with_golden(bundle: Bundle, **changes: np.ndarray) -> Bundle:
+    """The bundle with other golden vectors, its hashes right."""
+    arrays = {**bundle.golden(), **{key.replace("__", "."): value for key, value in changes.items()}}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    parts = {key: data for key, data in bundle.parts.items() if key != "manifest.json"}
+    return make_bundle(
+        name=bundle.name,
+        created=bundle.manifest.created,
+        model=bundle.spec,
+        parts={**parts, "golden.npz": buffer.getvalue()},
+    )
+
+
+def test_it_opens_by_path_and_as_a_bundle(path: Path) -> None:
+    for source in (path, str(path), Bundle.open(path)):
+        with open_engine(source, "onnxruntime") as engine:
+            assert (engine.backend, engine.precision) == ("onnxruntime", "fp32")
+            assert engine.bundle.name == "nano"
+
+
+def test_auto_takes_tensorrt_only_where_it_can_be_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeecg.runtime.trt.why_not", lambda *_: "there is no GPU")
+    with open_engine(path) as engine:
+        assert engine.backend == "onnxruntime"
+    monkeypatch.setattr("edgeecg.runtime.trt.why_not", lambda *_: None)
+    assert module._usable() == "tensorrt"
+
+
+def test_tensorrt_without_a_gpu_is_one_line(path: Path) -> None:
+    from edgeecg.runtime.trt import why_not
+
+    if why_not() is None:
+        pytest.skip("TensorRT can be used here")
+    with pytest.raises(BackendError) as error:
+        open_engine(path, "tensorrt")
+    assert "\n" not in str(error.value)
+    assert "onnxruntime" in str(error.value)
+
+
+def test_closing_closes_both_executors(path: Path) -> None:
+    engine = open_engine(path, "onnxruntime")
+    engine.close()
+    engine.close()
+    for executor in (engine.token, engine.beat):
+        with pytest.raises(BackendError, match="closed"):
+            executor.run({})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"backend": "cuda"}, ConfigError, "choose auto, onnxruntime or tensorrt"),
+        ({"precision": "fp8"}, ConfigError, "choose one of fp32"),
+        ({"precision": "int8"}, BundleError, "it has fp32"),
+        ({"threads": 0}, ConfigError, "threads = 0"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    path: Path, options: dict[str, object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        open_engine(path, **{"backend": "onnxruntime", **options})  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("graph", ["token", "beat"])
+@pytest.mark.parametrize("value", [2.0, np.nan, np.inf])
+def test_a_graph_that_does_not_reproduce_its_golden_vectors_is_refused(
+    nano: Engine, graph: str, value: float
+) -> None:
+    key = "heads" if graph == "token" else "classes"
+    wrong = nano.bundle.golden()[f"{graph}.fp32.{key}"].copy()
+    wrong[0, 0, 0] += value * np.max(np.abs(wrong))
+    bundle = with_golden(nano.bundle, **{f"{graph}__fp32__{key}": wrong})
+    with pytest.raises(BackendError, match=f"the fp32 {graph} graph of bundle nano gives a wrong {key}"):
+        open_engine(bundle, "onnxruntime")
+
+
+def test_golden_vectors_see_a_state_that_is_not_carried(nano: Engine) -> None:
+    """Half of the rows are warm, so an executor that forgets its state is found out."""
+
+    class Forgetful:
+        inputs, outputs = nano.token.inputs, nano.token.outputs
+
+        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return nano.token.run({**inputs, "state": np.zeros_like(inputs["state"])})
+
+    assert check_golden(nano.bundle, "token", nano.token, "fp32") <= 1e-5
+    with pytest.raises(BackendError, match="gives a wrong"):
+        check_golden(nano.bundle, "token", Forgetful(), "fp32")  # type: ignore[arg-type]

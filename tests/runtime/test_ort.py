@@ -1,0 +1,95 @@
+"""ONNX Runtime's executor beyond the contract of executors."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from edgeecg.errors import BackendError, ConfigError, DeviceError
+from edgeecg.runtime.ort import OrtExecutor
+from tests.contract.engines import Engine, nano
+
+__all__ = ["nano"]
+
+
+def inputs(executor: OrtExecutor, rows: int = 2) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    state = np.zeros((rows, int(executor.inputs[1].shape[1])), np.float32)
+    return {"signal": rng.standard_normal((rows, 64)).astype(np.float32), "state": state}
+
+
+@pytest.mark.parametrize("data", [b"", b"no graph", bytes(1000)])
+def test_what_is_no_graph_is_one_line(data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BackendError, match="refuses the graph") as error:
+        OrtExecutor(data)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")  # the library's own log stays silent
+
+
+def test_no_threads_are_refused(nano: Engine) -> None:
+    with pytest.raises(ConfigError, match="threads = 0"):
+        OrtExecutor(nano.bundle.graph("token"), threads=0)
+
+
+def test_a_profile_names_the_operators_and_is_read_once(nano: Engine) -> None:
+    with OrtExecutor(nano.bundle.graph("token"), profile=True) as executor:
+        for _ in range(3):
+            executor.run(inputs(executor))
+        events = executor.end_profile()
+        kernels = [event for event in events if event["name"].endswith("_kernel_time")]
+        assert {"Gemm", "Conv", "Softmax"} <= {event["args"]["op_name"] for event in kernels}
+        assert all(event["dur"] >= 0 for event in kernels)
+        assert len([event for event in kernels if event["name"].startswith("block0.scores")]) == 3
+        with pytest.raises(BackendError, match="profile=True"):
+            executor.end_profile()
+        executor.run(inputs(executor))
+
+
+def test_an_unread_profile_leaves_nothing_behind(
+    nano: Engine, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    executor = OrtExecutor(nano.bundle.graph("token"), profile=True)
+    executor.run(inputs(executor))
+    executor.close()
+    import os
+
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_threads_share_an_executor(nano: Engine) -> None:
+    with OrtExecutor(nano.bundle.graph("token")) as executor:
+        feed = inputs(executor)
+        wanted = executor.run(feed)["heads"]
+        wrong: list[int] = []
+
+        def work(number: int) -> None:
+            for _ in range(50):
+                if not np.array_equal(executor.run(feed)["heads"], wanted):
+                    wrong.append(number)
+
+        workers = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert wrong == []
+
+
+def test_a_failure_inside_is_a_device_error(capfd: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    x = helper.make_tensor_value_info("x", 1, ["rows"])
+    y = helper.make_tensor_value_info("y", 1, [2, 2])
+    shape = onnx.numpy_helper.from_array(np.array([2, 2]), "shape")
+    graph = helper.make_graph([node], "g", [x], [y], [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
+    with OrtExecutor(model.SerializeToString()) as executor:
+        executor.run({"x": np.zeros(4, np.float32)})
+        with pytest.raises(DeviceError, match="failed while running") as error:
+            executor.run({"x": np.zeros(5, np.float32)})
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
