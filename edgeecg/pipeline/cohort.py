@@ -24,7 +24,6 @@ from edgeecg.pipeline.signal import SignalRows
 from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
-from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import Event
 
 __all__ = ["BATCH", "Cohort"]
@@ -82,7 +81,7 @@ class Cohort:
     def tail(self, fs: float) -> int:
         """Model samples that must follow a segment's last one for all its beats to come out."""
         tokens = self.spec.latency_tokens + 1  # and one, since a beat may lie anywhere in its token
-        return FrontEnd(self.signal, fs).latency + tokens * self.spec.patch
+        return self._signal.chain_at(fs).latency + tokens * self.spec.patch
 
     def latency(self, fs: float) -> Latency:
         """Declared latency of a patient with this rate."""

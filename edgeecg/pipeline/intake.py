@@ -69,15 +69,20 @@ class Intake:
         """The block stage over the leads that are used."""
         return Blocks(self.fs, rows_of(self.policy, self.leads), self.hop, self.tail)
 
+    @cached_property
+    def _picks(self) -> bool:
+        """Whether some leads are left out."""
+        return self.blocks.leads != self.leads
+
     def initial(self) -> BlockState:
         """State of a patient that has not begun."""
         return self.blocks.initial()
 
     def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
         """Take samples that follow; see :meth:`Blocks.push`."""
-        if self.leads == self.blocks.leads:
-            return self.blocks.push(chunk, state)
-        return self.blocks.push(self._first(np.asarray(chunk)), state)
+        if self._picks:
+            chunk = self._first(np.asarray(chunk))
+        return self.blocks.push(chunk, state)
 
     def _first(self, data: NDArray[Any]) -> NDArray[Any]:
         if data.size and (data.ndim != 2 or data.shape[1] != self.leads):

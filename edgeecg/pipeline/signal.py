@@ -54,14 +54,14 @@ class SignalRows:
     def grow(self, slots: int) -> None:
         """Make room for ``slots`` patients in all."""
         more = slots - len(self._of)
-        self._of += [self._chain(FS_RANGE[0])] * more
+        self._of += [self.chain_at(FS_RANGE[0])] * more
         for name in ("_packed", "_width", "_sum"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)]))
 
     def open(self, slot: int, fs: float) -> None:
         """Give a slot to a patient with this rate; raises ``SignalError`` where it is out of range."""
-        self._of[slot] = self._chain(fs)
+        self._of[slot] = self.chain_at(fs)
         self.reset(slot)
 
     def chain(self, slot: int) -> SignalChain:
@@ -134,7 +134,8 @@ class SignalRows:
         self._keep(np.array([slot]), saved["packed"])
         self._sum[slot] = saved["sum"]
 
-    def _chain(self, fs: float) -> SignalChain:
+    def chain_at(self, fs: float) -> SignalChain:
+        """The stages for a rate; raises ``SignalError`` where it is out of range."""
         if fs not in self._chains:
             chain = SignalChain(self.spec, fs)
             chain.period  # noqa: B018 - refuses a rate out of range

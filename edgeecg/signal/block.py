@@ -33,7 +33,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.errors import ConfigError, SignalError, StateError
-from edgeecg.signal.missing import fill_in, first_gap, present, present_rows, restarts, runs_after, trailing
+from edgeecg.signal.missing import (
+    LIMIT,
+    fill_in,
+    first_gap,
+    present,
+    present_rows,
+    restarts,
+    runs_after,
+    trailing,
+)
 from edgeecg.signal.pieces import Block, BlockState, Piece, SegmentEnd
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import Gap
@@ -122,7 +131,19 @@ class Blocks:
 
     def count(self, made: int, hop: int) -> int:
         """Source samples of the block that makes the segment's model samples ``made`` to ``made + hop``."""
-        return self.resampler.needed(made + hop) - self.resampler.needed(made)
+        if made == 0 or hop != self.hop:
+            return self.resampler.needed(made + hop) - self.resampler.needed(made)
+        phase = made % self.resampler.ratio.numerator
+        count = self._counts.get(phase)
+        if count is None:
+            count = self.resampler.taken_at(phase + hop) - self.resampler.taken_at(phase)
+            self._counts[phase] = count
+        return count
+
+    @cached_property
+    def _counts(self) -> dict[int, int]:
+        """Source samples of a whole block that follows another, by its phase."""
+        return {}
 
     def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
         """Take samples that follow those before.
@@ -223,10 +244,11 @@ class Blocks:
                 return
             if state.fill < state.target and not partial:
                 return
-            there = present(state.buffer[: state.fill])
-            whole, cut = bool(there.all()), None
+            data, cut = state.buffer[: state.fill], None
+            # An energy that is in bounds says at little cost that every sample is; NaN is not in bounds.
+            whole = bool(np.vdot(data, data) <= LIMIT**2) or bool(present(data).all())
             if not whole:
-                rows = np.asarray(there.any(axis=1))
+                rows = np.asarray(present(data).any(axis=1))
                 cut = first_gap(rows, int(state.run.min()), self.longest_hold)
             if cut is not None:
                 self._close(state, out, cut - self.longest_hold)

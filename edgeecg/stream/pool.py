@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
 from typing import Any, Literal, Union
 
 import numpy as np
@@ -41,27 +41,35 @@ class Member:
         self.lost = 0  # samples dropped since the last one that was taken
         self.dropped = 0  # samples dropped in all
         self.ready = False  # whether the pool knows that the queue holds something
-        self.slot: int | None = None
+        self.slot = -1  # in the cohort of patients with as many rows; -1 before its first piece
+        self.rows = intake.blocks.leads
 
     def push(self, chunk: ArrayLike) -> None:
         """Take a chunk, or drop it where the queue is full."""
-        data = np.asarray(chunk)
-        count = len(data) if data.ndim else 0
-        over = self.waiting + count > self.limit if not self.lost else self.waiting > self.limit // 2
-        if over and self.waiting:
-            self.lost += count
-            self.dropped += count
+        data = chunk if type(chunk) is np.ndarray else np.asarray(chunk)
+        if self.waiting and self._full(len(data) if data.ndim else 0):
             return
         if self.lost:
             self.put(self.intake.gap(self.lost, self.state))
             self.lost = 0
-        self.put(self.intake.push(data, self.state))
+        pieces = self.intake.push(data, self.state)
+        if pieces:
+            self.put(pieces)
 
-    def put(self, pieces: Any) -> None:
+    def _full(self, count: int) -> bool:
+        """Whether there is no room for so many samples; once there was none, half the queue must go first."""
+        room = self.limit // 2 if self.lost else self.limit - count
+        if self.waiting <= room:
+            return False
+        self.lost += count
+        self.dropped += count
+        return True
+
+    def put(self, pieces: Iterable[Piece | Mark]) -> None:
         """Queue pieces."""
         for piece in pieces:
             self.queue.append(piece)
-            if isinstance(piece, Block):
+            if type(piece) is Block:
                 self.waiting += piece.samples.shape[1]
 
     def end(self, mark: Mark) -> None:
@@ -79,7 +87,7 @@ class Member:
                 self.ready = False
                 return None
             piece = self.queue.popleft()
-            if isinstance(piece, Block):
+            if type(piece) is Block:
                 self.waiting -= piece.samples.shape[1]
             return piece
 
@@ -208,10 +216,11 @@ class StreamPool:
         SignalError
             If the chunk has another shape or is not real numbers; nothing of it has been taken then.
         """
-        member = self._member(patient)
+        member = self._members.get(patient) or self._member(patient)
         with member.lock:
             member.push(chunk)
-            self._announce(member)
+            if member.queue and not member.ready:
+                self._announce(member)
 
     def gap(self, patient: Patient, length: int) -> None:
         """Queue that the next ``length`` samples are missing."""
@@ -259,10 +268,12 @@ class StreamPool:
         told: list[tuple[Patient, Event]] = []
         with self._polling:
             members = [self._ready.popleft() for _ in range(len(self._ready))]
-            while members and rounds != 0:
-                members = self._round(members, told)
-                rounds = None if rounds is None else rounds - 1
-            self._ready.extend(members)
+            try:
+                while members and rounds != 0:
+                    members = self._round(members, told)
+                    rounds = None if rounds is None else rounds - 1
+            finally:
+                self._ready.extend(members)
         return told
 
     async def events(self, interval: float = 0.1) -> AsyncIterator[tuple[Patient, Event]]:
@@ -275,24 +286,26 @@ class StreamPool:
     def _round(self, members: list[Member], told: list[tuple[Patient, Event]]) -> list[Member]:
         """One piece of each; gives those that may have more."""
         going: list[Member] = []
-        work: dict[int, list[tuple[int, Piece]]] = {}
-        names: dict[tuple[int, int], Patient] = {}
+        work: dict[int, list[tuple[int, Piece]]] = {leads: [] for leads in self._cohorts}
+        names: dict[int, dict[int, Patient]] = {leads: {} for leads in self._cohorts}
         for member in members:
             piece = member.take()
             if piece is None:
                 continue
             going.append(member)
-            leads, slot = member.intake.blocks.leads, self._seat(member)
+            if member.slot < 0:
+                self._seat(member)
+            slot, leads = member.slot, member.rows
             if isinstance(piece, str):
                 told += [(member.patient, event) for event in self._cohorts[leads].flush(slot)]
                 if piece == "leave":
                     self._unseat(member)
                 continue
-            work.setdefault(leads, []).append((slot, piece))
-            names[leads, slot] = member.patient
+            work[leads].append((slot, piece))
+            names[leads][slot] = member.patient
         for leads, pairs in work.items():
-            events = self._cohorts[leads].advance(pairs)
-            told += [(names[leads, slot], event) for slot, event in events]
+            called = names[leads]
+            told += [(called[slot], event) for slot, event in self._cohorts[leads].advance(pairs)]
         return going
 
     def _cohort(self, leads: int) -> Cohort:
@@ -305,24 +318,20 @@ class StreamPool:
                 self._free[leads] = list(range(FIRST))[::-1]
             return self._cohorts[leads]
 
-    def _seat(self, member: Member) -> int:
-        """The member's slot; it gets one with its first piece."""
-        if member.slot is None:
-            leads = member.intake.blocks.leads
-            cohort, free = self._cohorts[leads], self._free[leads]
-            if not free:
-                free += list(range(cohort.slots, 2 * cohort.slots))[::-1]
-                cohort.grow(2 * cohort.slots)
-            member.slot = free.pop()
-            cohort.open(member.slot, member.intake.fs)
-        return member.slot
+    def _seat(self, member: Member) -> None:
+        """Give the member a slot; that is when its first piece has come."""
+        cohort, free = self._cohorts[member.rows], self._free[member.rows]
+        if not free:
+            free += list(range(cohort.slots, 2 * cohort.slots))[::-1]
+            cohort.grow(2 * cohort.slots)
+        member.slot = free.pop()
+        cohort.open(member.slot, member.intake.fs)
 
     def _unseat(self, member: Member) -> None:
-        if member.slot is not None:
-            leads = member.intake.blocks.leads
-            self._cohorts[leads].close(member.slot)
-            self._free[leads].append(member.slot)
-            member.slot = None
+        if member.slot >= 0:
+            self._cohorts[member.rows].close(member.slot)
+            self._free[member.rows].append(member.slot)
+            member.slot = -1
 
     # ---- snapshot -------------------------------------------------------------------------------
 
@@ -375,8 +384,8 @@ class StreamPool:
                 "intake": pack_arrays(member.state.to_arrays()),
                 "queue": [piece if isinstance(piece, str) else pack_piece(piece) for piece in member.queue],
             }
-            if member.slot is not None:
-                arrays, plain = self._cohorts[member.intake.blocks.leads].snapshot(member.slot)
+            if member.slot >= 0:
+                arrays, plain = self._cohorts[member.rows].snapshot(member.slot)
                 saved |= {"arrays": pack_arrays(arrays), "decoder": plain}
             return saved
 
@@ -384,8 +393,9 @@ class StreamPool:
         with self._polling, member.lock:
             member.state = member.intake.restored(unpack_arrays(saved["intake"]))
             member.lost, member.dropped = saved["lost"], saved["dropped"]
-            member.put(p if isinstance(p, str) else unpack_piece(p) for p in saved["queue"])
+            member.put(unpack_piece(packed) for packed in saved["queue"])
             if "arrays" in saved:
-                cohort = self._cohorts[member.intake.blocks.leads]
-                cohort.restore(self._seat(member), unpack_arrays(saved["arrays"]), saved["decoder"])
+                self._seat(member)
+                arrays = unpack_arrays(saved["arrays"])
+                self._cohorts[member.rows].restore(member.slot, arrays, saved["decoder"])
             self._announce(member)
