@@ -90,7 +90,7 @@ def test_wrong_options_are_one_line(
 
 
 @pytest.mark.parametrize("graph", ["token", "beat"])
-@pytest.mark.parametrize("value", [2.0, np.nan, np.inf])
+@pytest.mark.parametrize("value", [2.0, np.nan])
 def test_a_graph_that_does_not_reproduce_its_golden_vectors_is_refused(
     nano: Engine, graph: str, value: float
 ) -> None:
