@@ -36,8 +36,8 @@ class TrtExecutor:
         The engine.
     device : Device
         The GPU; it must stay open as long as the executor.
-    settings : Settings
-        How to run.
+    settings : Settings, optional
+        How to run; the defaults where left out.
     owns_device : bool
         Close the device with the executor.
 
@@ -52,10 +52,11 @@ class TrtExecutor:
         library: TensorRTLibrary,
         plan: Plan,
         device: Device,
-        settings: Settings = Settings(),
+        settings: Settings | None = None,
         owns_device: bool = False,
     ) -> None:
         self._library, self._plan, self._device = library, plan, device
+        settings = settings or Settings()
         self._owns_device = owns_device
         self._lock = threading.RLock()
         self._lanes: dict[int, Lane] = {}
