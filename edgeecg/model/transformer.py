@@ -173,7 +173,7 @@ class Stack(nn.Module):
 
     def layers(self) -> Iterator[Block]:
         """The blocks, lowest first."""
-        return (cast(Block, block) for block in self.blocks)
+        return (cast("Block", block) for block in self.blocks)
 
     @property
     def layer_sizes(self) -> tuple[int, int]:
