@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeecg.cli.common import DataOption, human_console, progress_bar
+from edgeecg.errors import ConfigError
 
 __all__ = ["train"]
 
@@ -32,13 +33,15 @@ def train(
         typer.Option("--init", metavar="NAME|FILE", help="Fine-tune this bundle instead of starting anew."),
     ] = None,
     data: DataOption = None,
+    *,
+    context: typer.Context,
 ) -> None:
     """Train a network, on synthetic patients or on recordings.
 
-    Without `--data` (or `EDGEECG_DATA`) it trains on built-in synthetic patients. With it, on the
-    sets that the configuration names, mitdb, svdb and cinc2017 by default; validation patients are
-    left out and scored as the run goes. A killed run goes on where it was when the same command is
-    given again; a finished one is left alone.
+    Without a configuration it trains on built-in synthetic patients. A configuration names the sets
+    to train on, public ones or your own, which lie under `--data` (or `EDGEECG_DATA`), and the
+    validation patients, who are left out and scored as the run goes. A killed run goes on where it
+    was when the same command is given again; a finished one is left alone.
 
     The output is a checkpoint folder (`weights.safetensors`, `checkpoint.json`), which
     `edgeecg export` reads, and TensorBoard logs beside it.
@@ -55,6 +58,12 @@ def train(
     from edgeecg.model.run import train_run
 
     settings = read_config(config)
+    source = context.get_parameter_source("data")
+    if source is not None and source.name == "COMMANDLINE" and set(settings.data.sets) == {"synthetic"}:
+        raise ConfigError(
+            f"--data {data} would not be used: only synthetic patients are trained on; name the sets under it "
+            "in a --config file, e.g. [data] sets = { mitdb = 1.0 }"
+        )
     if data is not None and not settings.data.root:
         settings = replace(settings, data=replace(settings.data, root=str(data)))
     if preset is not None:

@@ -73,7 +73,7 @@ def _meta(
         "figures": figures,
         "init": init,
         "sets": data.counts(),
-        "validation": sorted({record.patient for record in data.validation}),
+        "validation": sorted(record.name for record in data.validation),
         "attribution": list(data.attribution),
         "seconds": round(trainer.seconds, 1),
         "machine": f"{platform.machine()}, {trainer.fabric.device}, Python {platform.python_version()}",
