@@ -32,6 +32,10 @@ def train(
         str | None,
         typer.Option("--init", metavar="NAME|FILE", help="Fine-tune this bundle instead of starting anew."),
     ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Hold out the K-th (0 to N-1) of N groups of patients."),
+    ] = None,
     data: DataOption = None,
     *,
     context: typer.Context,
@@ -52,6 +56,8 @@ def train(
 
         edgeecg train --out runs/real --config my.toml --data ~/ecg
 
+        edgeecg train --out runs/real-0 --config my.toml --fold 0/5 --data ~/ecg
+
         edgeecg train --out runs/mine --init small --config mine.toml --data ~/my-recordings
     """
     from edgeecg.model.config import read_config
@@ -61,8 +67,8 @@ def train(
     source = context.get_parameter_source("data")
     if source is not None and source.name == "COMMANDLINE" and set(settings.data.sets) == {"synthetic"}:
         raise ConfigError(
-            f"--data {data} would not be used: only synthetic patients are trained on; name the sets under it "
-            "in a --config file, e.g. [data] sets = { mitdb = 1.0 }"
+            f"--data {data} would not be used: only synthetic patients are trained on; name the sets "
+            "under it in a --config file, e.g. [data] sets = { mitdb = 1.0 }"
         )
     if data is not None and not settings.data.root:
         settings = replace(settings, data=replace(settings.data, root=str(data)))
@@ -72,6 +78,9 @@ def train(
         settings = replace(settings, optim=replace(settings.optim, steps=steps))
     if seed is not None:
         settings = replace(settings, seed=seed)
+    if fold is not None:
+        number, folds = _fold(fold)
+        settings = replace(settings, data=replace(settings.data, folds=folds, fold=number))
     console = human_console()
     with progress_bar(console) as bar:
         task = bar.add_task("training", total=settings.optim.steps)
@@ -83,3 +92,11 @@ def train(
     for name, value in report.figures.items():
         console.print(f"  {name:<24} {value:.4f}")
     console.print(f"checkpoint in {report.checkpoint}; next: edgeecg export {report.checkpoint} --out graphs")
+
+
+def _fold(text: str) -> tuple[int, int]:
+    """``"2/5"`` to 2 and 5."""
+    number, _, folds = text.partition("/")
+    if not (number.isdecimal() and folds.isdecimal()) or int(folds) < 2 or int(number) >= int(folds):
+        raise ConfigError(f"--fold {text}: say it like 0/5, the first of five groups of patients")
+    return int(number), int(folds)
