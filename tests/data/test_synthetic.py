@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeecg.data.catalog import find_records, load_record
 from edgeecg.data.labels import reference_of
 from edgeecg.data.noise import noise_rms, qrs_amplitude
 from edgeecg.data.synthetic import (
@@ -252,3 +254,41 @@ def test_a_cohort_is_split_by_patient_and_repeatable() -> None:
 def test_wrong_settings_are_refused(wrong: object) -> None:
     with pytest.raises(ConfigError):
         wrong()  # type: ignore[operator]
+
+
+def _sizes(
+    signal: np.ndarray, fs: float, beats: np.ndarray, labels: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Median peak-to-peak millivolts, and milliseconds above a fifth of the peak, of N and V beats."""
+    half = round(0.1 * fs)
+    result = {}
+    for label in "NV":
+        chosen = beats[(labels == label) & (beats > half) & (beats < len(signal) - half)]
+        if len(chosen) >= 8:
+            shape = np.median(signal[chosen[:300, None] + np.arange(-half, half)], axis=0)
+            bump = np.abs(shape - np.median(signal))
+            result[label] = (float(np.ptp(shape)), 1000 * float((bump > 0.2 * bump.max()).sum()) / fs)
+    return result
+
+
+@pytest.mark.data
+def test_beats_are_as_large_and_as_wide_as_real_ones(data_root: Path) -> None:
+    real: dict[str, list[tuple[float, float]]] = {"N": [], "V": []}
+    made: dict[str, list[tuple[float, float]]] = {"N": [], "V": []}
+    for path in find_records(data_root, "mitdb", "DS1")[::2]:
+        record = load_record(path, "mitdb").cut(0, 360 * 600)
+        reference = reference_of(record)
+        for lead in (0, 1):
+            sizes = _sizes(record.signal[:, lead], 360, reference.beats, reference.labels)
+            for label, size in sizes.items():
+                real[label].append(size)
+    for case in sum(plan_cohort(24, 5, seconds=60.0).values(), ()):
+        one = case.make()
+        for lead in (0, 1):
+            for label, size in _sizes(one.record.signal[:, lead], 360, one.beats, one.labels).items():
+                made[label].append(size)
+    for label in "NV":
+        low, high = np.percentile(real[label], [25, 75], axis=0)
+        middle = np.median(made[label], axis=0)
+        assert (low <= middle).all(), (label, low, middle)
+        assert (middle <= high).all(), (label, middle, high)
