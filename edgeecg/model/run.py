@@ -15,7 +15,7 @@ from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import load_checkpoint, network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.train import Trainer
+from edgeecg.model.train import Trainer, build_network
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
 
@@ -107,7 +107,11 @@ def train_run(
     """
     torch.set_num_threads(config.threads)
     target = out / CHECKPOINT
-    initial = _initial(init, config)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file: name a folder by --out")
+    initial = _initial(init, config) or build_network(
+        config
+    )  # what is wrong here shows before the data is read
     say("preparing recordings")
     data = load_training_data(config.data, config.seed)
     say(
