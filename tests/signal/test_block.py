@@ -134,7 +134,8 @@ def agree(one: tuple[list[Segment], list[Gap]], other: tuple[list[Segment], list
 @st.composite
 def faulty(draw: st.DrawFn) -> Array:
     """A signal of two leads in which samples are missing in runs of any length, on one or both."""
-    runs = draw(st.lists(st.tuples(st.sampled_from("gg01b"), st.integers(1, 120)), min_size=1, max_size=9))
+    length = st.one_of(st.integers(1, 120), st.sampled_from([4, 5, 6]))  # around the hold, which is 5
+    runs = draw(st.lists(st.tuples(st.sampled_from("gg01b"), length), min_size=1, max_size=9))
     x = np.random.default_rng(len(runs)).normal(size=(sum(length for _, length in runs), 2))
     begin = 0
     for kind, length in runs:
