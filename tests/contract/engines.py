@@ -47,7 +47,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def heart(seconds: float, fs: float, leads: int = 1, seed: int = 0) -> NDArray[np.float64]:
-    """``(n, leads)`` millivolts: spikes of varying intervals and sizes, waves between them, a little noise."""
+    """``(n, leads)`` millivolts: spikes of varying interval and size, waves between them, a little noise."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * fs)) / fs
     signal = np.zeros((len(time), leads))

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeecg.errors import ConfigError, InputError, SignalError, StateError
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Beat, Gap
+from edgeecg.stream.pool import StreamPool
+from edgeecg.stream.session import Stream
+from tests.contract.engines import assert_same_events, beats, heart
+
+FS = 250
+
+
+def alone(engine: Engine, signal: np.ndarray, fs: float = FS) -> list[Any]:
+    stream = Stream(engine, fs)
+    return stream.push(signal) + stream.flush()
+
+
+def test_patients_have_names_or_numbers(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    assert [pool.add(FS), pool.add(FS), pool.add(FS, patient=3), pool.add(FS), pool.add(FS)] == [
+        0,
+        1,
+        3,
+        2,
+        4,
+    ]
+    assert pool.add(FS, patient="bed") == "bed"
+    assert "bed" in pool
+    assert 9 not in pool
+    assert len(pool) == 6
+    with pytest.raises(ConfigError, match="in the pool already"):
+        pool.add(FS, patient="bed")
+    with pytest.raises(InputError, match="no patient 'nobody'"):
+        pool.push("nobody", [0.0])
+    with pytest.raises(SignalError, match="outside"):
+        pool.add(10)
+    with pytest.raises(ConfigError, match="two hops"):
+        StreamPool(nano, queue=0.5)
+
+
+def test_a_bad_chunk_is_told_to_who_pushes_it(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    bed = pool.add(FS, 2)
+    with pytest.raises(SignalError, match=r"\(n, 2\)"):
+        pool.push(bed, np.zeros(10))
+    assert pool.samples(bed) == 0
+
+
+def test_push_only_queues(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    bed = pool.add(FS)
+    pool.push(bed, heart(5, FS))
+    assert pool.poll()
+    assert pool.poll() == []
+
+
+def test_a_slot_is_clean_for_the_next_patient(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=60)
+    signals = [heart(8 + seed, FS, seed=seed) for seed in range(4)]
+    for seed, signal in enumerate(signals):
+        pool.add(FS, patient=seed)
+        pool.push(seed, signal)
+        pool.remove(seed)
+        told = pool.poll()
+        assert_same_events([event for _, event in told], alone(nano, signal))
+
+
+def test_the_pool_grows(nano: Engine) -> None:
+    """More patients than the first cohort has room for, all told as if alone."""
+    pool = StreamPool(nano)
+    signals = [heart(4, FS, seed=seed % 5) for seed in range(150)]
+    for seed, signal in enumerate(signals):
+        pool.push(pool.add(FS, patient=seed), signal)
+        if seed == 70:
+            early = pool.poll()
+    told = early + pool.poll()
+    for seed in range(150):
+        pool.remove(seed)
+    told += pool.poll()
+    expected = [alone(nano, signals[seed]) for seed in range(5)]
+    for seed in range(150):
+        assert_same_events([event for name, event in told if name == seed], expected[seed % 5])
+
+
+def test_a_round_serves_everyone(nano: Engine) -> None:
+    """One with a long queue does not keep the others waiting."""
+    pool = StreamPool(nano, queue=60)
+    busy, calm = pool.add(FS), pool.add(FS)
+    pool.push(busy, heart(40, FS, seed=1))
+    pool.push(calm, heart(4, FS, seed=2))
+    told = pool.poll(rounds=8)  # eight blocks of each: all that the calm one has, a tenth of the other's
+    assert any(name == calm for name, _ in told)
+    calm_beats = [event for name, event in told if name == calm]
+    stream = Stream(nano, FS)
+    assert_same_events(calm_beats, stream.push(heart(4, FS, seed=2)))
+    rest = pool.poll()
+    assert all(name == busy for name, _ in rest)
+    stream = Stream(nano, FS)
+    whole = [event for name, event in told + rest if name == busy]
+    assert_same_events(whole, stream.push(heart(40, FS, seed=1)))
+
+
+def test_a_full_queue_drops_and_tells(nano: Engine) -> None:
+    """Memory is bounded; a gap tells exactly which samples were lost; then the beats are right again."""
+    pool = StreamPool(nano, queue=4.0)
+    bed = pool.add(FS)
+    signal = heart(60, FS)
+    told, at = [], 0
+    for start in range(0, 20 * FS, 50):  # nobody polls for 20 s
+        pool.push(bed, signal[start : start + 50])
+        at = start + 50
+    assert pool.samples(bed) == at
+    lost = pool.dropped(bed)
+    assert 20 * FS - 4 * FS - 2 * 125 <= lost <= 20 * FS - 3 * FS
+    for start in range(at, len(signal), 50):
+        pool.push(bed, signal[start : start + 50])
+        told += [event for _, event in pool.poll()]
+    gaps = [event for event in told if isinstance(event, Gap)]
+    assert sum(gap.length for gap in gaps) == pool.dropped(bed)
+    spoiled = signal.copy()
+    for gap in gaps:
+        spoiled[gap.start : gap.start + gap.length] = np.nan
+    stream = Stream(nano, FS)
+    assert_same_events(told, stream.push(spoiled))
+
+
+def test_losses_are_told_at_the_end_too(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=2.0)
+    bed = pool.add(FS)
+    for _ in range(100):
+        pool.push(bed, heart(0.2, FS))
+    dropped = pool.dropped(bed)
+    assert dropped > 0
+    pool.remove(bed)
+    gaps = [event for _, event in pool.poll() if isinstance(event, Gap)]
+    assert sum(gap.length for gap in gaps) == dropped
+
+
+def test_a_gap_and_a_flush_are_queued_in_order(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=60)
+    bed = pool.add(FS)
+    first, second = heart(10, FS, seed=1), heart(10, FS, seed=2)
+    pool.push(bed, first)
+    pool.gap(bed, 333)
+    pool.push(bed, second)
+    pool.flush(bed)
+    pool.push(bed, first)
+    pool.remove(bed)
+    stream = Stream(nano, FS)
+    expected = stream.push(first) + stream.gap(333) + stream.push(second) + stream.flush()
+    expected += stream.push(first) + stream.flush()
+    assert_same_events([event for _, event in pool.poll()], expected)
+
+
+def test_many_threads_may_push(nano: Engine) -> None:
+    """Six threads, two to a patient's neighbour, while another polls: nothing is lost or mixed up."""
+    pool = StreamPool(nano, queue=600)
+    signals = {f"bed {n}": heart(20, FS, seed=n) for n in range(6)}
+    for name in signals:
+        pool.add(FS, patient=name)
+    told: list[Any] = []
+    done = threading.Event()
+
+    def push(name: str) -> None:
+        rng = np.random.default_rng(len(name))
+        at = 0
+        while at < len(signals[name]):
+            size = int(rng.integers(1, 60))
+            pool.push(name, signals[name][at : at + size])
+            at += size
+        pool.remove(name)
+
+    def poll() -> None:
+        while not done.is_set():
+            told.extend(pool.poll())
+
+    threads = [threading.Thread(target=push, args=(name,)) for name in signals]
+    poller = threading.Thread(target=poll)
+    poller.start()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    poller.join()
+    told.extend(pool.poll())
+    for name, signal in signals.items():
+        assert_same_events([event for who, event in told if who == name], alone(nano, signal))
+
+
+def test_joining_while_polling_is_safe(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    stop = threading.Event()
+    seen: set[Any] = set()
+
+    def poll() -> None:
+        while not stop.is_set():
+            seen.update(name for name, event in pool.poll() if isinstance(event, Beat))
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    for seed in range(100):
+        pool.push(pool.add(FS + seed % 3), heart(4, FS, seed=seed))
+    stop.set()
+    poller.join()
+    seen.update(name for name, event in pool.poll() if isinstance(event, Beat))
+    assert seen == set(range(100))
+
+
+def test_the_async_form(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=60)
+    bed = pool.add(FS)
+    expected = Stream(nano, FS).push(heart(10, FS))
+
+    async def listen() -> list[Any]:
+        told = []
+        events = pool.events(interval=0.001)
+        pool.push(bed, heart(10, FS))
+        async for name, event in events:
+            assert name == bed
+            told.append(event)
+            if len(told) == len(expected):
+                await events.aclose()  # type: ignore[attr-defined]
+                break
+        return told
+
+    assert_same_events(asyncio.run(listen()), expected)
+
+
+def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> None:
+    pool = StreamPool(nano)
+    pool.push(pool.add(FS, patient="bed"), heart(5, FS))
+    pool.poll()
+    data = pool.snapshot()
+    with pytest.raises(StateError, match="hop 64"):
+        StreamPool(nano, hop=1.0).restore(data)
+    with pytest.raises(StateError, match="policy best"):
+        StreamPool(nano, lead_policy="first").restore(data)
+    with pytest.raises(StateError, match="runs small"):
+        StreamPool(small).restore(data)
+    with pytest.raises(StateError, match="of a stream, not of a pool"):
+        StreamPool(nano).restore(Stream(nano, FS).snapshot())
+    taken = StreamPool(nano)
+    taken.add(FS, patient="bed")
+    with pytest.raises(ConfigError, match="in the pool already"):
+        taken.restore(data)
+    assert list(taken) == ["bed"]
+
+
+def test_latency_and_samples_are_told(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    bed = pool.add(FS)
+    pool.push(bed, np.zeros(77))
+    assert pool.samples(bed) == 77
+    assert pool.latency(bed) == Stream(nano, FS).latency
+    assert beats([event for _, event in pool.poll()]) == []
