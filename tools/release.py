@@ -3,7 +3,7 @@
     python tools/release.py small --data DIR              # the bundle, from all development recordings
     python tools/release.py small --data DIR --folds 5    # and its figures on patients held out
 
-Each preset is trained as `tools/release/PRESET.toml` says. The work lies in `runs/release/PRESET`: kill it
+Each preset is trained as `tools/release/PRESET.toml` says, the folds as `PRESET-folds.toml`. The work lies in `runs/release/PRESET`: kill it
 and start it again at will. Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence under
 `calibration/PRESET`, and with `--folds` the table `docs/models/PRESET.json` of out-of-fold figures.
 """
@@ -33,11 +33,11 @@ def verb(*words: object) -> None:
         raise typer.Exit(code)
 
 
-def train(preset: str, out: Path, data: Path, *more: object) -> Path:
+def train(recipe: str, out: Path, data: Path, *more: object) -> Path:
     """A checkpoint; a run that was interrupted goes on."""
     checkpoint = out / "checkpoint"
     if not (checkpoint / "checkpoint.json").exists():
-        config = ROOT / "tools" / "release" / f"{preset}.toml"
+        config = ROOT / "tools" / "release" / f"{recipe}.toml"
         verb("train", "--config", config, "--out", out, "--data", data, *more)
     return checkpoint
 
@@ -48,13 +48,12 @@ def held_out(checkpoint: Path) -> list[str]:
     return [name for name in meta["validation"] if not name.startswith("synthetic/")]
 
 
-def out_of_fold(preset: str, work: Path, data: Path, folds: int, steps: int | None) -> None:
+def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
     """Every development recording annotated by a network that never saw its patient, and the scores."""
     annotations = work / "annotations"
     for fold in range(folds):
         run = work / f"fold{fold}"
-        schedule = ("--steps", steps) if steps else ()
-        checkpoint = train(preset, run, data, "--fold", f"{fold}/{folds}", *schedule)
+        checkpoint = train(f"{preset}-folds", run, data, "--fold", f"{fold}/{folds}")
         bundle = run / f"{preset}.edgeecg"
         if not bundle.exists():
             verb("export", checkpoint, "--out", run / "graphs")
@@ -88,7 +87,6 @@ def release(
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     work: Annotated[Path, typer.Option(help="Where the work lies.")] = Path("runs/release"),
     folds: Annotated[int, typer.Option(help="Groups of patients for out-of-fold figures; 0 for none.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Shorter schedule of the folds.")] = None,
     only_folds: Annotated[bool, typer.Option(help="Leave the bundle as it is.")] = False,
 ) -> None:
     """Train, calibrate, quantize, build; with --folds, cross-validate too."""
@@ -97,7 +95,7 @@ def release(
             if not only_folds:
                 bundle(preset, work / preset, data)
             if folds:
-                out_of_fold(preset, work / preset, data, folds, steps)
+                out_of_fold(preset, work / preset, data, folds)
     except EdgeECGError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
