@@ -339,7 +339,7 @@ def _member(archive: zipfile.ZipFile, part: str, largest: int) -> bytes:
         )
     try:
         return archive.read(info)
-    except RuntimeError as error:  # an encrypted member
+    except (RuntimeError, ValueError) as error:  # an encrypted member, or one that begins before the file
         raise BundleError(f"part {part} cannot be read ({error}): build the bundle again") from error
 
 
