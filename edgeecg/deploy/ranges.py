@@ -57,7 +57,7 @@ class Histogram:
             raise SignalError("a calibration tensor is not finite: the network or its input is broken")
         self.largest = max(self.largest, largest)
         if self.limit == 0.0 and largest > 0:
-            self.limit = 2.0 ** np.ceil(np.log2(largest))
+            self.limit = float(2.0 ** np.ceil(np.log2(largest)))
         while largest > self.limit:
             self.counts = np.concatenate(
                 [self.counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, np.int64)]
@@ -101,6 +101,8 @@ def clip_level(histogram: Histogram, method: Method, percentile: float = 99.99) 
     """
     if not histogram.counts.any():
         raise SignalError("a tensor was never seen: calibrate on records in which beats are found")
+    if histogram.largest <= SMALLEST:
+        return SMALLEST
     if method == "minmax":
         level = histogram.largest
     elif method == "percentile":
@@ -111,7 +113,7 @@ def clip_level(histogram: Histogram, method: Method, percentile: float = 99.99) 
         level = _mse(histogram)
     else:
         raise ConfigError(f"no calibration method {method!r}: choose one of {', '.join(METHODS)}")
-    return max(min(level, histogram.largest), SMALLEST)
+    return max(min(float(level), histogram.largest), SMALLEST)
 
 
 def _rounded(values: NDArray[np.float64], level: float) -> NDArray[np.float64]:
