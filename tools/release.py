@@ -3,7 +3,8 @@
     python tools/release.py small --data DIR              # the bundle, from all development recordings
     python tools/release.py small --data DIR --folds 5    # and its figures on patients held out
 
-Each preset is trained as `tools/release/PRESET.toml` says, the folds as `PRESET-folds.toml`. The work lies in `runs/release/PRESET`: kill it
+Each preset is trained as `tools/release/PRESET.toml` says, the folds as `PRESET-folds.toml`.
+The work lies in `runs/release/PRESET`: kill it
 and start it again at will. Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence under
 `calibration/PRESET`, and with `--folds` the table `docs/models/PRESET.json` of out-of-fold figures.
 """
