@@ -1,0 +1,193 @@
+"""Calibration: which windows, what they say, and that anybody can do it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edgeecg.bundle import GRAPHS
+from edgeecg.deploy.build import export_graphs
+from edgeecg.deploy.calibrate import (
+    Calibration,
+    calibrate,
+    reach_table,
+    read_calibration,
+    read_windows,
+    write_calibration,
+)
+from edgeecg.deploy.graphset import GraphSet
+from edgeecg.deploy.precision import products
+from edgeecg.deploy.quantize import plan_of, quantize
+from edgeecg.deploy.watch import collect_feeds
+from edgeecg.deploy.windows import (
+    Recipe,
+    WindowList,
+    choose_windows,
+    front_end_hash,
+    load_windows,
+    read_recipe,
+)
+from edgeecg.errors import ConfigError, InputError, SignalError
+from edgeecg.io.record import Annotations, Record
+from edgeecg.io.wfdb import write_wfdb
+from edgeecg.runtime.ort import OrtExecutor
+from edgeecg.specs import SignalSpec
+from tests.deploy.conftest import TINY, make_network
+
+Windows = tuple[WindowList, list[Record]]
+
+
+def test_windows_are_what_was_asked_for(windows: Windows, recipe: Recipe) -> None:
+    manifest, pieces = windows
+    assert len(manifest.windows) == len(pieces) == recipe.windows
+    for window, piece in zip(manifest.windows, pieces, strict=True):
+        assert len(piece) == window.samples == round(recipe.seconds * piece.fs)
+        assert piece.leads == (window.lead,)
+    assert len({window.record for window in manifest.windows}) == recipe.windows  # as many patients as can be
+
+
+def test_the_same_seed_draws_the_same_windows(windows: Windows, recipe: Recipe, graphs: GraphSet) -> None:
+    again, _ = choose_windows(recipe, graphs.signal)
+    assert again == windows[0]
+    assert again.digest == windows[0].digest
+    other, _ = choose_windows(replace(recipe, seed=1), graphs.signal)
+    assert other != windows[0]
+
+
+def test_windows_are_found_again_by_their_manifest(windows: Windows, graphs: GraphSet) -> None:
+    manifest, pieces = windows
+    for found, piece in zip(load_windows(manifest, graphs.signal), pieces, strict=True):
+        np.testing.assert_array_equal(found.signal, piece.signal)
+
+
+def test_a_record_that_changed_is_named(windows: Windows, graphs: GraphSet) -> None:
+    manifest, _ = windows
+    first = replace(manifest.windows[0], sha256="0" * 64)
+    with pytest.raises(InputError, match=f"{first.record} has other samples"):
+        load_windows(replace(manifest, windows=(first,)), graphs.signal)
+    gone = replace(manifest.windows[0], record="nobody")
+    with pytest.raises(InputError, match="synthetic/nobody is not there"):
+        load_windows(replace(manifest, windows=(gone,)), graphs.signal)
+
+
+def test_another_front_end_is_noticed(windows: Windows) -> None:
+    with pytest.raises(InputError, match="front end"):
+        load_windows(windows[0], SignalSpec(band=(1.0, 40.0)))
+    assert len({front_end_hash(SignalSpec(notch=f)) for f in (50.0, 60.0)}) == 2
+
+
+def test_references_share_the_windows(tmp_path: Path, graphs: GraphSet) -> None:
+    """A set of thousands of records does not push a small one out."""
+    time = np.arange(360 * 20) / 360
+    record = Record("mine", np.sin(7 * time)[:, None], 360.0, ("II",), Annotations([100], ["N"]))
+    mine = str(write_wfdb(record, tmp_path).with_suffix(""))
+    recipe = Recipe(references=("synthetic", mine), windows=5, seconds=5.0)
+    manifest, _ = choose_windows(recipe, graphs.signal)
+    assert [w.reference for w in manifest.windows].count(mine) == 2
+
+
+def test_no_record_long_enough_is_said(graphs: GraphSet) -> None:
+    with pytest.raises(InputError, match="is 4000 s long"):
+        choose_windows(Recipe(windows=2, seconds=4000.0), graphs.signal)
+
+
+def test_levels_are_recomputed_by_hand(
+    calibration: Calibration, graphs: GraphSet, windows: Windows, recipe: Recipe
+) -> None:
+    """The largest value of each activation, found by another road: all feeds kept, one tensor at a time."""
+    feeds = collect_feeds(graphs, windows[1])
+    for name in GRAPHS:
+        model = onnx.load_model_from_string(graphs.graph(name))
+        wanted = {p.reads for p in products(model) if not p.reason}
+        assert set(calibration.tensors[name]) == wanted
+        for value in wanted:
+            if value not in {v.name for v in model.graph.output}:
+                model.graph.output.append(onnx.ValueInfoProto(name=value))
+        with OrtExecutor(model.SerializeToString()) as executor:
+            runs = [executor.run(inputs) for inputs, _ in feeds[name]]
+        for value in wanted:
+            largest = max(float(np.abs(run[value]).max()) for run in runs)
+            reach = calibration.tensors[name][value]
+            assert reach.largest == pytest.approx(largest, rel=1e-5)
+            assert 0 < reach.level <= reach.largest * (1 + 1e-5)
+
+
+def test_methods_differ_and_minmax_cuts_nothing(graphs: GraphSet, windows: Windows, recipe: Recipe) -> None:
+    made = {
+        method: calibrate(graphs, replace(recipe, method=method), *windows)
+        for method in ("minmax", "percentile", "entropy", "mse")
+    }
+    for reach in made["minmax"].tensors["token"].values():
+        assert reach.level == reach.largest
+    levels = [tuple(found.levels("token").values()) for found in made.values()]
+    assert len(set(levels)) == 4
+
+
+def test_it_is_written_and_read(calibration: Calibration, windows: Windows, tmp_path: Path) -> None:
+    folder = tmp_path / "calibration"
+    write_calibration(folder, calibration, windows[0])
+    assert read_calibration(folder) == calibration
+    assert read_calibration(folder / "scales.json") == calibration
+    assert read_windows(folder) == windows[0]
+    assert read_windows(folder).digest == calibration.windows
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": 7}'])
+def test_what_is_no_calibration(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scales.json").write_text(text)
+    with pytest.raises(ConfigError, match="calibrate again") as error:
+        read_calibration(tmp_path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ConfigError, match="no calibration at"):
+        read_calibration(tmp_path / "nowhere")
+
+
+def test_another_schema_is_refused(calibration: Calibration, windows: Windows, tmp_path: Path) -> None:
+    write_calibration(tmp_path / "c", replace(calibration, schema=2), windows[0])
+    with pytest.raises(ConfigError, match="has schema 2"):
+        read_calibration(tmp_path / "c")
+
+
+def test_a_calibration_belongs_to_its_network(calibration: Calibration) -> None:
+    other = export_graphs(make_network(TINY, seed=5), "other")
+    with pytest.raises(ConfigError, match="belongs to other weights"):
+        quantize(other, plan_of(other, "int8"), calibration, "int8")
+
+
+def test_windows_without_a_beat_cannot_calibrate_the_beat_encoder(recipe: Recipe, windows: Windows) -> None:
+    blind = make_network(TINY)
+    with torch.no_grad():
+        blind.token.heads.bias[0] -= 100
+    with pytest.raises(SignalError, match="in which beats are found"):
+        calibrate(export_graphs(blind, "blind"), recipe, *windows)
+
+
+def test_a_table_has_every_activation(calibration: Calibration) -> None:
+    rows = reach_table(calibration).rows
+    assert len(rows) == sum(len(found) for found in calibration.tensors.values())
+    assert rows[0][0].startswith("token/")
+
+
+def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('references = ["mitdb:DS1"]\nmethod = "entropy"\nwindows = 7\n')
+    assert read_recipe(file) == Recipe(references=("mitdb:DS1",), method="entropy", windows=7)
+    for text, words in (
+        ("window = 7", "unknown key 'window'"),
+        ('method = "best"', "best"),
+        ("windows = 0", "at least one window"),
+        ("windows = 'many'", "int"),
+        ("windows = ", "not TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=words) as error:
+            read_recipe(file)
+        assert str(file) in str(error.value)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ConfigError, match="no recipe at"):
+        read_recipe(tmp_path / "none.toml")
