@@ -22,7 +22,7 @@ def raise_(kind: Annotated[str, typer.Argument()]) -> None:
         "record": RecordError("record 100 is\ntruncated: fetch it again [bold]"),
         "extra": MissingExtra("wfdb", "records", "reading WFDB records"),
         "full": OSError(errno.ENOSPC, "No space left on device", "out.json"),
-        "denied": PermissionError(errno.EACCES, "Permission denied", "/root/x"),
+        "denied": PermissionError(errno.EACCES, "Permission denied", "/etc/x"),
         "interrupt": KeyboardInterrupt(),
         "bug": ZeroDivisionError("a bug is not hidden"),
     }
@@ -52,7 +52,7 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
         ("record", 2, "error: record 100 is truncated: fetch it again [bold]"),
         ("extra", 2, "error: reading WFDB records needs wfdb: pip install 'edgeecg[records]'"),
         ("full", 2, "error: the disk is full: out.json; free some space and run the same command again"),
-        ("denied", 2, "error: permission denied: /root/x"),
+        ("denied", 2, "error: permission denied: /etc/x"),
         ("interrupt", 130, "error: interrupted"),
     ],
 )
