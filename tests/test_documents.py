@@ -15,7 +15,7 @@ import pytest
 from edgeecg.cli.main import VERBS, load
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<kind>[\w-]*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -59,6 +59,18 @@ def test_commands_exist(page: Path) -> None:
     lines = [words for text in blocks(page, "sh", "bash", "console") for words in command_lines(text)]
     wrong = {" ".join(words): said for words in lines if (said := complaint(words))}
     assert wrong == {}
+
+
+LINK = re.compile(r"\]\((?!\w+:)(?P<path>[^)#]+)(#[^)]*)?\)")
+NAMED = re.compile(r"`(?P<path>(?:edgeecg|docs|tests|tools|benchmarks|calibration|constraints)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_points_at_is_there(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    linked = {match["path"]: page.parent / match["path"] for match in LINK.finditer(text)}
+    named = {match["path"]: ROOT / match["path"] for match in NAMED.finditer(text)}
+    assert [path for path, target in (linked | named).items() if not target.exists()] == []
 
 
 def test_the_check_sees_a_wrong_command() -> None:
