@@ -24,6 +24,7 @@ from edgeecg.errors import EdgeECGError
 ROOT = Path(__file__).parents[1]
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
 CALIBRATION = ("mitdb:DS1", "svdb")
+POLICY = ("--lead-policy", "fused")  # on held-out patients ahead of "first" and "best" in QRS, and in V of mitdb
 
 
 def verb(*words: object) -> None:
@@ -57,7 +58,7 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
         checkpoint = train(f"{preset}-folds", run, data, "--fold", f"{fold}/{folds}")
         bundle = run / f"{preset}.edgeecg"
         if not bundle.exists():
-            verb("export", checkpoint, "--out", run / "graphs")
+            verb("export", checkpoint, "--out", run / "graphs", *POLICY)
             verb("build", run / "graphs", "--out", bundle)
         done = run / "annotated"
         if not done.exists():
@@ -75,7 +76,7 @@ def bundle(preset: str, work: Path, data: Path) -> None:
     graphs, evidence, quantized = work / "graphs", ROOT / "calibration" / preset, work / "quantized"
     references = [word for name in CALIBRATION for word in ("--reference", name)]
     if not quantized.exists():
-        verb("export", checkpoint, "--out", graphs)
+        verb("export", checkpoint, "--out", graphs, *POLICY)
         verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
     made = work / f"{preset}.edgeecg"
