@@ -32,6 +32,12 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
         """The worker has come."""
         self.engine = open_engine(self.settings.bundle, self.settings.backend, self.settings.precision)
 
+    def live(self) -> Engine:
+        """The engine; raises ``LinkError`` where the worker has gone."""
+        if self.engine is None:
+            raise LinkError("this worker is closing: another one will do the record")
+        return self.engine
+
     def teardown(self, worker: object) -> None:
         """The worker goes."""
         if self.engine is not None:
@@ -52,10 +58,10 @@ def on_cluster(jobs: Sequence[Job], settings: ArchiveSettings, address: str) -> 
         raise LinkError(
             f"no Dask scheduler at {address}: start one with `dask scheduler` ({error})"
         ) from error
-    with client:
+    with client, client.as_current():
         client.register_plugin(EnginePlugin(settings))
-        futures = {client.submit(_annotate, job, settings, pure=False): job for job in jobs}
-        for future in distributed.as_completed(futures):
+        futures = {client.submit(_annotate, job, pure=False): job for job in jobs}
+        for future in distributed.as_completed(list(futures)):
             job, failure = futures.pop(future), future.exception()
             if failure is None:
                 yield future.result()
@@ -64,7 +70,7 @@ def on_cluster(jobs: Sequence[Job], settings: ArchiveSettings, address: str) -> 
         client.unregister_worker_plugin(NAME)
 
 
-def _annotate(job: Job, settings: ArchiveSettings) -> Outcome:
+def _annotate(job: Job) -> Outcome:
     """One record, on a worker."""
-    engine: Engine = distributed.get_worker().plugins[NAME].engine
-    return annotate_job(engine, job, settings)
+    plugin: EnginePlugin = distributed.get_worker().plugins[NAME]
+    return annotate_job(plugin.live(), job, plugin.settings)

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from edgeecg.runtime.engine import open_engine
@@ -62,22 +63,22 @@ class Worker:
         self.hire()
 
     def hire(self) -> None:
-        """Start the process."""
+        """Start the process. It gets the settings by the line: a start with much to pass on can hang."""
         context = multiprocessing.get_context("spawn")  # forking a process with threads can hang it
         self.line, its_line = context.Pipe()
-        self._process = context.Process(target=_work, args=(its_line, self.settings), daemon=True)
+        self._process = context.Process(target=_work, args=(its_line,), daemon=True)
         self._process.start()
         its_line.close()
+        self._send(self.settings)
 
     def give(self, job: Job) -> None:
-        """Let it work on a job; a death since the last one will be heard by :meth:`take`."""
+        """Let it work on a job."""
         self.job = job
-        try:
-            self.line.send(job)
-        except BrokenPipeError:
-            self.dismiss()
-            self.hire()
-            self.line.send(job)
+        self._send(job)
+
+    def _send(self, item: ArchiveSettings | Job) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has died: :meth:`take` will hear of it
+            self.line.send(item)
 
     def take(self) -> Outcome | None:
         """What became of its job; ``None`` if it died over it: then another is hired in its place."""
@@ -97,9 +98,10 @@ class Worker:
         self._process.join()
 
 
-def _work(line: Connection, settings: ArchiveSettings) -> None:
-    """Life of a worker: jobs in, outcomes out, until the line is closed."""
+def _work(line: Connection) -> None:
+    """Life of a worker: settings in, then jobs in and outcomes out, until the line is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the one who hired it
+    settings = line.recv()
     with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
         while True:
             try:

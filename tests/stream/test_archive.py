@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgeecg.bundle import Bundle
+from edgeecg.errors import ConfigError, LinkError, RecordError
+from edgeecg.io import Record, read_annotations, read_record, write_wfdb
+from edgeecg.pipeline import annotate
+from edgeecg.runtime.engine import Engine, open_engine
+from edgeecg.specs import AAMI
+from edgeecg.stream.archive import ArchiveSettings, Outcome, annotate_archive, find_jobs
+from edgeecg.stream.workers import ATTEMPTS
+from tests.contract.engines import beats, heart
+
+FS = 250.0
+
+
+@pytest.fixture
+def settings(nano: Engine) -> ArchiveSettings:
+    return ArchiveSettings(nano.bundle, "onnxruntime")
+
+
+def make_archive(folder: Path, count: int, seconds: float = 12) -> Path:
+    """Records in two folders of folders."""
+    for n in range(count):
+        place = folder / f"ward-{n % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        write_wfdb(Record(f"r{n}", heart(seconds, FS, seed=n), FS, ("MLII",)), place)
+    return folder
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return make_archive(tmp_path / "archive", 6)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_outputs_mirror_the_folders(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
+    out = tmp_path / "out"
+    outcomes = list(annotate_archive(find_jobs([archive], out), settings))
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+    expected = {f"ward-{n % 2}/r{n}.{suffix}" for n in range(6) for suffix in ("edg", "edg.json")}
+    assert files(out) == expected
+    with open_engine(settings.bundle, "onnxruntime") as engine:
+        found = beats(annotate(engine, read_record(archive / "ward-1" / "r3")))
+    marks = read_annotations(out / "ward-1" / "r3", "edg").beats()
+    assert marks.sample.tolist() == [beat.sample for beat in found]
+    assert marks.symbol.tolist() == [AAMI[beat.label] for beat in found]
+    told = msgspec.json.decode((out / "ward-1" / "r3.edg.json").read_bytes(), type=Outcome)
+    assert sum(told.beats.values()) == len(found)
+    assert told.seconds == pytest.approx(12)
+
+
+def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
+    out = tmp_path / "out"
+    jobs = find_jobs([archive], out)
+    first = list(annotate_archive(jobs[:4], settings))
+    (out / "ward-0" / "r0.edg").unlink()  # half of its output is missing: to be done again
+    written = (out / "ward-0" / "r2.edg").stat().st_mtime_ns
+    again = {outcome.record: outcome for outcome in annotate_archive(jobs, settings)}
+    assert len(again) == 6
+    assert sum(outcome.before for outcome in again.values()) == 3
+    assert (out / "ward-0" / "r2.edg").stat().st_mtime_ns == written
+    assert (out / "ward-0" / "r0.edg").is_file()
+    assert all(again[outcome.record].beats == outcome.beats for outcome in first)
+    other = replace(settings, withhold=False)  # other settings: everything anew
+    assert not any(outcome.before for outcome in annotate_archive(jobs, other))
+
+
+def test_what_cannot_be_read_stops_nothing(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
+    data = archive / "ward-1" / "r1.dat"
+    data.write_bytes(data.read_bytes()[:1000])
+    (archive / "ward-0" / "r0.hea").write_text("nonsense\n")
+    out = tmp_path / "out"
+    outcomes = list(annotate_archive(find_jobs([archive], out), settings))
+    failed = {Path(outcome.record).name: outcome.error for outcome in outcomes if outcome.error}
+    assert set(failed) == {"r0.hea", "r1.hea"}
+    assert all("\n" not in str(error) for error in failed.values())
+    assert "ward-1/r1.edg" not in files(out)
+    assert len(files(out)) == 8
+
+
+def test_processes_tell_what_one_tells(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
+    one = list(annotate_archive(find_jobs([archive], tmp_path / "one"), settings))
+    two = list(annotate_archive(find_jobs([archive], tmp_path / "two"), settings, workers=2))
+    assert {o.record: o.beats for o in one} == {o.record: o.beats for o in two}
+    for name in files(tmp_path / "one"):
+        if name.endswith(".edg"):
+            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def children() -> list[int]:
+    """Processes that this one has spawned to work, by their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and b"spawn_main" in command:
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_killed_worker_loses_nothing(tmp_path: Path, settings: ArchiveSettings) -> None:
+    archive = make_archive(tmp_path / "archive", 8, seconds=60)
+    out = tmp_path / "out"
+    outcomes, killed = [], []
+    for outcome in annotate_archive(find_jobs([archive], out), settings, workers=2):
+        outcomes.append(outcome)
+        if len(outcomes) == 2:
+            killed = children()
+            for worker in killed:
+                os.kill(worker, signal.SIGKILL)
+    assert len(killed) == 2
+    assert [outcome.error for outcome in outcomes] == [None] * 8
+    assert len({outcome.record for outcome in outcomes}) == 8
+    assert len(files(out)) == 16
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_records_that_kill_their_workers_are_given_up(tmp_path: Path, settings: ArchiveSettings) -> None:
+    """Every worker is killed as soon as it is there: nothing is done, nothing hangs, everything is told."""
+    archive = make_archive(tmp_path / "archive", 2)
+    done = threading.Event()
+
+    def hunt() -> None:
+        while not done.wait(0.01):
+            for worker in children():
+                os.kill(worker, signal.SIGKILL)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        outcomes = list(annotate_archive(find_jobs([archive], tmp_path / "out"), settings, workers=2))
+    finally:
+        done.set()
+        hunter.join()
+    assert len(outcomes) == 2
+    assert all(f"died {ATTEMPTS} times" in str(outcome.error) for outcome in outcomes)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        yield cluster
+
+
+def test_a_cluster_survives_a_killed_worker(
+    cluster: object, tmp_path: Path, settings: ArchiveSettings
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    archive = make_archive(tmp_path / "archive", 8, seconds=60)
+    address = cluster.scheduler_address  # type: ignore[attr-defined]
+    out = tmp_path / "out"
+    outcomes = []
+    with distributed.Client(address, set_as_default=False) as client:
+        pids = client.run(os.getpid)
+        for outcome in annotate_archive(find_jobs([archive], out), settings, cluster=address):
+            outcomes.append(outcome)
+            if len(outcomes) == 2:
+                os.kill(next(iter(pids.values())), signal.SIGKILL)
+    assert [outcome.error for outcome in outcomes] == [None] * 8
+    assert len(files(out)) == 16
+    again = list(annotate_archive(find_jobs([archive], out), settings, cluster="tcp://nowhere:1"))
+    assert all(outcome.before for outcome in again)  # nothing left to do: nobody is asked
+
+
+def test_a_cluster_that_is_not_there_is_named(
+    archive: Path, tmp_path: Path, settings: ArchiveSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("edgeecg.stream.cluster.PATIENCE", "1s")
+    jobs = find_jobs([archive], tmp_path / "out")
+    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+        with pytest.raises(LinkError, match="no Dask scheduler at"):
+            list(annotate_archive(jobs, settings, cluster=address))
+
+
+def test_records_are_found(archive: Path, tmp_path: Path) -> None:
+    (archive / "ward-0" / "notes.csv").write_text("not,a,record\n")
+    tables = archive / "tables"
+    tables.mkdir()
+    np.savetxt(tables / "chest.csv", heart(5, FS), header="MLII", comments="")
+    jobs = find_jobs([archive], tmp_path)
+    names = [str(job.stem.relative_to(tmp_path)) for job in jobs]
+    assert names == [
+        "tables/chest",
+        "ward-0/r0",
+        "ward-0/r2",
+        "ward-0/r4",
+        "ward-1/r1",
+        "ward-1/r3",
+        "ward-1/r5",
+    ]
+    one = find_jobs([archive / "ward-0" / "r0", archive / "ward-0" / "r0.hea"][:1], tmp_path)
+    assert [job.stem for job in one] == [tmp_path / "r0"]
+    with pytest.raises(RecordError, match="no record"):
+        find_jobs([archive / "ward-0" / "r9"], tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(RecordError, match="holds no recording"):
+        find_jobs([empty], tmp_path)
+
+
+def test_two_records_do_not_share_an_output(archive: Path, tmp_path: Path) -> None:
+    other = make_archive(tmp_path / "other", 1)
+    with pytest.raises(ConfigError, match="would share"):
+        find_jobs([archive, other], tmp_path / "out")
+
+
+def test_no_worker_is_no_choice(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        next(annotate_archive(find_jobs([archive], tmp_path), settings, workers=0))
+
+
+def test_settings_name_the_bundle(nano: Engine, small: Engine) -> None:
+    one, other = ArchiveSettings(nano.bundle), ArchiveSettings(small.bundle)
+    assert one.key != other.key
+    assert one.key == ArchiveSettings(Bundle.from_bytes(_bytes(nano.bundle))).key
+
+
+def _bytes(bundle: Bundle) -> bytes:
+    import io
+    import zipfile
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(bundle.manifest), indent=2))
+        for part, data in bundle.parts.items():
+            archive.writestr(part, data)
+    return buffer.getvalue()
