@@ -1,6 +1,6 @@
 """Draws docs/images/strip.png: the packaged bundle on a recording that it was not trained on.
 
-    EDGEECG_DATA=DIR python docs/images/strip.py
+Run it as ``EDGEECG_DATA=DIR python docs/images/strip.py``.
 """
 
 from __future__ import annotations
