@@ -82,21 +82,22 @@ class Gateway:
             for bed in self.beds:
                 bed.link.start()
             notify("READY=1")
-            while not stop.wait(self.config.poll) and not self._over():
-                self._turn()
+            pause = self.config.poll
+            while not stop.wait(pause) and not self._over():
+                pause = 0.0 if self._turn() else self.config.poll
             notify("STOPPING=1")
             self._finish()
 
-    def _turn(self) -> None:
-        """What has come in, to what comes out."""
-        for bed in self.beds:
-            bed.drain()
+    def _turn(self) -> bool:
+        """What has come in, to what comes out; whether more is waiting."""
+        more = [bed.drain() for bed in self.beds]
         self._tell()
         notify("WATCHDOG=1")
         late = time.monotonic() - self._saved - self.config.snapshot_every
         settled = all(bed.feed is None or bed.feed.settled for bed in self.beds)
         if late > (0 if settled else RESTLESS):
             self._save()
+        return any(more)
 
     def _tell(self) -> None:
         for name, event in self.pool.poll():
@@ -114,13 +115,10 @@ class Gateway:
         over = self._over()  # by themselves: then there is nothing to go on with
         for bed in self.beds:
             bed.link.close()
-        while any(bed.link.alive for bed in self.beds):
-            for bed in self.beds:
-                bed.drain()
+        while not self._empty():
             self._tell()
             time.sleep(0.01)
         for bed in self.beds:
-            bed.drain()
             bed.settle()
         self._tell()
         path = self.config.snapshot_path
@@ -132,6 +130,11 @@ class Gateway:
         self._tell()
         if path is not None:
             path.unlink(missing_ok=True)
+
+    def _empty(self) -> bool:
+        """Take what the links still bring; whether that was all."""
+        busy = [bed.drain() or bed.link.alive for bed in self.beds]
+        return not any(busy)
 
     # ---- patients -------------------------------------------------------------------------------
 
@@ -227,22 +230,25 @@ class Bed:
         self.events = 0
         self._streams = 1
 
-    def drain(self) -> None:
-        """Take what the link has brought."""
-        while True:
+    def drain(self) -> bool:
+        """Take what the link has brought, but no more than the pool has room for; whether more is waiting."""
+        room = self._gateway.config.queue / 2
+        while room > 0:
             try:
                 item = self.link.inbox.get_nowait()
             except queue.Empty:
-                if not self.link.alive and self.link.state in ("ended", "failed") and self.link.inbox.empty():
-                    self.ended = True
-                return
+                over = not self.link.alive and self.link.inbox.empty()
+                self.ended = over and self.link.state in ("ended", "failed")
+                return False
             if isinstance(item, Packet):
                 self._push(item)
+                room -= len(item) / (self.feed.fs if self.feed else 1)
             elif isinstance(item, Opened):
                 self._reached(item)
             elif isinstance(item, Ended):
                 self.settle()
                 self._gateway.pool.flush(self.name)
+        return True
 
     def _reached(self, opened: Opened) -> None:
         source = opened.source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -111,10 +111,11 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    known = {item.name for item in fields(GatewayConfig)} - {"folder"}
-    unknown = sorted(set(told) - known)
-    if unknown:
-        raise ConfigError(f"{path}: no key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    tables = told.get("patients")
+    _no_strangers(path, told, {item.name for item in fields(GatewayConfig)} - {"folder"})
+    for table in tables if isinstance(tables, list) else []:
+        if isinstance(table, dict):
+            _no_strangers(path, table, {item.name for item in fields(PatientConfig)})
     try:
         config = msgspec.convert({**told, "folder": str(path.parent)}, GatewayConfig, dec_hook=_decode)
         for patient in config.patients:
@@ -126,6 +127,12 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
+
+
+def _no_strangers(path: Path, table: dict[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise ConfigError(f"{path}: no key {unknown[0]!r}; there are {', '.join(sorted(known))}")
 
 
 def _decode(kind: type, value: object) -> object:

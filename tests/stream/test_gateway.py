@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeecg.errors import ConfigError, LinkError, StateError
+from edgeecg.io import Record, write_wfdb
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Event, Gap
+from edgeecg.stream.feed import Feed
+from edgeecg.stream.gateway import Gateway
+from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
+from edgeecg.stream.health import HealthPage, notify
+from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks.base import Header
+from edgeecg.stream.sinks.lines import EventLine, read_lines
+from edgeecg.stream.sources.base import Packet
+from tests.contract.engines import assert_same_events, heart, make_bundle
+
+FS = 250.0
+
+
+def record(folder: Path, name: str, seconds: float, seed: int = 0) -> Path:
+    write_wfdb(Record(name, heart(seconds, FS, seed=seed), FS, ("MLII",)), folder)
+    return folder / name
+
+
+def events_of(path: Path) -> dict[str, list[Event]]:
+    told: dict[str, list[Event]] = {}
+    for line in read_lines(path) if path.is_file() else ():
+        if isinstance(line, EventLine):
+            told.setdefault(line.patient, []).append(line.event)
+    return told
+
+
+def headers_of(path: Path) -> list[Header]:
+    return [line for line in read_lines(path) if isinstance(line, Header)]
+
+
+def eventually(true: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "ward.toml"
+    path.write_text(text)
+    return path
+
+
+GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no patient|missing required field"),
+        ("patients = [", "is not TOML"),
+        (GOOD + "colour = 3\n", "no key 'colour'; there are name, source"),
+        ("colour = 3\n" + GOOD, "no key 'colour'"),
+        ('hop = "long"\n' + GOOD, r"Expected `float`.*\$\.hop"),
+        (GOOD + GOOD, "two patients are called 'a'"),
+        (GOOD.replace("synthetic:1", "nowhere://x"), "names no source"),
+        (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "no option 'speeed'"),
+        ('sinks = ["fax:1"]\n' + GOOD, "names no sink"),
+        ('health = "high"\n' + GOOD, "names no port"),
+        ("poll = 0\n" + GOOD, "poll must lie"),
+        ("patients = []\n", "add a \\[\\[patients\\]\\] table"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_gateway_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_gateway_config(tmp_path / "none.toml")
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    config = read_gateway_config(write(tmp_path, 'snapshot = "s"\nhealth = "0"\n' + GOOD))
+    assert config.patients == (PatientConfig("a", "synthetic:1"),)
+    assert config.snapshot_path == tmp_path / "s"
+
+
+def gateway(engine: Engine, tmp_path: Path, sources: dict[str, str], **more: Any) -> Gateway:
+    patients = tuple(PatientConfig(name, source) for name, source in sources.items())
+    sinks = more.pop("sinks", (f"jsonl:{tmp_path / 'events.jsonl'}",))
+    return Gateway(GatewayConfig(patients, sinks=sinks, poll=0.01, folder=tmp_path, **more), engine)
+
+
+def test_sources_to_sinks(nano: Engine, tmp_path: Path) -> None:
+    """Every patient's events are those of a stream of its own; the gateway ends with its sources."""
+    sources = {f"bed-{n}": f"{record(tmp_path, f'r{n}', 10 + n, n)}?speed=0" for n in range(3)}
+    gateway(nano, tmp_path, sources).run(threading.Event())
+    told = events_of(tmp_path / "events.jsonl")
+    from edgeecg.io import read_record
+
+    for n in range(3):
+        stream = Stream(nano, FS)
+        expected = stream.push(read_record(tmp_path / f"r{n}").signal) + stream.flush()
+        assert_same_events(told[f"bed-{n}"], expected)
+    assert {header.model for header in headers_of(tmp_path / "events.jsonl")} == {"nano"}
+
+
+def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:
+    """Stopped and started again, a gateway tells no beat twice and goes on with its context and its count."""
+    source = f"{record(tmp_path, 'r', 60)}?speed=20&packet=0.2"
+    made: dict[str, Any] = {"snapshot": "context", "snapshot_every": 0.2}
+    first = gateway(nano, tmp_path, {"a": source}, **made)
+    stop = threading.Event()
+    thread = threading.Thread(target=first.run, args=(stop,))
+    thread.start()
+    eventually(lambda: len(events_of(tmp_path / "events.jsonl").get("a", [])) > 10)
+    assert (tmp_path / "context").is_file()
+    stop.set()
+    thread.join()
+    before = events_of(tmp_path / "events.jsonl")["a"]
+    count = first.pool.samples("a")
+    second = gateway(nano, tmp_path, {"a": source}, **made)
+    second.run(threading.Event())
+    after = events_of(tmp_path / "events.jsonl")["a"][len(before) :]
+    samples = [event.sample for event in [*before, *after] if hasattr(event, "sample")]
+    assert samples == sorted(set(samples))
+    assert samples[-1] > count + 50 * FS  # the source began anew: behind what was there
+    assert not (tmp_path / "context").exists()  # it has ended: there is nothing to go on with
+
+
+def test_a_snapshot_of_another_bundle_is_refused(nano: Engine, small: Engine, tmp_path: Path) -> None:
+    source = f"{record(tmp_path, 'r', 30)}?speed=5"
+    first = gateway(nano, tmp_path, {"a": source}, snapshot="context")
+    stop = threading.Event()
+    thread = threading.Thread(target=first.run, args=(stop,))
+    thread.start()
+    eventually(lambda: first.beds[0].feed is not None)
+    stop.set()
+    thread.join()
+    with pytest.raises(StateError, match="runs small"):
+        gateway(small, tmp_path, {"a": source}, snapshot="context").run(threading.Event())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def page(nano: Engine, tmp_path: Path) -> Iterator[Callable[[], tuple[int, dict[str, Any]]]]:
+    """A gateway of a live and an unreachable patient; gives its health page."""
+    pytest.importorskip("websockets")
+    sources = {
+        "well": f"{record(tmp_path, 'r', 120)}?speed=2",
+        "ill": f"ws://127.0.0.1:{free_port()}/x?fs=250",
+    }
+    running = gateway(nano, tmp_path, sources, health="0")
+    stop = threading.Event()
+    thread = threading.Thread(target=running.run, args=(stop,))
+    thread.start()
+    eventually(lambda: running.page is not None)
+    assert running.page is not None
+    address = f"http://127.0.0.1:{running.page.port}/health"
+
+    def look() -> tuple[int, dict[str, Any]]:
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    yield look
+    stop.set()
+    thread.join()
+
+
+def test_the_health_page_tells_who_is_ill(
+    page: Callable[[], tuple[int, dict[str, Any]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    eventually(lambda: page()[1]["patients"]["ill"]["state"] == "waiting")
+    eventually(lambda: page()[1]["patients"]["well"]["events"] > 0)
+    status, told = page()
+    assert (status, told["status"]) == (503, "degraded")
+    assert told["patients"]["well"]["state"] == "live"
+    assert told["bundle"] == "nano"
+    assert not any("well" in line or "ill" in line.split() for line in caplog.messages)
+
+
+def test_a_sink_that_fails_stops_nobody(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    sinks = (f"jsonl:{tmp_path / 'file' / 'x.jsonl'}", f"jsonl:{tmp_path / 'events.jsonl'}")
+    source = f"{record(tmp_path, 'r', 8)}?speed=0"
+    made = gateway(nano, tmp_path, {"a": source}, sinks=sinks)
+    with caplog.at_level(logging.ERROR):
+        made.run(threading.Event())
+    assert len(events_of(tmp_path / "events.jsonl")["a"]) > 5
+    assert [outlet.ok for outlet in made.outlets] == [False, True]
+    assert made.report()["status"] == "degraded"
+    assert sum("sink jsonl failed" in line for line in caplog.messages) == 1
+
+
+def test_a_source_that_cannot_be_used_is_told(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sources = {"a": f"{tmp_path / 'missing'}?speed=0", "b": f"{record(tmp_path, 'r', 8)}?speed=0"}
+    made = gateway(nano, tmp_path, sources)
+    made.run(threading.Event())
+    assert set(events_of(tmp_path / "events.jsonl")) == {"b"}
+    assert made.report()["patients"]["a"]["state"] == "failed"
+    assert any("source 0 cannot be used" in line for line in caplog.messages)
+
+
+def test_a_feed_goes_on_after_a_restart() -> None:
+    """By the wall clock, where packets carry nothing else: what passed meanwhile is missing."""
+    feed = Feed(FS)
+    for number in range(8):
+        feed.step(Packet(np.zeros((125, 1)), time=1000.0 + 0.5 * number))
+    feed.flush()
+    assert feed.settled
+    other = Feed.restored(json.loads(json.dumps(feed.snapshot())))
+    pieces = other.step(Packet(np.zeros((125, 1)), time=1000.0 + 64.0))
+    assert [(piece.start, piece.missing) for piece in pieces] == [(16_000, 15_000)]
+    assert other.clock.time(16_000) == pytest.approx(1064.0, abs=0.01)
+    with pytest.raises(StateError, match="cannot be read"):
+        Feed.restored({"fs": 250.0})
+
+
+def test_a_health_port_in_use_is_named() -> None:
+    page = HealthPage("0", lambda: {"status": "ok"})
+    with pytest.raises(LinkError, match="cannot be used for health"):
+        HealthPage(str(page.port), lambda: {"status": "ok"})
+    page.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
+def test_systemd_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert not notify("READY=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        assert notify("READY=1")
+        assert line.recv(100) == b"READY=1"
+
+
+def test_the_command_stops_gracefully(tmp_path: Path) -> None:
+    """SIGTERM: what has come is told, the log is calm, the exit code is 0."""
+    bundle = make_bundle(tmp_path, "nano")
+    source = f"{record(tmp_path, 'r', 120)}?speed=4"
+    text = f'bundle = "{bundle}"\nbackend = "onnxruntime"\nsinks = ["jsonl:{tmp_path}/events.jsonl"]\n'
+    config = write(tmp_path, f'{text}snapshot = "context"\n[[patients]]\nname = "a"\nsource = "{source}"\n')
+    command = [sys.executable, "-c", "from edgeecg.cli.main import run; run()", "serve", str(config)]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
+    events = tmp_path / "events.jsonl"
+    eventually(lambda: events.is_file() and len(events_of(events).get("a", [])) > 5, 120)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert "Traceback" not in log
+    assert (tmp_path / "context").is_file()
+    assert not any(isinstance(event, Gap) for event in events_of(events)["a"])
