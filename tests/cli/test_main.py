@@ -145,3 +145,17 @@ sys.exit(main({line!r}))
     assert done.returncode == 2
     assert done.stderr == f"error: edgeecg train needs {package}: pip install 'edgeecg[train]'\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_had_enough_ends_the_stream_without_a_word() -> None:
+    code = "import sys; from edgeecg.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    line = ["stream", "synthetic:3", "--speed", "0", "--seconds", "60"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        assert child.stdout.readline().startswith(b'{"edgeecg":"header"')
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(60) == 1

@@ -56,6 +56,8 @@ class JsonLinesSink(BaseSink):
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
+            if self._path == "-" and isinstance(error, BrokenPipeError):
+                raise  # whoever reads our output had enough: the command line ends without a word
             raise LinkError(f"events cannot be written to {self._path}: {error.strerror}") from error
 
     def flush(self) -> None:
