@@ -1,0 +1,175 @@
+"""``edgeecg stream``, ``annotate`` and ``serve``, as a user meets them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeecg.cli.live import LiveView, strip
+from edgeecg.cli.main import main
+from edgeecg.io import Record, read_annotations, write_wfdb
+from edgeecg.pipeline import Latency
+from edgeecg.specs import Alarm, Beat, Gap, Quality, Rhythm
+from edgeecg.stream.sinks.lines import EventLine, read_lines
+from tests.contract.engines import heart, make_bundle
+
+FS = 250.0
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_bundle(tmp_path_factory.mktemp("bundle"), "nano"))
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    write_wfdb(Record("r", heart(15, FS), FS, ("MLII",)), tmp_path)
+    return tmp_path / "r"
+
+
+def fails(capsys: pytest.CaptureFixture[str], *line: str) -> str:
+    """The one line on stderr with which a command ends."""
+    assert main(line) == 2
+    shown = capsys.readouterr()
+    told = [text for text in shown.err.splitlines() if text.strip()]
+    assert len(told) == 1, shown.err
+    assert "Traceback" not in shown.err
+    return told[0]
+
+
+def test_stream_and_annotate_tell_the_same(record: Path, bundle: str, tmp_path: Path) -> None:
+    lines = tmp_path / "r.jsonl"
+    assert main(["stream", str(record), "-b", bundle, "--speed", "0", "-q", "--sink", f"jsonl:{lines}"]) == 0
+    assert main(["annotate", str(record), "-b", bundle, "--out", str(tmp_path / "out")]) == 0
+    marks = read_annotations(tmp_path / "out" / "r", "edg").beats()
+    told = [item.event for item in read_lines(lines) if isinstance(item, EventLine)]
+    assert [event.sample for event in told if isinstance(event, Beat)] == marks.sample.tolist()
+    assert len(marks) > 5
+
+
+@pytest.mark.parametrize("more", [["--mode", "window"], ["--hop", "1"], ["--lead-policy", "fused"]])
+def test_options_reach_the_stream(record: Path, bundle: str, tmp_path: Path, more: list[str]) -> None:
+    lines = tmp_path / "r.jsonl"
+    base = ["stream", str(record), "-b", bundle, "--speed", "0", "-q", "--sink", f"jsonl:{lines}"]
+    assert main([*base, *more]) == 0
+    assert sum(isinstance(item, EventLine) for item in read_lines(lines)) > 5
+
+
+def test_a_pipe_gets_json_lines(bundle: str) -> None:
+    """What is piped in as text comes out as events, a line each, as soon as it is known."""
+    text = "\n".join(f"{x:.4f}" for x in heart(12, FS)[:, 0]) + "\n"
+    command = "import sys; from edgeecg.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "stream", "-", "--fs", "250", "-b", bundle],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    header, *events = (json.loads(line) for line in done.stdout.splitlines())
+    assert header["edgeecg"] == "header"
+    assert header["model"] == "nano"
+    assert sum(event["event"] == "beat" for event in events) > 5
+
+
+def test_annotate_reports_what_it_did(
+    record: Path, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["annotate", str(record.parent), "-b", bundle, "-o", str(tmp_path / "out")]
+    assert main(line) == 0
+    assert "1 of 1 records annotated" in capsys.readouterr().out
+    assert main(line) == 0
+    assert "before" in capsys.readouterr().out
+
+
+def test_annotate_tells_what_failed(
+    record: Path, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.hea").write_text("nonsense\n")
+    assert main(["annotate", str(tmp_path), "-b", bundle, "-o", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr()
+    assert "1 of 2 records annotated" in shown.out
+    assert "bad.hea" in shown.err
+    assert "1 of 2 records could not be annotated" in shown.err
+    assert (tmp_path / "out" / "r.edg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["annotate", "{tmp}/none", "-o", "{tmp}/o"], "no record"),
+        (["annotate", "{tmp}/short", "-o", "{tmp}/o"], "short"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}/o", "-b", "nothing"], "no bundle 'nothing'"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}/o", "-b", "{tmp}/r.hea"], "not a whole zip"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}/o", "-j", "0"], "-j"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}/o", "--precision", "int8"], "has no token graph in int8"),
+        (["annotate", "{tmp}/slow.csv", "-o", "{tmp}/o", "--fs", "50", "--units", "mV"], "50 Hz is outside"),
+        (["annotate", "{tmp}/slow.csv", "-o", "{tmp}/o"], "slow.csv"),
+        (["stream", "{tmp}/none", "--speed", "0"], "none"),
+        (["stream", "{tmp}/r", "--speed", "-1"], "speed"),
+        (["stream", "{tmp}/r", "--hop", "0.3"], "multiple of 0.0625"),
+        (["stream", "fax:1"], "names no source"),
+        (["stream", "{tmp}/r", "--sink", "fax:1"], "names no sink"),
+        (["stream", "{tmp}/r", "--faults", "rain=1"], "fault 'rain' is unknown"),
+        (["stream", "lsl:x", "--speed", "2"], "no option 'speed'"),
+        (["serve", "{tmp}/none.toml"], "cannot read"),
+    ],
+)
+def test_wrong_input_ends_in_one_clear_line(
+    record: Path,
+    bundle: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    line: list[str],
+    message: str,
+) -> None:
+    write_wfdb(Record("short", heart(5, FS), FS, ("MLII",)), tmp_path)
+    (tmp_path / "short.dat").write_bytes(b"\0\0")
+    np.savetxt(tmp_path / "slow.csv", heart(10, 50), header="MLII", comments="")
+    line = [part.replace("{tmp}", str(tmp_path)) for part in line]
+    if "-b" not in line and line[0] != "serve":
+        line += ["-b", bundle]
+    before = set(tmp_path.rglob("*.edg*"))
+    assert message in fails(capsys, *line)
+    assert set(tmp_path.rglob("*.edg*")) == before
+
+
+def test_the_view_shows_what_is_going_on() -> None:
+    from rich.console import Console
+
+    view = LiveView("bed", ("MLII",), FS, "nano fp32", Latency({"token": 0.5}, 0.5))
+    view.pushed(heart(6, FS), 1500, 0.001)
+    for event in (
+        Beat(100, "N", 0.9, 1.0, None),
+        Beat(350, "V", 0.9, 1.0, 1.0),
+        Beat(600, "N", 0.9, 1.0, 1.0),
+        Rhythm(0, None, "AFIB", 0.9),
+        Quality(0, None, "noisy"),
+        Quality(0, 50, "noisy"),
+        Alarm(0, None, "tachycardia"),
+        Gap(700, 250),
+    ):
+        view.told(event)
+    out = io.StringIO()
+    Console(file=out, width=110).print(view)
+    shown = out.getvalue()
+    for text in ("AFIB", "tachycardia", "N 2", "V 1", "1.0 s missing", "0.50 s declared", "good"):
+        assert text in shown
+
+
+def test_a_strip_is_drawn_in_dots() -> None:
+    assert strip([], 10, 2).plain == "\n".join([chr(0x2800) * 10] * 2)
+    rising = strip([float(n) for n in range(200)], 10, 2).plain.splitlines()
+    assert rising[1][0] != chr(0x2800)
+    assert rising[0][0] == chr(0x2800)
+    assert rising[0][-1] != chr(0x2800)
+    hole = strip([0.0] * 100 + [float("nan")] * 100 + [1.0] * 100, 15, 1).plain
+    assert hole[7] == chr(0x2800)
