@@ -12,7 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -290,7 +290,10 @@ def make_bundle(
         parts={key: Part(len(parts[key]), hashlib.sha256(parts[key]).hexdigest()) for key in sorted(parts)},
         provenance=dict(provenance or {}),
     )
-    return Bundle.from_bytes(_zip(msgspec.json.format(msgspec.json.encode(manifest), indent=2), parts))
+    text = msgspec.json.encode(
+        asdict(manifest)
+    )  # asdict: msgspec leaves out defaults that it filled in itself
+    return Bundle.from_bytes(_zip(msgspec.json.format(text, indent=2), parts))
 
 
 def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,12 @@ def test_equal_parts_make_an_equal_file(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+def test_defaults_are_written_down_wherever_they_came_from() -> None:
+    """A bundle must mean the same under a release that has other defaults."""
+    filled = msgspec.convert({}, Thresholds), msgspec.convert({}, SignalSpec)
+    assert made(thresholds=filled[0], signal=filled[1]).digest == made().digest
+
+
 def test_the_digest_names_every_part_and_setting() -> None:
     digests = [
         made().digest,
@@ -116,6 +123,7 @@ def test_the_manifest_says_what_the_design_asks_for(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         manifest = json.loads(archive.read("manifest.json"))
     assert manifest["schema"] == SCHEMA
+    assert manifest["thresholds"]["beat"] == 0.5
     assert manifest["labels"]["beats"] == ["N", "S", "V", "F", "P"]
     assert manifest["labels"]["heads"][0] == "beat"
     for part, said in manifest["parts"].items():

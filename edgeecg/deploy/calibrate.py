@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -142,8 +142,8 @@ def read_windows(path: Path) -> WindowList:
     return _read(path / WINDOWS if path.is_dir() else path, WindowList)
 
 
-def _json(value: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+def _json(value: Calibration | WindowList) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(asdict(value)), indent=1) + b"\n"
 
 
 def _read(file: Path, kind: type[T]) -> T:

@@ -18,7 +18,7 @@ from edgeecg.specs import MODEL_FS, RR_FEATURES, ModelSpec
 
 __all__ = ["golden_inputs", "golden_part", "heartbeats"]
 
-ROWS = 4
+ROWS = 2
 TOKENS = 8
 WARM_STEPS = 12
 
@@ -39,7 +39,7 @@ def heartbeats(rows: int, samples: int, seed: int) -> NDArray[np.float32]:
 def golden_inputs(
     spec: ModelSpec, token: bytes, beat: bytes, seed: int = 0
 ) -> dict[str, NDArray[np.float32]]:
-    """``token.signal``, ``token.state``, ``beat.beats``, ``beat.state``: four rows, one hop, one beat.
+    """``token.signal``, ``token.state``, ``beat.beats``, ``beat.state``: two rows, one hop, one beat.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Union
@@ -146,7 +146,8 @@ def write_graphs(folder: Union[str, os.PathLike[str]], graphs: GraphSet) -> Path
         dict(graphs.provenance),
     )
     with atomic_folder(Path(folder)) as partial:
-        (partial / SETTINGS).write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+        text = msgspec.json.format(msgspec.json.encode(asdict(settings)), indent=2)  # asdict: defaults too
+        (partial / SETTINGS).write_bytes(text + b"\n")
         (partial / WEIGHTS).write_bytes(graphs.weights)
         (partial / "graphs").mkdir()
         for part, data in graphs.graphs.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import msgspec
@@ -101,7 +101,7 @@ class WindowList:
     @property
     def digest(self) -> str:
         """SHA-256 of the manifest's JSON."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(asdict(self))).hexdigest()
 
 
 def read_recipe(path: Path) -> Recipe:

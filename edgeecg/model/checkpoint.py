@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Union
 
@@ -54,7 +54,7 @@ def save_checkpoint(folder: Union[str, os.PathLike[str]], network: Network, meta
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    settings = msgspec.json.format(msgspec.json.encode(_Settings(network.spec, dict(meta))), indent=2)
+    settings = msgspec.json.format(msgspec.json.encode(asdict(_Settings(network.spec, dict(meta)))), indent=2)
     for name, data in ((WEIGHTS, weights_of(network)), (SETTINGS, settings)):
         temporary = target / f".{name}.{os.getpid()}"
         temporary.write_bytes(data)
