@@ -24,7 +24,7 @@ from edgeecg.errors import EdgeECGError
 ROOT = Path(__file__).parents[1]
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
 CALIBRATION = ("mitdb:DS1", "svdb")
-POLICY = ("--lead-policy", "fused")  # on held-out patients ahead of "first" and "best" in QRS, and in V of mitdb
+POLICY = ("--lead-policy", "fused")  # on held-out patients ahead of "first" and "best" in QRS
 
 
 def verb(*words: object) -> None:

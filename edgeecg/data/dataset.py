@@ -273,7 +273,7 @@ class Windows:
         order = np.argsort(place)[:room]
         place, labels = np.maximum(place[order], 0), labels[order]
         token = (place // patch).astype(np.int64)
-        following = np.r_[token[1:], np.iinfo(np.int64).max]
+        following = np.r_[token[1:], np.iinfo(np.int64).max // 2]  # there is none after the last
         known = following + REACH <= token + delay
         gap = np.r_[np.diff(place), np.inf] / MODEL_FS
         waited = np.where(known, gap, delay * patch / MODEL_FS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,17 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def save_run(
     folder: Path,
-    network: torch.nn.Module,
-    average: torch.nn.Module,
+    modules: Mapping[str, torch.nn.Module],
     optimizer: torch.optim.Optimizer,
     facts: dict[str, Any],
 ) -> None:
     """Write everything that the next step depends on."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
-    tensors |= flatten_optimizer(optimizer)
+    tensors = {
+        f"{part}.{name}": value
+        for part, module in modules.items()
+        for name, value in module.state_dict().items()
+    } | flatten_optimizer(optimizer)
     # one rename makes the new state valid: the facts travel in the tensor file's own header
     temporary = folder / (TENSORS + ".tmp")
     save_file(
@@ -62,8 +64,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 def load_run(
     folder: Path,
-    network: torch.nn.Module,
-    average: torch.nn.Module,
+    modules: Mapping[str, torch.nn.Module],
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Any] | None:
     """Restore a run in place; returns its facts, or ``None`` where there is none.
@@ -82,8 +83,8 @@ def load_run(
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
     try:
-        network.load_state_dict(part("network."))
-        average.load_state_dict(part("average."))
+        for name, module in modules.items():
+            module.load_state_dict(part(f"{name}."))
     except RuntimeError as error:
         raise StateError(f"{path} is of another network: choose another --out or delete it") from error
     state: dict[int, dict[str, Tensor]] = {}

@@ -26,6 +26,7 @@ from edgeecg.model.losses import Objective
 from edgeecg.model.presets import preset
 from edgeecg.model.resume import load_run, save_run
 from edgeecg.model.transformer import Network
+from edgeecg.signal.filter import BandPass
 
 __all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate"]
 
@@ -55,10 +56,10 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def find_pseudo_beats(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> None:
     """Give recordings without beat labels the beats that the network itself finds in them."""
     network.eval()
-    shift = 1  # the band-pass delays by one model sample
+    shift = BandPass(windows.signal).latency
     for record in records:
         found = annotate_grid(network, windows.front_end(record.signal[:1].astype(np.float64))[0])
-        record.beats = found.place - shift
+        record.beats = np.maximum(found.place - shift, 0.0)
         record.labels = np.full(len(found.place), UNKNOWN)
         record.power = ()
         record.__post_init__()
@@ -116,6 +117,8 @@ class Trainer:
         )
         self.network = initial if initial is not None else build_network(config)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
+        # finds the beats of unlabelled recordings; part of the run's state, so a resumed run finds the same
+        self.finder = copy.deepcopy(self.average)
         optim = config.optim
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=optim.rate, weight_decay=optim.decay)
         self.windows = Windows(
@@ -134,9 +137,14 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
 
+    @property
+    def modules(self) -> dict[str, Network]:
+        """Every set of weights that the next step depends on."""
+        return {"network": self.network, "average": self.average, "finder": self.finder}
+
     def restore(self) -> bool:
         """Go on with a run that is already in ``out``; whether there was one."""
-        facts = load_run(self.out, self.network, self.average, self.optimizer)
+        facts = load_run(self.out, self.modules, self.optimizer)
         if facts is None:
             return False
         if facts["config"] != json.loads(json.dumps(self.config.to_dict())):
@@ -148,8 +156,7 @@ class Trainer:
         """Keep the run."""
         save_run(
             self.out,
-            self.network,
-            self.average,
+            self.modules,
             self.optimizer,
             {"step": self.step, "seconds": self.seconds, "config": self.config.to_dict()},
         )
@@ -169,8 +176,9 @@ class Trainer:
         for begin, end in self.phases():
             every = self.config.optim.pseudo_every
             if every and self.unlabelled and begin >= every:
-                # the average of the phase before is in the run's state: a resumed run finds the same beats
-                find_pseudo_beats(self.average, self.windows, self.unlabelled)
+                if begin % every == 0:
+                    self.finder.load_state_dict(self.average.state_dict())
+                find_pseudo_beats(self.finder, self.windows, self.unlabelled)
             loader = DataLoader(
                 _Batches(self.windows, begin, end),
                 batch_size=None,
@@ -196,17 +204,17 @@ class Trainer:
         self.network.train()
         parts = objective(batch)
         self.fabric.backward(parts["total"])
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip)
+        norm = self.fabric.clip_gradients(objective, optimizer, max_norm=optim.clip)
         optimizer.step()
         optimizer.zero_grad()
         self.step += 1
         keep = min(optim.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1 - keep)
+                mean.lerp_(value.detach().to(mean.device), 1 - keep)
         values = {name: float(part.detach()) for name, part in parts.items()} | {
             "rate": rate,
-            "norm": float(norm),
+            "norm": float(norm if norm is not None else 0.0),
         }
         if self.evaluate is not None and self.step % optim.evaluate_every == 0:
             values |= self.evaluate(self.average)

@@ -155,6 +155,7 @@ class Decoder:
         whole = max(state.clock, min(state.clock + len(state.ticks), made // TICK))
         while len(state.ticks) > whole - state.clock:
             state.ticks.pop()
+        state.graded = min(state.graded, whole)  # a tick of held samples may have been told already
         beats = [beat for beat in state.held if self.sample(beat.place) < stop]
         state.held.clear()
         level = state.ticks[-1].level if state.ticks else state.alarms.silence.level

@@ -13,7 +13,7 @@ from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows, on_model_grid
 from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
 from edgeecg.errors import ConfigError
 from edgeecg.model.presets import preset
-from edgeecg.specs import SignalSpec
+from edgeecg.specs import RR_FEATURES, SignalSpec
 
 PLAIN = AugmentSettings(gain=1.0, invert=0.0, mix=0.0, noise=0.0, warp=0.0, drop=0.0, extra=0.0)
 
@@ -110,6 +110,13 @@ def test_interval_features_never_see_what_comes_later() -> None:
     )
     np.testing.assert_array_equal(a["beat_rr"][:39], b["beat_rr"][:39])
     assert not np.array_equal(a["beat_rr"][41], b["beat_rr"][41])
+
+
+def test_the_last_beat_has_no_next() -> None:
+    source = record("mitdb/100", "mitdb/100")
+    targets = windows([source]).beat_targets(source, lambda places: places, 8000, np.random.default_rng(0))
+    last = int(targets["beat_present"].sum()) - 1
+    assert targets["beat_rr"][last, RR_FEATURES.index("next_known")] == 0
 
 
 def test_masked_spans_and_unlabelled_records_have_no_loss() -> None:

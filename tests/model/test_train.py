@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgeecg.data.dataset import TrainingRecord
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config
@@ -66,6 +67,35 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path: Path) -> None:
     assert again.step == 4
     resumed = again.run(Silent())
     assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_resumed_run_finds_the_same_beats_in_unlabelled_recordings(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = replace(TINY, optim=replace(TINY.optim, steps=7, pseudo_every=3, checkpoint_every=5))
+
+    def recordings() -> list[TrainingRecord]:
+        silent = replace(
+            data.training[0],
+            complete=False,
+            beats=np.empty(0),
+            labels=np.empty(0, np.int64),
+            weak_label="N",
+        )
+        return [silent, *data.training[1:]]
+
+    class Kill:
+        def step(self, step: int, values: dict[str, float]) -> None:
+            if step == 5:  # in the middle of the second phase, right after a checkpoint
+                raise KeyboardInterrupt
+
+    complete = recordings()
+    whole = Trainer(config, complete, data.noise, tmp_path / "whole").run(Silent())
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, recordings(), data.noise, tmp_path / "killed").run(Kill())
+    resumed = recordings()
+    again = Trainer(config, resumed, data.noise, tmp_path / "killed")
+    assert again.restore()
+    assert torch.equal(weights(whole), weights(again.run(Silent())))
+    np.testing.assert_array_equal(complete[0].beats, resumed[0].beats)
 
 
 def test_validation_is_watched_but_chooses_nothing(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -21,8 +21,15 @@ __all__ = ["WfdbSink", "file_name", "to_annotations"]
 
 
 def to_annotations(events: Iterable[Event]) -> Annotations:
-    """Events as WFDB marks, ascending in time."""
-    marks = sorted(((event_sample(event), *_mark(event)) for event in events), key=lambda mark: mark[0])
+    """Events as WFDB marks, ascending in time; a rhythm change goes before a beat at the same sample.
+
+    Readers stretch the first rhythm mark back to the start, so one of the rhythm before it opens the file.
+    """
+    made = [(event_sample(event), *_mark(event)) for event in events]
+    rhythms = [sample for sample, symbol, _ in made if symbol == "+"]
+    if rhythms and min(rhythms) > 0:
+        made.append((0, "+", "(N"))
+    marks = sorted(made, key=lambda mark: (mark[0], mark[1] != "+"))
     return Annotations(
         [sample for sample, _, _ in marks], [symbol for _, symbol, _ in marks], [aux for _, _, aux in marks]
     )

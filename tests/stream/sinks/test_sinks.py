@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeecg.data.catalog import load_reference
 from edgeecg.errors import ConfigError, LinkError, RecordError
 from edgeecg.io import read_annotations
+from edgeecg.io.record import Record
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks import Fanout, Header, open_sink
 from edgeecg.stream.sinks.base import event_sample
@@ -111,6 +113,7 @@ def test_annotations_ascend_and_carry_aami_classes() -> None:
         [Beat(90, "P", 1, 1, None), Rhythm(10, None, "AFIB", 1), Beat(50, "S", 1, 1, None)]
     )
     assert list(zip(marks.sample.tolist(), marks.symbol.tolist(), marks.aux.tolist(), strict=True)) == [
+        (0, "+", "(N"),  # or readers would stretch the AF back to the start
         (10, "+", "(AFIB"),
         (50, "S", ""),
         (90, "Q", ""),
@@ -278,3 +281,9 @@ def test_metrics_carry_names_only_when_asked() -> None:
                 told = answer.read().decode()
         assert f"edgeecg_heart_rate_bpm{{{expected}}} 120.0" in told
         assert ("bed-3" in told) == names
+
+
+def test_af_that_begins_later_reads_back_as_it_was_told() -> None:
+    events: list[Event] = [Rhythm(20100, None, "AFIB", 0.9), Rhythm(20100, 25100, "AFIB", 0.9)]
+    record = Record("r", np.zeros((30000, 1)), 360.0, ("I",), to_annotations(events))
+    assert [r for r in load_reference(record).rhythms if r[2] == "AFIB"] == [(20100, 25100, "AFIB")]
