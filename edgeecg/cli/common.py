@@ -52,7 +52,7 @@ SeedOption = Annotated[
 BundleOption = Annotated[
     str,
     typer.Option(
-        "--bundle", "-b", metavar="NAME|FILE", help="A packaged bundle (nano, micro, small, base) or a file."
+        "--bundle", "-b", metavar="NAME|FILE", help="The packaged bundle (small) or a file."
     ),
 ]
 
