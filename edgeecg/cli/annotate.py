@@ -103,7 +103,7 @@ def annotate(
     For example:
 
     - `edgeecg annotate mitdb/106 --out found`
-    - `edgeecg annotate ~/holter --out found --workers 8 --bundle base`
+    - `edgeecg annotate ~/holter --out found --workers 8 --bundle mine.edgeecg`
     - `edgeecg annotate chest.csv --fs 250 --units uV --out found`
     - `edgeecg annotate /archive --out /found --cluster tcp://head:8786`
     """

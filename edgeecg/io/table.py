@@ -222,7 +222,7 @@ def _numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
         example = next((str(cell) for cell in column.to_pylist() if not _is_number(str(cell))), "")
         raise RecordError(
             f"{file}: column {label!r} holds text such as {example[:20]!r}: drop it, or name the leads "
-            "(leads=['II'], --leads II)"
+            "(leads=['II'], --lead II)"
         )
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.float64)
