@@ -1,7 +1,7 @@
 """Both step graphs as ONNX, and the proof that they compute what torch computes.
 
 ``torch.onnx.export(dynamo=True)`` gives a correct graph of the step form, but one of 304 nodes for the
-small token encoder where :mod:`edgeecg.deploy.step_graph` writes 230, and 40 % slower for one patient.
+small token encoder where :mod:`edgeecg.deploy.step_graph` writes 230, and half as slow again for one patient.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def golden_part(inputs: Mapping[str, NDArray[np.float32]], graphs: Mapping[str, 
             outputs = executor.run({spec.name: inputs[f"{name}.{spec.name}"] for spec in executor.inputs})
         arrays |= {f"{name}.{precision}.{key}": value for key, value in outputs.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{key: arrays[key] for key in sorted(arrays)})
+    np.savez(buffer, **{key: arrays[key] for key in sorted(arrays)})
     return buffer.getvalue()
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import pytest
 import torch
 
@@ -62,6 +59,3 @@ def windows(graphs: GraphSet, recipe: Recipe) -> tuple[WindowList, list[Record]]
 @pytest.fixture(scope="session")
 def calibration(graphs: GraphSet, recipe: Recipe, windows: tuple[WindowList, list[Record]]) -> Calibration:
     return calibrate(graphs, recipe, *windows)
-
-
-Inputs = Callable[..., dict[str, np.ndarray]]
