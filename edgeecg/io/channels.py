@@ -137,7 +137,7 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
         rates = ", ".join(f"{c.name}: {len(c.samples)} at {c.fs:g} Hz" for c in channels)
         raise RecordError(
             f"record {record} has leads of unequal rate or length ({rates}): "
-            f"choose those of one rate (leads=[{channels[0].name!r}], --leads {channels[0].name})"
+            f"choose those of one rate (leads=[{channels[0].name!r}], --lead {channels[0].name})"
         )
 
 
