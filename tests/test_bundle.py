@@ -123,7 +123,7 @@ def test_the_manifest_says_what_the_design_asks_for(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         manifest = json.loads(archive.read("manifest.json"))
     assert manifest["schema"] == SCHEMA
-    assert manifest["thresholds"]["beat"] == 0.5
+    assert manifest["thresholds"]["beat"] == Thresholds().beat
     assert manifest["labels"]["beats"] == ["N", "S", "V", "F", "P"]
     assert manifest["labels"]["heads"][0] == "beat"
     for part, said in manifest["parts"].items():

@@ -76,6 +76,8 @@ def bundle(preset: str, work: Path, data: Path) -> None:
     graphs, evidence, quantized = work / "graphs", ROOT / "calibration" / preset, work / "quantized"
     references = [word for name in CALIBRATION for word in ("--reference", name)]
     if not quantized.exists():
+        for stale in (graphs, evidence):
+            shutil.rmtree(stale, ignore_errors=True)
         verb("export", checkpoint, "--out", graphs, *POLICY)
         verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)

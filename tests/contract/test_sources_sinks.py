@@ -345,6 +345,7 @@ def wfdb(folder: Path) -> Iterator[Outlet]:
         marks = read_annotations(folder / "ann" / "bed-3", "edg")
         told = list(zip(marks.sample.tolist(), marks.symbol.tolist(), marks.aux.tolist(), strict=True))
         expected = [
+            (0, "+", "(N"),
             (100, "N", ""),
             (343, "V", ""),
             (500, "+", "(AFIB"),

@@ -246,7 +246,6 @@ def _bytes(bundle: Bundle) -> bytes:
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(bundle.manifest), indent=2))
         for part, data in bundle.parts.items():
             archive.writestr(part, data)
     return buffer.getvalue()
