@@ -1,0 +1,268 @@
+"""What the deployed path saw and found around a moment: the ground on which an explanation stands.
+
+The signal goes through the same blocks, front end, quality verdicts, lead policy and peaks as in the
+stream; the graphs run in their whole form in torch. Detections are taken from here and stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeecg.bundle import Bundle, LeadPolicy
+from edgeecg.decode import peaks
+from edgeecg.errors import SignalError
+from edgeecg.io.record import Record
+from edgeecg.model.annotate import beat_inputs
+from edgeecg.model.checkpoint import network_from_weights
+from edgeecg.model.transformer import Network
+from edgeecg.pipeline.intake import Intake, rows_of
+from edgeecg.pipeline.leads import LeadRows
+from edgeecg.pipeline.signal import SignalRows, Verdicts
+from edgeecg.pipeline.tokens import Tokens
+from edgeecg.signal.block import Block
+from edgeecg.signal.frontend import FrontEnd
+from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS
+
+__all__ = ["AFTER", "BEFORE", "Trace", "load_network", "trace"]
+
+BEFORE, AFTER = 180.0, 3.0  # seconds around the moment; before them the stream is taken to begin
+HOP = 96  # tokens a block
+INSIDE = 0.999  # largest offset: the beat stays inside its token
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One stretch of one recording, with every beat that the model found in it.
+
+    Parameters
+    ----------
+    record : Record
+        Where it comes from.
+    columns : tuple of int
+        Columns of the record that went through the network.
+    signal : (leads, 8 T) float32
+        The network's input.
+    share : (leads, T) float32
+        Weight of each lead in each token, as the lead policy had it.
+    token : (b,) int64
+        Token of each beat.
+    place : (b,) float64
+        R peak of each beat, model samples of ``signal``.
+    inputs : (b, 2 d + 8) float32
+        What the beat encoder read of each beat.
+    classes : (b, 5) float32
+        Class logits, the bundle's biases added.
+    rhythm : (b, 2) float32
+        Rhythm logits.
+    anchor, ratio, latency
+        Source sample at which ``signal`` begins, model samples per source sample, delay of the front end.
+    """
+
+    record: Record
+    columns: tuple[int, ...]
+    signal: NDArray[np.float32]
+    share: NDArray[np.float32]
+    token: NDArray[np.int64]
+    place: NDArray[np.float64]
+    inputs: NDArray[np.float32]
+    classes: NDArray[np.float32]
+    rhythm: NDArray[np.float32]
+    anchor: int
+    ratio: float
+    latency: int
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the model says of each beat."""
+        return [BEAT_LABELS[i] for i in self.classes.argmax(axis=1)]
+
+    @property
+    def fibrillation(self) -> NDArray[np.float64]:
+        """P(AFIB) at each beat."""
+        margin = self.rhythm[:, 1].astype(np.float64) - self.rhythm[:, 0]
+        return 1 / (1 + np.exp(-margin))
+
+    @property
+    def intervals(self) -> NDArray[np.float64]:
+        """Seconds from the beat before to each beat; NaN for the first."""
+        return np.diff(self.place, prepend=np.nan) / MODEL_FS
+
+    def sample(self, place: float) -> int:
+        """Source sample of a place in ``signal``, not before the stretch."""
+        return self.anchor + max(0, int((place - self.latency) / self.ratio + 0.5))
+
+    @property
+    def samples(self) -> NDArray[np.int64]:
+        """Source sample of each beat."""
+        return np.array([self.sample(place) for place in self.place], dtype=np.int64)
+
+    def nearest(self, at: int, within: float = 0.15) -> int:
+        """Number of the beat at a source sample.
+
+        Raises
+        ------
+        SignalError
+            If the model found none within ``within`` seconds.
+        """
+        samples = self.samples
+        if len(samples):
+            beat = int(np.argmin(np.abs(samples - at)))
+            if abs(samples[beat] - at) <= within * self.record.fs:
+                return beat
+            hint = f"the nearest is at {samples[beat]}"
+        else:
+            hint = "there is none around it"
+        raise SignalError(
+            f"the model found no beat within {within * 1e3:.0f} ms of sample {at}: {hint}; "
+            "`edgeecg annotate` lists the beats"
+        )
+
+
+def load_network(bundle: Bundle) -> Network:
+    """The torch network of a bundle; raises ``BundleError`` where it was built without weights."""
+    return network_from_weights(bundle.spec, bundle.weights())
+
+
+def trace(
+    bundle: Bundle,
+    network: Network,
+    record: Record,
+    at: int,
+    *,
+    before: float = BEFORE,
+    after: float = AFTER,
+    lead_policy: LeadPolicy | None = None,
+) -> Trace:
+    """Run the deployed path from ``before`` seconds before a source sample to ``after`` seconds after it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Front end, thresholds and lead policy.
+    network : Network
+        Of :func:`load_network`.
+    record : Record
+    at : int
+        Source sample.
+    lead_policy : str, optional
+        The bundle's where left out.
+
+    Raises
+    ------
+    SignalError
+        If ``at`` is not in the recording, or lies in a gap.
+    """
+    if not 0 <= at < len(record):
+        raise SignalError(f"sample {at} is not in {record.name}: it has samples 0 to {len(record) - 1}")
+    policy = lead_policy or bundle.lead_policy
+    rows = rows_of(policy, len(record.leads))
+    start = max(0, round(at - before * record.fs))
+    cut = record.signal[start : round(at + after * record.fs)]
+    frontend = FrontEnd(bundle.signal, record.fs)
+    tail = frontend.latency + (bundle.spec.latency_tokens + 1) * bundle.spec.patch
+    intake = Intake(record.fs, len(record.leads), policy, HOP * bundle.spec.patch, tail)
+    state = intake.initial()
+    blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
+    segment = _segment_of(blocks, at - start, record.name, at)
+    steps = _front_end(bundle, record.fs, rows, segment)
+    signal = np.concatenate([network_input for network_input, _ in steps], axis=1)
+    heads, embedding = _encode(network, signal)
+    share = _shares(bundle, policy, rows, heads, steps)
+    joined = np.einsum("lt,ltk->tk", share, heads), np.einsum("lt,ltk->tk", share, embedding)
+    token, place = _detect(bundle, joined[0])
+    ratio = float(frontend.resampler.ratio)
+    real = start + segment[0].anchor + np.maximum(0, (place - frontend.latency) / ratio)
+    keep = real < start + segment[-1].end
+    inputs = beat_inputs(joined[1], place[keep], bundle.spec.patch, bundle.spec.delay)
+    with torch.no_grad():
+        classes, rhythm = network.beat(torch.from_numpy(inputs[None]))
+    bias = np.array([bundle.thresholds.bias.get(label, 0.0) for label in BEAT_LABELS], np.float32)
+    return Trace(
+        record=record,
+        columns=tuple(range(rows)),
+        signal=signal,
+        share=share,
+        token=token[keep],
+        place=place[keep],
+        inputs=inputs,
+        classes=classes[0].numpy() + bias,
+        rhythm=rhythm[0].numpy(),
+        anchor=start + segment[0].anchor,
+        ratio=ratio,
+        latency=frontend.latency,
+    )
+
+
+def _segment_of(blocks: Sequence[Block], at: int, name: str, shown: int) -> list[Block]:
+    """Blocks of the stretch without gaps that holds a sample."""
+    for anchor in sorted({block.anchor for block in blocks}):
+        segment = [block for block in blocks if block.anchor == anchor]
+        if anchor <= at < segment[-1].end:
+            return segment
+    raise SignalError(f"sample {shown} of {name} lies in a gap of the recording: choose another one")
+
+
+def _front_end(
+    bundle: Bundle, fs: float, rows: int, blocks: Sequence[Block]
+) -> list[tuple[NDArray[np.float32], Verdicts]]:
+    """Network input ``(leads, hop)`` and verdicts of each block."""
+    stage = SignalRows(bundle.signal, 1, rows)
+    stage.open(0, fs)
+    steps = []
+    for block in blocks:
+        network, verdicts = stage.step(np.array([0]), [block])
+        steps.append((network, verdicts[0]))
+    return steps
+
+
+@torch.no_grad()
+def _encode(network: Network, signal: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Heads ``(leads, T, 10)`` and embedding ``(leads, T, d)`` of the whole stretch."""
+    heads, embedding = network.token(torch.from_numpy(signal))
+    return heads.numpy(), embedding.numpy()
+
+
+def _shares(
+    bundle: Bundle,
+    policy: LeadPolicy,
+    rows: int,
+    heads: NDArray[np.float32],
+    steps: Sequence[tuple[NDArray[np.float32], Verdicts]],
+) -> NDArray[np.float32]:
+    """Weight of each lead in each token: the policy's own join, asked of unit vectors."""
+    tokens, lag = heads.shape[1], bundle.spec.token.lag
+    share = np.full((rows, tokens), 1 / rows, np.float32)
+    if rows == 1:
+        return share
+    join = LeadRows(policy, bundle.spec, 1, rows)
+    join.reset(0)
+    late = np.pad(heads, ((0, 0), (lag, 0), (0, 0)))[:, :tokens]
+    column = 0
+    for network, verdicts in steps:
+        count = network.shape[1] // bundle.spec.patch
+        which = np.broadcast_to(np.eye(rows, dtype=np.float32)[:, None], (rows, count, rows))
+        block = Tokens(late[:, column : column + count], which)
+        weights = join.join(block, np.array([0]), [verdicts]).embedding[0].T  # rows, count
+        first = max(0, column - lag)
+        share[:, first : column - lag + count] = weights[:, first - (column - lag) :]
+        column += count
+    return share
+
+
+def _detect(bundle: Bundle, heads: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Token and place of the beats among ``(T, 10)`` heads that have their decision token."""
+    scores = (1 / (1 + np.exp(-heads[None, :, 0]))).astype(np.float32)
+    padded = np.pad(scores, ((0, 0), (0, peaks.REACH)))
+    found, _ = peaks.step(padded, peaks.initial(1), bundle.thresholds.beat)
+    settled = heads.shape[0] - bundle.spec.token.lag
+    token = found.column[(found.column >= 0) & (found.column + bundle.spec.delay < settled)]
+    offset = np.clip(heads[token, HEADS.index("offset")], 0.0, INSIDE)
+    return token.astype(np.int64), bundle.spec.patch * (token + offset).astype(np.float64)
