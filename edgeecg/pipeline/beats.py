@@ -272,12 +272,12 @@ class BeatRows:
         waiting = self._pending.take(self._pending.row == row)
         columns = {f"pending_{name}": value for name, value in waiting._asdict().items() if name != "row"}
         arrays = {name[1:]: getattr(self, name)[row].copy() for name in _ARRAYS}
-        return {"graph": self._graph.values[row].copy(), **arrays, **columns}
+        return {"graph": self._graph.read(row), **arrays, **columns}
 
     def restore(self, row: int, saved: dict[str, NDArray[Any]]) -> None:
         """Put a :meth:`snapshot` into a row."""
         self.reset(slice(row, row + 1))
-        self._graph.values[row] = saved["graph"]
+        self._graph.write(row, saved["graph"])
         for name in _ARRAYS:
             getattr(self, name)[row] = saved[name[1:]]
         columns = [saved[f"pending_{name}"] for name in Pending._fields[1:]]

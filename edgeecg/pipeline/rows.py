@@ -40,6 +40,17 @@ class StateRows:
         self._input = next(spec.name for spec in executor.inputs if spec.name != "state")
         self.values: NDArray[np.float32] = np.zeros((rows, state_width(executor)), np.float32)
 
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def read(self, row: int) -> NDArray[np.float32]:
+        """State of one row."""
+        return np.array(self.values[row])
+
+    def write(self, row: int, state: NDArray[np.float32]) -> None:
+        """Set the state of one row."""
+        self.values[row] = state
+
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all; those that are there keep their state."""
         more = np.zeros((rows - len(self.values), self.values.shape[1]), np.float32)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import ConfigError
-from edgeecg.pipeline.rows import Rows, StateRows, state_width
+from edgeecg.pipeline.resident import open_rows
+from edgeecg.pipeline.rows import Rows, state_width
 from edgeecg.runtime.executor import Executor
 from edgeecg.signal.ring import Ring
 from edgeecg.specs import MODEL_FS, ModelSpec
@@ -74,7 +75,7 @@ class IncrementalTokens:
     """Every token once; see :class:`TokenGraph`."""
 
     def __init__(self, executor: Executor, rows: int) -> None:
-        self._state = StateRows(executor, rows)
+        self._state = open_rows(executor, rows)
 
     def step(self, signal: NDArray[np.float32], rows: Rows) -> Tokens:
         """Take ``(rows, 8 T)`` samples of the model grid that follow those before."""
@@ -91,11 +92,11 @@ class IncrementalTokens:
 
     def snapshot(self, row: int) -> dict[str, NDArray[Any]]:
         """State of one row as plain arrays."""
-        return {"state": self._state.values[row].copy()}
+        return {"state": self._state.read(row)}
 
     def restore(self, row: int, saved: dict[str, NDArray[Any]]) -> None:
         """Put a :meth:`snapshot` into a row."""
-        self._state.values[row] = saved["state"]
+        self._state.write(row, saved["state"])
 
 
 class WindowTokens:

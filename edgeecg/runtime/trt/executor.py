@@ -108,6 +108,11 @@ class TrtExecutor:
         """Contexts made so far, one a profile."""
         return [lane.context for lane in self._lanes.values()]
 
+    @property
+    def step_length(self) -> int:
+        """Second dimension of the inputs of a step: what buckets and cohorts are built for."""
+        return next(iter(self._plan.recipe.extents.values())).step
+
     def cohort(self, rows: int) -> Cohort:
         """Fresh streams whose state stays on the device."""
         return Cohort(self, rows)

@@ -1,0 +1,200 @@
+"""State that stays with the executor: the same as beside it, also when the device is lost half-way.
+
+The device is this machine's CPU behind TensorRT's seam; what a real one adds is tested in `tests/runtime`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeecg.pipeline.resident import KEPT, Keeper, ResidentRows, open_rows
+from edgeecg.pipeline.rows import StateRows
+from edgeecg.runtime.cuda import CudaError
+from edgeecg.runtime.engine import Engine
+from edgeecg.runtime.executor import Executor, Tensors
+from edgeecg.runtime.trt.executor import TrtExecutor
+from edgeecg.runtime.trt.recover import Recovery
+from edgeecg.stream.pool import StreamPool
+from edgeecg.stream.session import Stream
+from tests.contract.engines import assert_same_events, heart
+
+STEP = 64
+
+
+class Device:
+    """An executor that keeps state, and can be told to lose everything."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.inputs, self.outputs = executor.inputs, executor.outputs
+        self.step_length = STEP
+        self.lost = False
+        self.kept: list[Kept] = []
+        self.stepped = 0
+
+    def check(self) -> None:
+        if self.lost:
+            raise CudaError("cuLaunchKernel", "an illegal memory access was encountered", sticky=True)
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        self.check()
+        return self._executor.run(inputs)
+
+    def cohort(self, rows: int) -> Kept:
+        self.check()
+        self.kept.append(Kept(self, rows))
+        return self.kept[-1]
+
+    def abandon(self) -> None:
+        """What `Recovery` does with a device that is lost."""
+
+    def close(self) -> None:
+        """The engine that lent the executor closes it."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Kept:
+    def __init__(self, device: Device, rows: int) -> None:
+        self.device, self.closed = device, False
+        self.name = next(spec.name for spec in device.inputs if spec.name != "state")
+        self.rows = StateRows(device._executor, rows)
+
+    def step(
+        self, inputs: Tensors, active: NDArray[np.bool_] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        self.device.check()
+        self.device.stepped += 1
+        x = inputs[self.name]
+        assert x.shape[:2] == (len(self.rows), STEP)
+        index = np.arange(len(x)) if active is None else np.flatnonzero(active)
+        part = self.rows.run(x[index], index)
+        out = {name: np.full((len(x), *v.shape[1:]), np.nan, np.float32) for name, v in part.items()}
+        for name, values in part.items():
+            out[name][index] = values
+        return out
+
+    def save(self) -> NDArray[np.float32]:
+        self.device.check()
+        return self.rows.values.copy()
+
+    def load(self, state: NDArray[np.float32], row: int = 0) -> None:
+        self.device.check()
+        self.rows.values[row : row + len(state)] = state
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def recovering(engine: Engine, devices: Sequence[Any]) -> tuple[Recovery, Engine]:
+    """An engine whose token executor is the first device, and the next one after each loss."""
+    left = list(devices)
+
+    def another() -> list[Any]:
+        if not left:
+            raise CudaError("cuInit", "no device")
+        return [left.pop(0)]
+
+    recovery = Recovery(another, lambda: [engine.token], "rebuild")
+    return recovery, replace(engine, token=recovery.executors()[0])
+
+
+def test_executors_of_tensorrt_keep_state() -> None:
+    """The fake above and the real one have what the seam asks for."""
+    assert all(hasattr(TrtExecutor, name) for name in ("step_length", "cohort"))
+
+
+def test_who_cannot_keep_state_brings_it_along(nano: Engine) -> None:
+    assert isinstance(open_rows(nano.token, 3), StateRows)
+    device = Device(nano.token)
+    assert isinstance(device, Keeper)
+    assert isinstance(open_rows(device, 3), ResidentRows)
+
+
+def test_the_same_with_and_without_a_device(nano: Engine) -> None:
+    """Steps of all, of some, of lengths that the device was not built for; resets, reads and writes."""
+    rng = np.random.default_rng(0)
+    here, there = StateRows(nano.token, 130), ResidentRows(Device(nano.token), 130)
+    for turn in range(2 * KEPT + 10):
+        count = int(rng.integers(1, 130))
+        index = np.sort(rng.choice(130, count, replace=False))
+        rows = slice(0, 130) if turn % 7 == 0 else index
+        length = STEP if turn % 5 else 16
+        x = rng.normal(size=(130 if turn % 7 == 0 else count, length)).astype(np.float32)
+        one, other = here.run(x, rows), there.run(x, rows)
+        for name, values in one.items():
+            np.testing.assert_allclose(other[name], values, atol=1e-5)
+        if turn % 11 == 0:
+            here.reset(slice(3, 5))
+            there.reset(slice(3, 5))
+        if turn % 13 == 0:
+            there.write(7, here.read(8))
+            here.write(7, here.read(8))
+    np.testing.assert_allclose(np.stack([there.read(row) for row in range(130)]), here.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("when", [0, 1, 9, KEPT + 3])
+def test_a_lost_device_loses_no_beat(nano: Engine, when: int) -> None:
+    """The context dies, twice; what was on it is computed again, on another device and then on the CPU."""
+    signal = heart(60, 250)
+    expected = Stream(nano, 250).push(signal)
+    devices = [Device(nano.token), Device(nano.token)]
+    recovery, engine = recovering(nano, devices)
+    stream, events = Stream(engine, 250), []
+    for number, start in enumerate(range(0, len(signal), 125)):
+        if number == when:
+            devices[0].lost = True
+        if number == when + 30:
+            devices[1].lost = True
+        events += stream.push(signal[start : start + 125])
+    assert_same_events(events, expected)
+    assert [incident.now for incident in recovery.incidents] == ["tensorrt", "onnxruntime"]
+    assert devices[1].stepped >= 29
+
+
+def test_a_lost_device_troubles_no_patient_of_a_pool(nano: Engine) -> None:
+    devices = [Device(nano.token), Device(nano.token)]
+    _, engine = recovering(nano, devices)
+    pools = StreamPool(nano, queue=60), StreamPool(engine, queue=60)
+    told: list[list[Any]] = [[], []]
+    signals = [heart(30, 250, seed=seed % 4) for seed in range(70)]
+    for n in range(30):
+        for pool, events in zip(pools, told, strict=True):
+            for seed, signal in enumerate(signals):
+                if seed not in pool:
+                    pool.add(250, patient=seed)
+                pool.push(seed, signal[n * 250 : (n + 1) * 250])
+            events += pool.poll()
+        devices[0].lost = n >= 12
+    for seed in (0, 1, 63, 64, 69):
+        one, other = ([event for name, event in events if name == seed] for events in told)
+        assert len(one) > 10
+        assert_same_events(other, one)
+
+
+def test_an_error_that_is_no_loss_is_raised(nano: Engine) -> None:
+    device = Device(nano.token)
+    stream = Stream(replace(nano, token=device), 250)
+    stream.push(heart(3, 250))
+    device.check = lambda: (_ for _ in ()).throw(CudaError("cuMemAlloc", "out of memory"))  # type: ignore[method-assign]
+    with pytest.raises(CudaError, match="out of memory"):
+        stream.push(heart(3, 250))
+
+
+def test_memory_on_the_device_is_freed(nano: Engine) -> None:
+    device = Device(nano.token)
+    stream = Stream(replace(nano, token=device), 250)
+    stream.push(heart(3, 250))
+    assert [kept.closed for kept in device.kept] == [False]
+    del stream
+    assert [kept.closed for kept in device.kept] == [True]
