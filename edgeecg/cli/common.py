@@ -51,9 +51,7 @@ SeedOption = Annotated[
 
 BundleOption = Annotated[
     str,
-    typer.Option(
-        "--bundle", "-b", metavar="NAME|FILE", help="The packaged bundle (small) or a file."
-    ),
+    typer.Option("--bundle", "-b", metavar="NAME|FILE", help="The packaged bundle (small) or a file."),
 ]
 
 

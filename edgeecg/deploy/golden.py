@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,8 @@ def golden_part(inputs: Mapping[str, NDArray[np.float32]], graphs: Mapping[str, 
             outputs = executor.run({spec.name: inputs[f"{name}.{spec.name}"] for spec in executor.inputs})
         arrays |= {f"{name}.{precision}.{key}": value for key, value in outputs.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, **{key: arrays[key] for key in sorted(arrays)})
+    ordered: dict[str, Any] = {key: arrays[key] for key in sorted(arrays)}
+    np.savez(buffer, **ordered)
     return buffer.getvalue()
 
 

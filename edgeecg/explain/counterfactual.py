@@ -157,7 +157,8 @@ def _first_turn(versions: Versions, before: str, wanted: str | None) -> Vector |
             continue
         turned = _turned(versions, shell, before, wanted)
         if turned.any():
-            return shell[int(np.argmax(turned))]
+            nearest: Vector = shell[int(np.argmax(turned))]
+            return nearest
     return None
 
 

@@ -5,8 +5,8 @@ Captum's; attention is our own, since no library knows a banded Transformer with
 
 The default, ``path``, integrates gradients along the straight line from the baseline at three points, and
 averages the relevance of samples over about the width of a token, since three gradients cannot tell apart
-what lies inside one patch. ``held`` does the same with attention held constant: a little better at finding the
-samples that matter most, but blind to timing, which lives in where attention looks: it is not the default.
+what lies inside one patch. ``held`` does the same with attention held constant: a little better at finding
+the samples that matter most, but blind to timing, which lives in where attention looks; not the default.
 """
 
 from __future__ import annotations
