@@ -151,5 +151,9 @@ def selection_table(selection: Selection) -> Table:
 def _points(estimate: Estimate) -> str:
     if estimate.value is None:
         return "-"
-    ends = "" if estimate.low is None else f" ({estimate.low:+.2f} to {estimate.high:+.2f})"
-    return f"{estimate.value:+.2f}{ends}"
+    value, low, high = (None if v is None else round(v, 2) + 0.0 for v in _ends(estimate))  # no "-0.00"
+    return f"{value:+.2f}" if low is None else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _ends(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
+    return estimate.value, estimate.low, estimate.high
