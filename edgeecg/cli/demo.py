@@ -81,9 +81,9 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for all that is made.")
     ] = Path("runs/demo"),
-    preset: Annotated[str, typer.Option(help="Size of the network: nano, micro, small or base.")] = "nano",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps; more is better and slower.")] = 400,
-    patients: Annotated[int, typer.Option(min=20, help="Synthetic patients; a fifth is held out.")] = 60,
+    preset: Annotated[str, typer.Option(help="Size of the network: nano, micro, small or base.")] = "micro",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps; more is better and slower.")] = 1000,
+    patients: Annotated[int, typer.Option(min=20, help="Synthetic patients; a fifth is held out.")] = 75,
     seed: SeedOption = 1,
 ) -> None:
     """Train, evaluate, quantize, build and stream on synthetic patients, in minutes.
@@ -94,7 +94,7 @@ def demo(
     For example:
 
     - `edgeecg demo`
-    - `edgeecg demo --out runs/longer --preset micro --steps 2000`
+    - `edgeecg demo --out runs/longer --preset small --steps 4000`
     """
     if out.exists() and any(out.iterdir()) and not (out / "demo.toml").exists():
         raise ConfigError(f"{out} holds other things: name a new folder by --out")
