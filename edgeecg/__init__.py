@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeecg import errors as errors
+    from edgeecg import explain as explain
     from edgeecg.bundle import Bundle as Bundle
     from edgeecg.io import Annotations as Annotations
     from edgeecg.io import Record as Record
@@ -56,6 +57,9 @@ _HOME = {
 }
 """Public name to the module that defines it."""
 
+_ROOMS = ("errors", "explain")
+"""Modules that are public names themselves."""
+
 __all__ = [
     "Alarm",
     "Annotations",
@@ -72,6 +76,7 @@ __all__ = [
     "__version__",
     "annotate",
     "errors",
+    "explain",
     "open_engine",
     "read_annotations",
     "read_record",
@@ -80,8 +85,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562)."""
-    if name == "errors":
-        return import_module("edgeecg.errors")
+    if name in _ROOMS:
+        return import_module(f"edgeecg.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'edgeecg' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

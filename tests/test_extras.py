@@ -28,6 +28,7 @@ IMPORTED_AS = {
     "paho-mqtt": "paho",
     "protobuf": "google",
     "pyserial": "serial",
+    "scikit-learn": "sklearn",
 }
 """Distributions whose import has another name."""
 

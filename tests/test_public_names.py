@@ -36,6 +36,7 @@ def test_the_door_is_what_was_agreed() -> None:
         "__version__",
         "annotate",
         "errors",
+        "explain",
         "open_engine",
         "read_annotations",
         "read_record",
@@ -45,8 +46,8 @@ def test_the_door_is_what_was_agreed() -> None:
 @pytest.mark.parametrize("name", [n for n in edgeecg.__all__ if not n.startswith("__")])
 def test_each_name_is_the_one_of_its_home(name: str) -> None:
     value = getattr(edgeecg, name)
-    if name == "errors":
-        assert value is import_module("edgeecg.errors")
+    if name in edgeecg._ROOMS:
+        assert value is import_module(f"edgeecg.{name}")
         return
     home = import_module(edgeecg._HOME[name])
     assert value is getattr(home, name)

@@ -53,6 +53,9 @@ VERBS: dict[str, Verb] = {
     "build": Verb(
         "edgeecg.cli.build", "build", DEVICE, "Graphs to a verified bundle; precision by measurement."
     ),
+    "explain": Verb(
+        "edgeecg.cli.explain", "explain", MORE, "Why did it say V? Samples, intervals, concepts, a page."
+    ),
     "compare": Verb(
         "edgeecg.cli.compare",
         "compare",
@@ -80,6 +83,7 @@ EXTRA_OF = {
     "matplotlib": "plot",
     "onnx": "train",
     "safetensors": "train",
+    "sklearn": "explain",
     "tensorboard": "train",
     "torch": "train",
 }

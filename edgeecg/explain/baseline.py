@@ -78,8 +78,7 @@ def baseline(question: Question, kind: BaselineKind | None = None) -> Baseline:
     ----------
     question : Question
     kind : str, optional
-        ``usual`` or ``flat``. Where left out, ``usual`` for whatever is not normal, ``flat`` for a normal
-        beat (which does not differ from the usual one) and for a patient without a usual beat.
+        ``usual`` or ``flat``; where left out, ``usual`` unless the patient has no usual beat.
 
     Raises
     ------
@@ -88,8 +87,7 @@ def baseline(question: Question, kind: BaselineKind | None = None) -> Baseline:
     """
     if kind not in (None, "usual", "flat"):
         raise ConfigError(f"no baseline {kind!r}: choose usual or flat")
-    wanted = kind or ("flat" if question.label == "N" else "usual")
-    beat = usual_beat(question.trace, question.targets) if wanted == "usual" else None
+    beat = None if kind == "flat" else usual_beat(question.trace, question.targets)
     if beat is None and kind == "usual":
         raise ConfigError("this stretch has fewer than 5 normal beats to make a usual one of: use 'flat'")
     interval = usual_interval(question)

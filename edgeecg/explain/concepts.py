@@ -7,8 +7,10 @@ keeps its P wave. Real labels give some of them too. Random sets are beats of al
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from edgeecg.explain.edits import Edit, apply
 from edgeecg.explain.question import reach
 from edgeecg.explain.trace import Trace, trace
 from edgeecg.explain.versions import place_of
+from edgeecg.io.atomic import atomic_path
 from edgeecg.io.record import Record
 from edgeecg.model.transformer import Network
 from edgeecg.specs import RR_FEATURES
@@ -59,6 +62,20 @@ class ConceptSets:
 
     concepts: dict[str, Examples]
     pool: Examples
+
+    def save(self, path: Path) -> None:
+        """Keep them as an npz file; it appears whole or not at all."""
+        with atomic_path(path) as partial:
+            np.savez_compressed(partial, pool=self.pool, **self.concepts)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> ConceptSets:
+        """Read what :meth:`save` wrote; raises ``ConfigError`` where it is not that."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls({name: arrays[name] for name in CONCEPTS}, arrays["pool"])
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ConfigError(f"{path} holds no concept sets ({error}): delete it") from error
 
     def random(self, count: int, seed: int) -> Examples:
         """``count`` beats of the pool."""

@@ -193,21 +193,12 @@ def edited_source(found: Trace, beat: int, edit: Edit) -> tuple[NDArray[np.float
     place: Place = place_of(found, beat, range(len(found.signal)))
     shift = found.anchor - found.latency / found.ratio
     source = place.on(1 / found.ratio, shift)
-    level = _level(found, beat)
+    level = found.millivolts(beat)
     source = replace(source, fs=record.fs, usual_p=source.usual_p * level[:, None])
     signal = record.signal.copy()
     columns = list(found.columns)
     signal[:, columns] = apply(record.signal[:, columns].T, source, edit).T
     return signal, found.sample(float(found.place[beat])) + round(edit.timing * record.fs)
-
-
-def _level(found: Trace, beat: int) -> NDArray[np.float64]:
-    """Millivolts per unit of the network's input around a beat, ``(leads,)``: ratio of their slopes."""
-    model = slice(max(0, int(found.place[beat]) - 128), int(found.place[beat]) + 64)
-    source = slice(found.sample(model.start), found.sample(model.stop))
-    millivolts = np.ptp(found.record.signal[source][:, list(found.columns)], axis=0)
-    level: NDArray[np.float64] = millivolts / np.maximum(np.ptp(found.signal[:, model], axis=1), 1e-6)
-    return level
 
 
 def _asked_again(bundle: Bundle, versions: Versions, edit: Edit) -> str | None:

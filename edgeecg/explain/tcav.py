@@ -164,13 +164,7 @@ class Probe(Classifier):  # type: ignore[misc]
         signs = torch.where(y == self._classes[-1], 1.0, -1.0)
         direction, _ = fit_line(x, signs)
         self._weights = torch.stack([-direction, direction])
-        half = torch.arange(len(x)) % 2 == 0
-        right = [
-            ((x[~m] @ w + b) * signs[~m] > 0).float().mean()
-            for m in (half, ~half)
-            for w, b in [fit_line(x[m], signs[m])]
-        ]
-        return {"accs": torch.stack(right).mean()}
+        return {"accs": torch.tensor(cross_accuracy(x, signs))}
 
     def weights(self) -> Tensor:
         """Directions ``(2, features)``: away from the concept with the greater number, and towards it."""
@@ -188,6 +182,16 @@ def fit_line(x: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
     gram = z.T @ z + RIDGE * len(z) * torch.eye(z.shape[1])
     weight = torch.linalg.solve(gram, z.T @ (signs - signs.mean())) / scale
     return weight, signs.mean() - mean @ weight
+
+
+def cross_accuracy(x: Tensor, signs: Tensor) -> float:
+    """Accuracy of two lines, each fitted to half of the examples and judged by the other half."""
+    half = torch.arange(len(x)) % 2 == 0
+    right = []
+    for fitted in (half, ~half):
+        weight, offset = fit_line(x[fitted], signs[fitted])
+        right.append(((x[~fitted] @ weight + offset) * signs[~fitted] > 0).float().mean())
+    return float(torch.stack(right).mean())
 
 
 def score_concepts(

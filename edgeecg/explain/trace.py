@@ -104,6 +104,16 @@ class Trace:
         """Source sample of each beat."""
         return np.array([self.sample(place) for place in self.place], dtype=np.int64)
 
+    def millivolts(self, beat: int) -> NDArray[np.float64]:
+        """Millivolts per unit of ``signal`` around a beat, ``(leads,)``: the ratio of their swings."""
+        model = slice(max(0, int(self.place[beat]) - MODEL_FS), int(self.place[beat]) + MODEL_FS // 2)
+        source = self.record.signal[self.sample(model.start) : self.sample(model.stop)]
+        swing = np.nanmax(source, axis=0) - np.nanmin(source, axis=0)
+        level: NDArray[np.float64] = swing[list(self.columns)] / np.maximum(
+            np.ptp(self.signal[:, model], axis=1), 1e-6
+        )
+        return level
+
     def nearest(self, at: int, within: float = 0.15) -> int:
         """Number of the beat at a source sample.
 

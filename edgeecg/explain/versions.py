@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Union
 
 import numpy as np
 import torch
@@ -16,11 +18,12 @@ from edgeecg.explain.baseline import BEFORE, usual_beat, usual_interval
 from edgeecg.explain.edits import Edit, Place, apply, limits
 from edgeecg.explain.question import Question, ask
 from edgeecg.explain.segments import P_HALF, P_USUAL, delineate, landmarks
-from edgeecg.explain.trace import Trace
+from edgeecg.explain.trace import Trace, load_network, trace
+from edgeecg.io.record import Record
 from edgeecg.model.transformer import Network
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["FEATURES", "FeatureView", "Versions", "place_of"]
+__all__ = ["FEATURES", "FeatureView", "Versions", "feature_view", "place_of"]
 
 FEATURES = ("rr_before", "irregularity", "qrs_width", "p_amplitude", "t_amplitude", "r_amplitude")
 """Columns of :meth:`FeatureView.predict`: seconds, share, milliseconds, and heights as factors (P: of the
@@ -239,3 +242,27 @@ class FeatureView:
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
         return probabilities
+
+
+def feature_view(
+    record: Record, at: int, *, bundle: Union[str, os.PathLike[str], Bundle] = "small"
+) -> FeatureView:
+    """The model as a function of named features of the beat at a source sample.
+
+    Raises
+    ------
+    SignalError
+        If there is no beat at ``at``, or the recording ends too soon after it.
+    BundleError
+        If the bundle cannot be opened, or has no weights.
+
+    Examples
+    --------
+    >>> import edgeecg
+    >>> view = edgeecg.explain.feature_view(edgeecg.read_record("mitdb/119"), at=173035)
+    >>> view.predict(view.values)
+    """
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    network = load_network(opened)
+    found = trace(opened, network, record, at)
+    return FeatureView(Versions.of(opened, network, found, found.nearest(at)))

@@ -1,0 +1,136 @@
+"""``edgeecg explain``: why did it say V?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edgeecg.bundle import Bundle
+from edgeecg.cli.common import (
+    BundleOption,
+    SeedOption,
+    atomic_folder,
+    data_console,
+    human_console,
+    progress_bar,
+)
+from edgeecg.io import read_record
+from edgeecg.runtime.trt.plans import default_folder
+
+if TYPE_CHECKING:
+    from edgeecg.explain import ConceptSets, Explanation
+
+__all__ = ["explain"]
+
+
+def explain(
+    record: Annotated[Path, typer.Argument(metavar="RECORD", help="A recording: WFDB, EDF, CSV or Parquet.")],
+    at: Annotated[
+        int, typer.Option("--at", min=0, metavar="SAMPLE", help="Sample of the beat, within 150 ms.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="New folder for the page and the pictures.")
+    ],
+    bundle: BundleOption = "small",
+    label: Annotated[
+        Literal["N", "S", "V", "F", "P", "AFIB"] | None,
+        typer.Option(help="Why this label? What the model says of the beat where left out."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="Method of attribution; docs/explain.md compares them.")
+    ] = "path",
+    against: Annotated[
+        Literal["usual", "flat"] | None,
+        typer.Option(help="What it is held against: the patient's usual beats, on time, or a flat line."),
+    ] = None,
+    lead_policy: Annotated[
+        Literal["first", "best", "fused"] | None,
+        typer.Option(help="What is done with several leads; else as the bundle says."),
+    ] = None,
+    change: Annotated[bool, typer.Option(help="Look for the smallest change that turns the label.")] = True,
+    concepts: Annotated[
+        bool,
+        typer.Option(help="Place the beat among concepts; their examples are made once a bundle and kept."),
+    ] = True,
+    seed: SeedOption = 0,
+) -> None:
+    """Explain one beat, or with `--label AFIB` the rhythm around it: a page, pictures and numbers.
+
+    Every sample and every RR interval gets its relevance in log-odds of the label, on one scale; they are
+    summed over P, PR, QRS, ST and T. The patient's own usual beats, in a regular rhythm, are what the beat is
+    held against. The bundle must hold its torch weights; detections stay as the deployed path made them.
+
+    For example:
+
+    - `edgeecg explain 119.hea --at 173035 --out why`
+    - `edgeecg explain 119.hea --at 173035 --label N --out why-not-normal`
+    - `edgeecg explain 203.hea --at 540000 --label AFIB --out why-af`
+    - `edgeecg explain 119.hea --at 173035 --method shapley --no-concepts --out shapley`
+    """
+    from edgeecg import explain as room
+
+    people, opened = human_console(), Bundle.open(bundle)
+    signal = read_record(record)
+    with atomic_folder(out) as folder:
+        sets = _concept_sets(opened, seed) if concepts else None
+        with people.status("explaining"):
+            why = room.explain(
+                signal,
+                at,
+                bundle=opened,
+                label=label,
+                method=method,
+                against=against,
+                lead_policy=lead_policy,
+                change=change,
+                concepts=sets,
+                seed=seed,
+            )
+            room.write(why, folder)
+    _show(data_console(), why)
+    people.print(f"written: {out / 'index.html'}")
+
+
+def _concept_sets(bundle: Bundle, seed: int) -> ConceptSets:
+    """Examples of the concepts for this bundle: kept in the cache folder, or made now."""
+    from edgeecg import explain as room
+
+    kept = default_folder() / "concepts" / f"{bundle.digest[:16]}-{seed}.npz"
+    if kept.is_file():
+        return room.ConceptSets.load(kept)
+    with progress_bar() as bar:
+        task = bar.add_task("examples of concepts", total=None)
+        sets = room.synthetic_sets(
+            bundle,
+            room.load_network(bundle),
+            seed=seed,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    sets.save(kept)
+    return sets
+
+
+def _show(console: Console, why: Explanation) -> None:
+    """Words, parts and cost."""
+    for line in why.sentences():
+        console.print(line, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("\npart")
+    table.add_column("\nlog-odds", justify="right")
+    for name, value in why.relevance.items():
+        table.add_row(name, f"{value:+.2f}")
+    console.print(table)
+    shown = sorted(why.concepts, key=lambda c: -abs(c.pull))[:3]
+    if shown:
+        words = ", ".join(f"{c.concept} {c.pull:+.1f} in {c.layer.replace('_', ' ')}" for c in shown)
+        console.print(f"\nConcepts that moved it most: {words}.", soft_wrap=True)
+    cost = why.attribution
+    console.print(
+        f"\n{cost.method}: {cost.forward} forward and {cost.backward} backward passes, "
+        f"{1e3 * cost.seconds:.0f} ms",
+        soft_wrap=True,
+    )

@@ -1,0 +1,238 @@
+"""Why did it say V? One beat or one episode, explained: the door of this room."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Union
+
+import numpy as np
+
+from edgeecg.bundle import Bundle, LeadPolicy
+from edgeecg.explain.attention import Attention, look
+from edgeecg.explain.baseline import BaselineKind, baseline
+from edgeecg.explain.beat_concepts import BeatConcept, beat_concepts
+from edgeecg.explain.concepts import ConceptSets
+from edgeecg.explain.counterfactual import Counterfactual, counterfactual
+from edgeecg.explain.methods import DEFAULT, Attribution, attribute
+from edgeecg.explain.question import AFIB, Question, ask
+from edgeecg.explain.segments import Segment, segments
+from edgeecg.explain.trace import load_network, trace
+from edgeecg.explain.versions import ROOM, Versions
+from edgeecg.io.record import Record
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What was found about one question.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    question : Question
+        Its ``answer`` is the log-odds of the label.
+    attribution : Attribution
+        Relevance of samples and intervals, in log-odds.
+    parts : tuple of Segment
+        The parts of the beat; ``attribution.of(part)`` is the relevance of each.
+    counterfactual : Counterfactual, optional
+        The smallest change that turns the label; ``None`` where none was looked for or found.
+    concepts : list of BeatConcept
+        Empty where none were looked for.
+    """
+
+    bundle: Bundle
+    question: Question
+    attribution: Attribution
+    parts: tuple[Segment, ...]
+    counterfactual: Counterfactual | None = None
+    concepts: list[BeatConcept] = field(default_factory=list)
+
+    @property
+    def beat(self) -> int:
+        """Number of the (last) target beat in the trace."""
+        return int(self.question.targets[len(self.question.targets) // 2])
+
+    @property
+    def sample(self) -> int:
+        """Source sample of the beat that was asked about."""
+        return int(self.question.trace.samples[self.beat])
+
+    @property
+    def probability(self) -> float:
+        """Of the label against all others."""
+        return float(1 / (1 + np.exp(-self.question.answer)))
+
+    @cached_property
+    def attention(self) -> Attention:
+        """Who looked at whom; worked out when first asked for."""
+        return look(self.question)
+
+    @property
+    def relevance(self) -> dict[str, float]:
+        """Relevance of each part of the beat, log-odds."""
+        return {part.name: self.attribution.of(part) for part in self.parts}
+
+    def timing(self) -> str:
+        """The interval before the beat, and the usual one, in words."""
+        if self.question.label == AFIB or not len(self.question.intervals):
+            return ""
+        index = self.question.interval_of(int(self.question.targets[0]))
+        own, usual = (float(x[index]) for x in (self.question.intervals, self.attribution.baseline.intervals))
+        early = f"{abs(own / usual - 1):.0%} {'earlier' if own < usual else 'later'}"
+        return f"{own:.2f} s after the beat before, {early} than usual ({usual:.2f} s)"
+
+    def sentences(self) -> list[str]:
+        """The explanation in words, the most telling first."""
+        against = (
+            "the patient's usual beats, on time" if self.attribution.baseline.kind == "usual" else "no signal"
+        )
+        weights = self.relevance
+        total = sum(abs(value) for value in weights.values()) or 1.0
+        ranked = sorted(weights.items(), key=lambda item: -item[1])
+        spoken = [
+            f"{name} {value:+.1f} ({abs(value) / total:.0%})"
+            for name, value in ranked
+            if value > 0.05 * total
+        ]
+        against_it = [f"{name} {value:+.1f}" for name, value in reversed(ranked) if value < -0.05 * total]
+        odds = f"log-odds {self.question.answer:+.1f}"
+        lines = [f"{self.question.label} with a probability of {self.probability:.1%} ({odds})."]
+        if self.timing():
+            lines.append(f"It came {self.timing()}.")
+        lines.append(
+            f"What speaks for it, against {against}: {', '.join(spoken) or 'nothing in particular'}."
+        )
+        if against_it:
+            lines.append(f"What speaks against it: {', '.join(against_it)}.")
+        if self.counterfactual is not None:
+            seen = (
+                "The deployed path agrees"
+                if self.counterfactual.confirmed
+                else "The deployed path does not agree"
+            )
+            lines.append(f"{self.counterfactual.sentence()} {seen}.")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, times in source samples."""
+        trace_, live = self.question.trace, self.question.live
+        change = self.counterfactual
+        return {
+            "record": trace_.record.name,
+            "sample": self.sample,
+            "fs": trace_.record.fs,
+            "bundle": self.bundle.name,
+            "digest": self.bundle.digest,
+            "label": self.question.label,
+            "log_odds": self.question.answer,
+            "probability": self.probability,
+            "method": self.attribution.method,
+            "baseline": self.attribution.baseline.kind,
+            "passes": {"forward": self.attribution.forward, "backward": self.attribution.backward},
+            "parts": self.relevance,
+            "targets": [int(s) for s in trace_.samples[self.question.targets]],
+            "samples": {
+                "at": [trace_.sample(place) for place in range(live.start, live.stop)],
+                "leads": [trace_.record.leads[trace_.columns[row]] for row in self.question.leads],
+                "relevance": self.attribution.samples.tolist(),
+            },
+            "intervals": {
+                "ends_at": [
+                    int(s) for s in trace_.samples[self.question.table.first :][: self.question.table.count]
+                ],
+                "seconds": self.question.intervals.tolist(),
+                "usual": self.attribution.baseline.intervals.tolist(),
+                "relevance": self.attribution.intervals.tolist(),
+            },
+            "counterfactual": None
+            if change is None
+            else {
+                "label": change.after,
+                "timing": change.edit.timing,
+                "width": change.edit.width,
+                "p_wave": change.edit.p,
+                "distance": change.distance,
+                "probability": change.probability,
+                "confirmed": change.confirmed,
+            },
+            "concepts": [vars(concept) for concept in self.concepts],
+        }
+
+
+def explain(
+    record: Record,
+    at: int,
+    *,
+    bundle: Union[str, os.PathLike[str], Bundle] = "small",
+    label: str | None = None,
+    method: str = DEFAULT,
+    against: BaselineKind | None = None,
+    lead_policy: LeadPolicy | None = None,
+    change: bool = True,
+    concepts: ConceptSets | None = None,
+    seed: int = 0,
+) -> Explanation:
+    r"""Explain what the model says of the beat at a source sample, or of the rhythm around it.
+
+    Parameters
+    ----------
+    record : Record
+    at : int
+        Source sample of the beat, within 150 ms.
+    bundle : path, packaged name or Bundle
+        It must hold its torch weights.
+    label : str, optional
+        N, S, V, F or P: why this class, or why not; ``AFIB``: why fibrillation, for the beats around; what
+        the model says of the beat where left out.
+    method : str
+        One of ``METHODS``.
+    against : str, optional
+        ``usual`` or ``flat``; see :mod:`edgeecg.explain.baseline`.
+    lead_policy : str, optional
+        The bundle's where left out.
+    change : bool
+        Also look for the smallest change that turns the label (a few hundred passes).
+    concepts : ConceptSets, optional
+        Also place the beat among these concepts.
+    seed : int
+        Of Shapley values and LIME.
+
+    Raises
+    ------
+    SignalError
+        If there is no beat at ``at``.
+    BundleError
+        If the bundle cannot be opened, or has no weights.
+    ConfigError
+        For an unknown label, method or baseline.
+
+    Examples
+    --------
+    >>> import edgeecg
+    >>> why = edgeecg.explain.explain(edgeecg.read_record("mitdb/119"), at=180976)
+    >>> print(*why.sentences(), sep="\n")
+    """
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    network = load_network(opened)
+    network.requires_grad_(False)
+    found = trace(opened, network, record, at, lead_policy=lead_policy)
+    beat = found.nearest(at)
+    question = ask(opened, network, found, beat, label)
+    attribution = attribute(question, baseline(question, against), method, seed)
+    turned = None
+    if change and question.label != AFIB and _movable(question):
+        turned = counterfactual(opened, Versions.of(opened, network, found, beat))
+    placed = [] if concepts is None else beat_concepts(question, attribution.baseline, concepts)
+    return Explanation(opened, question, attribution, segments(question), turned, placed)
+
+
+def _movable(question: Question) -> bool:
+    """Whether the recording goes on long enough after the beat for it to be moved."""
+    spec, found = question.network.spec, question.trace
+    beat = int(question.targets[0])
+    ahead = spec.delay + spec.token.lag + 1 + ROOM
+    return beat > 0 and int(found.token[beat]) + ahead <= found.share.shape[1]
