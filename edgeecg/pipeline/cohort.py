@@ -150,7 +150,7 @@ class Cohort:
         """One block of each of at most ``TOGETHER`` slots, all of one hop, slots ascending."""
         for slot, block in pairs:
             if block.made == 0:
-                self._begin(slot, block.anchor)
+                self._begin(slot, block.anchor, block.first)
         slots = np.array([slot for slot, _ in pairs])
         blocks = [block for _, block in pairs]
         before = self._count[slots]
@@ -189,13 +189,13 @@ class Cohort:
                 events += [(slot, event) for event in told]
         return events
 
-    def _begin(self, slot: int, anchor: int = 0) -> None:
+    def _begin(self, slot: int, anchor: int = 0, first: int = 0) -> None:
         """A segment begins: every stage but rhythm and alarms forgets."""
         self._signal.reset(slot)
         self._leads.reset(slot)
         self._tokens.reset(self._rows(np.array([slot])))
         self._beats.reset(slice(slot, slot + 1))
-        self._at(slot).begin(anchor)
+        self._at(slot).begin(anchor, first)
         self._count[slot] = 0
 
     def _rows(self, slots: NDArray[np.intp]) -> Rows:

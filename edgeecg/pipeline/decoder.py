@@ -6,6 +6,7 @@ is known; what is told follows that order. So steps of any length tell the same 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from edgeecg.signal.quality import QUALITY_LABELS, TICK, UNREADABLE
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quality
 
 __all__ = ["Decoder", "DecoderSettings", "FoundBeat"]
+
+SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
 
 
 class FoundBeat(NamedTuple):
@@ -81,13 +84,15 @@ class DecoderSettings:
 class DecoderState:
     """What a decoder remembers; plain values.
 
-    ``anchor``: source sample of the segment's start; ``last``: sample of the last beat told;
-    ``graded``, ``clock``: ticks that were told and that moved the clock of the alarms; ``ticks``:
-    those from ``clock`` on; ``open``: start and label of the stretch that is not good;
-    ``held``: beats found since the segment is known to end.
+    ``anchor``: source sample of the segment's model sample 0; ``first``: of its signal; ``early``: ticks
+    that begin before it; ``last``: sample of the last beat told; ``graded``, ``clock``: ticks that were
+    told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``open``: start and
+    label of the stretch that is not good; ``held``: beats found since the segment is known to end.
     """
 
     anchor: int = 0
+    first: int = 0
+    early: int = 0
     last: int | None = None
     graded: int = 0
     clock: int = 0
@@ -123,13 +128,15 @@ class Decoder:
         self.state = DecoderState()
 
     def sample(self, place: float) -> int:
-        """Source sample of a place at the front end's output, not before the segment."""
-        return self.state.anchor + max(0, int((place - self.latency) / self.ratio + 0.5))
+        """Source sample of a place at the front end's output."""
+        return self.state.anchor + math.floor((place - self.latency) / self.ratio + 0.5)
 
-    def begin(self, anchor: int) -> None:
-        """A segment begins at source sample ``anchor``."""
+    def begin(self, anchor: int, first: int) -> None:
+        """A segment begins, anchored at source sample ``anchor``; its signal begins at ``first``."""
         state = self.state
-        state.anchor, state.last, state.graded, state.clock, state.readable = anchor, None, 0, 0, True
+        state.anchor, state.first, state.last = anchor, first, None
+        state.graded, state.clock, state.readable = 0, 0, True
+        state.early = -int((anchor - first) * self.ratio // TICK)  # what is held is not to be graded
         state.ticks.clear()
 
     def step(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick], now: int) -> list[Event]:
@@ -202,6 +209,8 @@ class Decoder:
     def _grade(self, grade: int, events: list[Event]) -> None:
         """The next tick has a grade."""
         state = self.state
+        if state.graded < state.early:
+            grade = 0
         state.readable = grade < UNREADABLE
         label = QUALITY_LABELS[grade]
         if label != (state.open[1] if state.open else "good"):
@@ -216,13 +225,14 @@ class Decoder:
     def _clock(self, tick: Tick, events: list[Event]) -> None:
         """Every beat in the next tick has been told."""
         state = self.state
+        readable = tick.label < UNREADABLE or state.clock < state.early
         state.clock += 1
         to = self._boundary(state.clock)
-        if tick.label < UNREADABLE and to <= self._quiet:
+        if readable and to <= self._quiet:
             self._hushed = to, tick.level  # nothing to tell: alarms learn of it with the next beat
             return
         self._settle()
-        events += self._heard(self._alarms.advance(to, tick.label < UNREADABLE, tick.level, state.alarms))
+        events += self._heard(self._alarms.advance(to, readable, tick.level, state.alarms))
 
     def _heard(self, told: tuple[list[Alarm], AlarmState]) -> list[Alarm]:
         """Take the alarms' new state; gives what they tell."""
@@ -237,8 +247,9 @@ class Decoder:
             self._hushed = None
 
     def _boundary(self, tick: int) -> int:
-        """Source sample at which a tick of the model grid begins."""
-        return self.state.anchor + max(0, int((tick * TICK - self.latency) / self.ratio))
+        """Source sample at which a tick of the model grid begins, not before the signal."""
+        state = self.state
+        return max(state.first, state.anchor + math.floor((tick * TICK - self.latency) / self.ratio))
 
     def _beat(self, beat: FoundBeat, events: list[Event]) -> None:
         state = self.state
@@ -246,6 +257,9 @@ class Decoder:
             state.last = None
             return
         sample = self.sample(beat.place)
+        if sample < state.first - SLACK * self.fs:
+            return  # in what is held before the first sample
+        sample = max(sample, state.first)
         rr = None if state.last is None else (sample - state.last) / self.fs
         state.last = sample
         label = BEAT_LABELS[beat.label]

@@ -1,8 +1,11 @@
 """Any chunk in, fixed blocks out; gaps and runs of missing samples are named here.
 
 From this stage on nobody sees the caller's chunks. A *segment* is a stretch of signal without a gap.
-Its block grid is anchored at its first sample: block ``b`` ends at source sample
-``anchor + Resampler.needed(hop * (b + 1))``, so a segment is cut exactly like a fresh stream.
+Its block grid is anchored close before its first sample: block ``b`` ends at source sample
+``anchor + Resampler.needed(hop * (b + 1))``. The anchor is a multiple of ``Blocks.grid``, which makes all
+segments lie on the grid of model samples, tokens and ticks that the stream's sample 0 began: once what was
+before a gap is forgotten, what follows is as if there had been none. Up to its first sample (less than a
+second) that sample's value is held. Where rate and grid have no such common measure, it is the anchor.
 
 What is missing
 ---------------
@@ -13,7 +16,7 @@ says so: ``gap(n)`` means the same as ``n`` rows of NaN. The source's sample cou
 * More of them *on all leads* are a gap. The segment ends before the first missing sample (it is carried
   on by held samples for ``tail`` model samples, so that what is still in the pipeline comes out), the
   gap is told as :class:`~edgeecg.specs.Gap` with its true start and length once it is over, and a new
-  segment is anchored at the first sample after it: there the signal is processed from a fresh state.
+  segment begins at the first sample after it: there the signal is processed from a fresh state.
 * More of them *on one lead* while another goes on are held for as long as it takes; when the lead comes
   back it is listed in ``Block.restarts`` and its row is primed anew, on the grid that goes on.
 
@@ -56,6 +59,8 @@ PATCH = 8
 """A hop is a multiple of this many model samples: one token."""
 
 HOLD_SECONDS = 0.0625  # one token: a QRS is longer
+
+LONGEST_LEAD = 1.0  # seconds by which a segment may be anchored before its first sample
 
 
 NOTHING: tuple[Piece, ...] = ()
@@ -120,7 +125,7 @@ class Blocks:
     def initial(self) -> BlockState:
         """State of a stream that has not begun: its first sample is sample 0."""
         # Blocks differ by one source sample; a first one is shorter by what lies between two model samples.
-        room = self.count(0, self.hop) + self.resampler.lead_in + 1
+        room = self.count(0, self.hop) + self.resampler.lead_in + 1 + self.grid
         leads = self.leads
         return BlockState(
             buffer=np.empty((room, leads)),
@@ -144,6 +149,13 @@ class Blocks:
     def _counts(self) -> dict[int, int]:
         """Source samples of a whole block that follows another, by its phase."""
         return {}
+
+    @cached_property
+    def grid(self) -> int:
+        """Source samples that are whole ticks of 64 model samples; 1 where that takes over a second."""
+        ratio = self.resampler.ratio
+        samples = ratio.denominator * HOP // gcd(ratio.numerator, HOP)
+        return samples if samples <= self.fs * LONGEST_LEAD else 1
 
     def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
         """Take samples that follow those before.
@@ -217,7 +229,7 @@ class Blocks:
             If the arrays are not those of such a state.
         """
         try:
-            base, anchor, made, seeking, gap_start = (int(value) for value in saved["counts"])
+            base, anchor, first, made, seeking, gap_start = (int(value) for value in saved["counts"])
             pending, run, last = (np.asarray(saved[name]) for name in ("pending", "run", "last"))
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"not a saved block state ({error!r}): save the stream again") from error
@@ -232,7 +244,8 @@ class Blocks:
         state.buffer[: len(pending)] = pending
         state.run, state.last = run.astype(np.int64), last.astype(np.float64)
         state.fill, state.target, state.base = len(pending), target, base
-        state.anchor, state.made, state.gap_start, state.seeking = anchor, made, gap_start, bool(seeking)
+        state.anchor, state.first, state.made = anchor, first, made
+        state.gap_start, state.seeking = gap_start, bool(seeking)
         return state
 
     # ---- inside ---------------------------------------------------------------------------------
@@ -244,7 +257,7 @@ class Blocks:
                 return
             if state.fill < state.target and not partial:
                 return
-            data, cut = state.buffer[: state.fill], None
+            data, cut = state.buffer[: min(state.fill, state.target)], None
             # An energy that is in bounds says at little cost that every sample is; NaN is not in bounds.
             whole = bool(np.vdot(data, data) <= LIMIT**2) or bool(present(data).all())
             if not whole:
@@ -257,9 +270,9 @@ class Blocks:
                 return
             else:
                 out.append(self._next(state, whole))
-                state.base += state.target
                 state.made += self.hop
-                state.fill, state.target = 0, self.count(state.made, self.hop)
+                _drop(state, state.target)
+                state.target = self.count(state.made, self.hop)
 
     def _seek(self, state: BlockState, out: list[Piece]) -> bool:
         """Anchor a segment at the first row with a sample, if there is one; tell the gap before it."""
@@ -270,7 +283,9 @@ class Blocks:
             return False
         if state.base > state.gap_start:
             out.append(Gap(state.gap_start, state.base - state.gap_start))
-        state.seeking, state.anchor, state.made = False, state.base, 0
+        state.seeking, state.first, state.made = False, state.base, 0
+        state.anchor = state.first - state.first % self.grid
+        _lead_in(state, state.first - state.anchor)
         # A lead that is absent here is primed when it comes, so its absence counts as a long one.
         state.run = np.where(there[rows[0]], 0, self.longest_hold + 1)
         state.last = np.zeros(self.leads)
@@ -303,7 +318,8 @@ class Blocks:
             return self._block(state, count, count, self.hop)
         samples = state.buffer[:count].T.copy()
         state.last = samples[:, -1].copy()
-        return Block(samples, state.anchor, state.made, self.hop, state.base, state.base + count, None, ())
+        end = state.base + count
+        return Block(samples, state.anchor, state.first, state.made, self.hop, state.base, end, None, ())
 
     def _block(self, state: BlockState, count: int, valid: int, hop: int) -> Block:
         """The next block: ``valid`` rows of the buffer, the rest of ``count`` held."""
@@ -319,7 +335,7 @@ class Blocks:
             fill_in(samples, there, state.last)
         state.last = samples[:, -1].copy()
         end = state.base + valid
-        return Block(samples, state.anchor, state.made, hop, state.base, end, missing, back)
+        return Block(samples, state.anchor, state.first, state.made, hop, state.base, end, missing, back)
 
 
 def _checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
@@ -336,9 +352,19 @@ def _checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
     return data
 
 
+def _lead_in(state: BlockState, rows: int) -> None:
+    """Put so many copies of the buffer's first row before it."""
+    if rows:
+        state.buffer[rows : rows + state.fill] = state.buffer[: state.fill].copy()
+        state.buffer[:rows] = state.buffer[rows]
+        state.base -= rows
+        state.fill += rows
+
+
 def _drop(state: BlockState, rows: int) -> None:
     """Forget the buffer's first rows; the sample count goes on."""
     left = state.fill - rows
-    state.buffer[:left] = state.buffer[rows : state.fill].copy()
+    if left:
+        state.buffer[:left] = state.buffer[rows : state.fill].copy()
     state.base += rows
     state.fill = left

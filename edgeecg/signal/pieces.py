@@ -21,7 +21,9 @@ class Block(NamedTuple):
     samples : (leads, n) float64
         Millivolts, every one finite.
     anchor : int
-        Source sample at which the segment began: model sample 0 of the front end.
+        Source sample of the segment's model sample 0.
+    first : int
+        Source sample at which its signal began; from ``anchor`` up to there its first sample is held.
     made : int
         Model samples of the segment before this block.
     hop : int
@@ -38,6 +40,7 @@ class Block(NamedTuple):
 
     samples: NDArray[np.float64]
     anchor: int
+    first: int
     made: int
     hop: int
     start: int
@@ -69,7 +72,7 @@ class BlockState:
         Rows that are there, and rows that make the block.
     base : int
         Source sample of the buffer's first row.
-    anchor, made : int
+    anchor, first, made : int
         As in :class:`Block`, of the segment that is going on.
     seeking : bool
         Whether no segment is going on: the next sample that is there begins one.
@@ -88,6 +91,7 @@ class BlockState:
     fill: int = 0
     base: int = 0
     anchor: int = 0
+    first: int = 0
     made: int = 0
     seeking: bool = True
     gap_start: int = 0
@@ -103,7 +107,7 @@ class BlockState:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """As plain arrays, for :meth:`Blocks.restored`."""
-        counts = [self.base, self.anchor, self.made, int(self.seeking), self.gap_start]
+        counts = [self.base, self.anchor, self.first, self.made, int(self.seeking), self.gap_start]
         return {
             "counts": np.array(counts, np.int64),
             "pending": self.buffer[: self.fill].copy(),

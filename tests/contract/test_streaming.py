@@ -111,14 +111,37 @@ def test_missing_samples_and_gaps_are_the_same(nano: Engine) -> None:
 
 
 def test_after_a_gap_a_stream_is_fresh(nano: Engine) -> None:
-    """What follows a gap is told as if the stream began there, but for its sample numbers."""
+    """What follows a gap that ends on the grid is told as if the stream began there, but for its numbers."""
     before, after = heart(15, 250, seed=1), heart(25, 250, seed=2)
     stream = Stream(nano, 250)
-    events = stream.push(before) + stream.gap(777) + stream.push(after) + stream.flush()
-    offset = len(before) + 777
+    events = stream.push(before) + stream.gap(750) + stream.push(after) + stream.flush()
+    offset = len(before) + 750
     told = [beat for beat in beats(events) if beat.sample >= offset]
     alone = beats(stream_all(Stream(nano, 250), after, 1000))
     assert [(b.sample - offset, b.label, b.rr) for b in told] == [(b.sample, b.label, b.rr) for b in alone]
+
+
+@pytest.mark.parametrize("preset", ["nano", "small"])
+@pytest.mark.parametrize(("fs", "length"), [(250, 1), (250, 777), (360, 1001), (257, 3000), (128, 64)])
+def test_what_was_before_a_gap_is_forgotten(
+    request: pytest.FixtureRequest, preset: str, fs: int, length: int
+) -> None:
+    """Once the context has refilled, a gap of any length has left no trace: beats and labels are the same."""
+    engine = request.getfixturevalue(preset)
+    signal = heart(140, fs)
+    spoiled = signal.copy()
+    spoiled[20 * fs : 20 * fs + length] = np.nan
+    clean, told = (beats(annotate(engine, recording(x, fs), withhold=False)) for x in (signal, spoiled))
+    spec = engine.bundle.spec.beat
+    begin = 20 * fs + length
+    there = [beat for beat in told if beat.sample > begin + 10 * fs]
+    whole = [beat for beat in clean if beat.sample > begin + 10 * fs]
+    assert [beat.sample for beat in there] == [beat.sample for beat in whole]
+    refilled = spec.layers * spec.left + 33
+    assert len(there) > refilled + 50
+    for one, other in zip(there[refilled:], whole[refilled:], strict=True):
+        assert (one.label, one.rr) == (other.label, other.rr)
+        assert one.probability == pytest.approx(other.probability, abs=1e-3)
 
 
 def test_reset_forgets_everything(nano: Engine) -> None:

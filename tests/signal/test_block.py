@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from edgeecg.errors import ConfigError, SignalError, StateError
 from edgeecg.signal.block import Block, Blocks, Piece, SegmentEnd
 from edgeecg.signal.missing import LIMIT
-from edgeecg.signal.resample import Resampler
 from edgeecg.specs import Gap
 
 Array = NDArray[Any]
@@ -23,9 +22,9 @@ RATES = (100, 125, 128, 130, 250, 257, 300, 360, 500, 1000)
 
 
 class Segment(NamedTuple):
-    anchor: int
+    first: int
     end: int
-    samples: Array  # (leads, end - anchor), held where missing
+    samples: Array  # (leads, end - first), held where missing
     restarts: list[tuple[int, int]]  # (source sample, lead)
 
 
@@ -49,20 +48,20 @@ def reference(x: Array, hold: int) -> tuple[list[Segment], list[Gap]]:
     return segments, gaps
 
 
-def walk(x: Array, anchor: int, hold: int) -> tuple[Segment, int]:
-    """The segment that begins at ``anchor``, and the sample at which it was given up."""
+def walk(x: Array, first: int, hold: int) -> tuple[Segment, int]:
+    """The segment that begins at ``first``, and the sample at which it was given up."""
     leads = x.shape[1]
     last, absent = np.zeros(leads), np.full(leads, hold + 1)
-    absent[np.isfinite(x[anchor])] = 0
+    absent[np.isfinite(x[first])] = 0
     samples: list[Array] = []
     restarts: list[tuple[int, int]] = []
     run = 0  # samples in a row without any lead
-    for n in range(anchor, len(x)):
+    for n in range(first, len(x)):
         there = np.isfinite(x[n])
         run = 0 if there.any() else run + 1
         if run > hold:
             end = n + 1 - run
-            return Segment(anchor, end, np.array(samples).T[:, : end - anchor], restarts), n + 1
+            return Segment(first, end, np.array(samples).T[:, : end - first], restarts), n + 1
         for lead in np.flatnonzero(there):
             if absent[lead] > hold:
                 restarts.append((n, int(lead)))
@@ -70,14 +69,14 @@ def walk(x: Array, anchor: int, hold: int) -> tuple[Segment, int]:
         absent = np.where(there, 0, absent + 1)
         samples.append(last.copy())
     end = len(x) - run
-    return Segment(anchor, end, np.array(samples).T[:, : end - anchor], restarts), len(x)
+    return Segment(first, end, np.array(samples).T[:, : end - first], restarts), len(x)
 
 
-def collect(pieces: Sequence[Piece], tail: int, fs: float) -> tuple[list[Segment], list[Gap]]:
+def collect(pieces: Sequence[Piece], blocks_of: Blocks) -> tuple[list[Segment], list[Gap]]:
     """Segments and gaps out of pieces, with every promise of a block checked on the way."""
     segments: list[Segment] = []
     gaps = [piece for piece in pieces if isinstance(piece, Gap)]
-    resampler = Resampler(fs)
+    resampler, tail = blocks_of.resampler, blocks_of.tail
     blocks: list[Block] = []
     for piece in pieces:
         if isinstance(piece, Block):
@@ -92,7 +91,10 @@ def collect(pieces: Sequence[Piece], tail: int, fs: float) -> tuple[list[Segment
             samples = np.concatenate([block.samples for block in blocks], axis=1)
             length = piece.end - piece.anchor
             made = sum(block.hop for block in blocks)
-            assert {block.anchor for block in blocks} == {piece.anchor}
+            (first,) = {block.first for block in blocks}
+            assert {block.anchor for block in blocks} == {piece.anchor} == {first - first % blocks_of.grid}
+            lead_in = first - piece.anchor
+            assert (samples[:, :lead_in] == samples[:, lead_in : lead_in + 1]).all()
             assert made >= resampler.ready(length) + tail
             assert made - blocks[-1].hop < resampler.ready(length) + tail
             missing = [m for block in blocks for m in missing_samples(block)]
@@ -100,7 +102,7 @@ def collect(pieces: Sequence[Piece], tail: int, fs: float) -> tuple[list[Segment
             if samples.shape[1] > length:  # the tail stands at the last value
                 assert (samples[:, length:] == samples[:, length - 1 : length]).all()
             restarts = [(block.start + c, lead) for block in blocks for lead, c in block.restarts]
-            segments.append(Segment(piece.anchor, piece.end, samples[:, :length], sorted(restarts)))
+            segments.append(Segment(first, piece.end, samples[:, lead_in:length], sorted(restarts)))
             blocks = []
     assert not blocks, "a segment without an end"
     return segments, gaps
@@ -153,7 +155,7 @@ def test_faulty_signals_as_the_reference_walks_them(
 ) -> None:
     blocks = Blocks(fs, leads=2, hop=hop, tail=data.draw(st.sampled_from([8, 40, 200])), hold=5)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=6), label="cuts"))
-    agree(collect(everything(blocks, x, cuts), blocks.tail, fs), reference(x, 5))
+    agree(collect(everything(blocks, x, cuts), blocks), reference(x, 5))
 
 
 @given(x=faulty(), data=st.data())
@@ -170,15 +172,16 @@ def test_a_gap_means_the_same_as_nan(x: Array, data: st.DataObject) -> None:
             part = data.draw(st.integers(0, end - begin))
             pieces += [*blocks.gap(part, state), *blocks.gap(end - begin - part, state)]
     pieces += blocks.flush(state)
-    agree(collect(pieces, 40, 100), reference(x, 5))
+    agree(collect(pieces, blocks), reference(x, 5))
 
 
 @pytest.mark.parametrize("fs", RATES)
 def test_a_segment_after_a_gap_is_a_fresh_stream(fs: float) -> None:
+    """Where it begins on the grid; elsewhere its first sample is held from the grid on."""
     rng = np.random.default_rng(1)
     before, after = rng.normal(size=(int(2.3 * fs), 1)), rng.normal(size=(int(3.1 * fs), 1))
     blocks = Blocks(fs, tail=100)
-    gap = np.full((int(0.9 * fs), 1), np.nan)
+    gap = np.full((int(0.9 * fs) + -(len(before) + int(0.9 * fs)) % blocks.grid, 1), np.nan)
     pieces = everything(blocks, np.concatenate([before, gap, after]))
     offset = len(before) + len(gap)
     behind = [p for p in pieces if isinstance(p, Block) and p.anchor == offset]
@@ -190,6 +193,30 @@ def test_a_segment_after_a_gap_is_a_fresh_stream(fs: float) -> None:
         assert (one.start - offset, one.end - offset, one.made) == (other.start, other.end, other.made)
 
 
+@pytest.mark.parametrize("fs", RATES)
+def test_segments_share_the_grid_of_the_stream(fs: float) -> None:
+    """Behind a gap of any length blocks lie where they would lie without it."""
+    x = np.random.default_rng(2).normal(size=int(9.7 * fs))
+    whole = [p for p in everything(Blocks(fs, tail=100), x) if isinstance(p, Block)]
+    at = {block.start: block for block in whole}
+    for lost in (int(0.1 * fs), int(0.77 * fs), int(1.3 * fs) + 1):
+        spoiled = x.copy()
+        spoiled[int(3.3 * fs) : int(3.3 * fs) + lost] = np.nan
+        pieces = everything(Blocks(fs, tail=100), spoiled)
+        behind = [p for p in pieces if isinstance(p, Block) and p.first > 0 and p.missing is None]
+        assert len(behind) > 5
+        for block in behind[2:]:  # the first one is held up to its sample, or begins a grid
+            np.testing.assert_array_equal(block.samples, at[block.start].samples)
+            assert (block.made - at[block.start].made) % 64 == 0
+
+
+def test_a_grid_that_takes_too_long_is_none() -> None:
+    assert Blocks(250).grid == 125
+    assert Blocks(360).grid == 180
+    assert Blocks(257).grid == 257
+    assert Blocks(256.37).grid == 1
+
+
 def test_a_gap_of_hours_costs_nothing_and_is_told_once() -> None:
     blocks = Blocks(250)
     state = blocks.initial()
@@ -198,7 +225,7 @@ def test_a_gap_of_hours_costs_nothing_and_is_told_once() -> None:
     told = [*blocks.gap(length, state), *blocks.push(np.zeros(1000), state)]
     assert [piece for piece in told if isinstance(piece, Gap)] == [Gap(1000, length)]
     assert state.samples == 2000 + length
-    assert len(state.buffer) < 200
+    assert len(state.buffer) < 300
 
 
 def test_short_runs_are_held_and_named() -> None:
@@ -228,7 +255,7 @@ def test_a_stream_that_begins_and_ends_with_nothing() -> None:
     x[300:310] = 1.0
     pieces = everything(Blocks(250), x)
     assert [type(piece).__name__ for piece in pieces] == ["Gap", "Block", "SegmentEnd", "Gap"]
-    assert (pieces[0], pieces[2], pieces[3]) == (Gap(0, 300), SegmentEnd(300, 310), Gap(310, 690))
+    assert (pieces[0], pieces[2], pieces[3]) == (Gap(0, 300), SegmentEnd(250, 310), Gap(310, 690))
 
 
 @pytest.mark.parametrize("at", [0, 1, 123, 124, 125, 400])

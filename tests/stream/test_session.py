@@ -92,7 +92,7 @@ def test_the_last_beats_come_out(nano: Engine) -> None:
 
 
 def test_what_follows_a_flush_is_a_fresh_stream(nano: Engine) -> None:
-    first, second = heart(10, FS, seed=1), heart(10, FS, seed=2)
+    first, second = heart(10, FS, seed=1), heart(10, FS, seed=2)  # a whole number of ticks
     stream = Stream(nano, FS)
     stream.push(first)
     stream.flush()
