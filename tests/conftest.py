@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 
 hypothesis.settings.register_profile("edgeecg", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("edgeecg")
+
+TORCH = importlib.util.find_spec("torch") is not None
+collect_ignore = [] if TORCH else ["model", "deploy", "explain", "profile", "runtime/trt/test_build.py"]
+
+
+def pytest_report_header() -> str | None:
+    return None if TORCH else f"no torch (extra train): left out are {', '.join(collect_ignore)}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -32,7 +32,7 @@ IMPORTED_AS = {
 }
 """Distributions whose import has another name."""
 
-COMES_WITH = {"google": "onnx", "urllib3": "requests"}
+COMES_WITH = {"google": "onnx", "tomllib": "tomli", "urllib3": "requests"}
 """Imports that are part of another distribution's interface."""
 
 

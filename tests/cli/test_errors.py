@@ -110,6 +110,8 @@ SETTINGS = {
     "@binary.toml": "binary.toml",
 }
 
+NEED_TORCH = ("train", "export", "calibrate", "quantize", "build", "explain")
+
 CASES: dict[str, str] = {
     **{f"annotate @{record} --out OUT": name for record, name in RECORDS.items()},
     **{f"stream @{record} --speed 0 --sink jsonl:OUT": name for record, name in RECORDS.items()},
@@ -125,6 +127,12 @@ CASES: dict[str, str] = {
     **{f"stream @good --sink jsonl:OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
     **{f"evaluate @good --json OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
     **{f"profile @good --json OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
+    **{
+        f"explain @{record} --at 300 --out OUT": name
+        for record, name in RECORDS.items()
+        if "--" not in record + name
+    },
+    **{f"explain @good --at 300 --out OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
     **{f"compare {bundle} small": name for bundle, name in BUNDLES.items()},
     **{f"calibrate {bundle} --out OUT": name for bundle, name in BUNDLES.items()},
     **{f"quantize {bundle} --out OUT": name for bundle, name in BUNDLES.items()},
@@ -162,6 +170,10 @@ CASES: dict[str, str] = {
     "quantize small --out OUT --calibration @nowhere": "nowhere",
     "calibrate small --out OUT --method guess": "guess",
     "calibrate small --out OUT --reference nosuch": "nosuch",
+    "explain @good --at 300": "--out",
+    "explain @good --at 9999999 --out OUT": "9999999",
+    "explain @good --at 300 --out OUT --label X": "--label",
+    "explain @good --at 300 --out OUT --method guess": "guess",
     "demo --out @.": "--out",
 }
 """Command line (``@`` is the folder of inputs, ``OUT`` a place for output) to what its error must name."""
@@ -175,6 +187,8 @@ def test_wrong_input_is_one_line(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if line.startswith(NEED_TORCH):
+        pytest.importorskip("torch", reason="needs the extra train")
     monkeypatch.delenv("EDGEECG_DATA", raising=False)
     before = {path: path.stat().st_mtime_ns for path in inputs.rglob("*")}
     words = [word.replace("OUT", str(tmp_path / "out")).replace("@", f"{inputs}/") for word in line.split()]
