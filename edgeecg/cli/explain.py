@@ -73,6 +73,7 @@ def explain(
     """
     from edgeecg import explain as room
 
+    room.method_of(method)
     people, opened = human_console(), Bundle.open(bundle)
     signal = read_record(record)
     with atomic_folder(out) as folder:

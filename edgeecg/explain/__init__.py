@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgeecg.explain.methods import METHODS as METHODS
     from edgeecg.explain.methods import Attribution as Attribution
     from edgeecg.explain.methods import attribute as attribute
+    from edgeecg.explain.methods import method_of as method_of
     from edgeecg.explain.page import write as write
     from edgeecg.explain.question import LABELS as LABELS
     from edgeecg.explain.question import Question as Question
@@ -49,6 +50,7 @@ _HOME = {
     "explain": "explanation",
     "feature_view": "versions",
     "load_network": "trace",
+    "method_of": "methods",
     "score_concepts": "tcav",
     "synthetic_sets": "concepts",
     "write": "page",
@@ -72,6 +74,7 @@ __all__ = [
     "explain",
     "feature_view",
     "load_network",
+    "method_of",
     "score_concepts",
     "synthetic_sets",
     "write",

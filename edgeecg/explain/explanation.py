@@ -15,7 +15,7 @@ from edgeecg.explain.baseline import BaselineKind, baseline
 from edgeecg.explain.beat_concepts import BeatConcept, beat_concepts
 from edgeecg.explain.concepts import ConceptSets
 from edgeecg.explain.counterfactual import Counterfactual, counterfactual
-from edgeecg.explain.methods import DEFAULT, Attribution, attribute
+from edgeecg.explain.methods import DEFAULT, Attribution, attribute, method_of
 from edgeecg.explain.question import AFIB, Question, ask
 from edgeecg.explain.segments import Segment, segments
 from edgeecg.explain.trace import load_network, trace
@@ -216,6 +216,7 @@ def explain(
     >>> why = edgeecg.explain.explain(edgeecg.read_record("mitdb/119"), at=180976)
     >>> print(*why.sentences(), sep="\n")
     """
+    method_of(method)
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     network = load_network(opened)
     network.requires_grad_(False)
@@ -226,7 +227,10 @@ def explain(
     turned = None
     if change and question.label != AFIB and _movable(question):
         turned = counterfactual(opened, Versions.of(opened, network, found, beat))
-    placed = [] if concepts is None else beat_concepts(question, attribution.baseline, concepts)
+    placed: list[BeatConcept] = []
+    if concepts is not None:
+        alone = ask(opened, network, found, beat, label, wing=0)
+        placed = beat_concepts(alone, baseline(alone, against), concepts)
     return Explanation(opened, question, attribution, segments(question), turned, placed)
 
 

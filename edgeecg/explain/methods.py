@@ -26,7 +26,7 @@ from edgeecg.explain.baseline import Baseline
 from edgeecg.explain.question import Question
 from edgeecg.explain.segments import Segment, segments
 
-__all__ = ["DEFAULT", "METHODS", "Attribution", "Counted", "attribute"]
+__all__ = ["DEFAULT", "METHODS", "Attribution", "Counted", "attribute", "method_of"]
 
 DEFAULT = "path"
 POINTS = (1 / 6, 1 / 2, 5 / 6)  # of the path, from baseline to recording
@@ -292,6 +292,13 @@ METHODS: dict[str, Method] = {
 """All methods by name; the last two are controls."""
 
 
+def method_of(name: str) -> Method:
+    """A method by its name; raises ``ConfigError`` that lists the names."""
+    if name not in METHODS:
+        raise ConfigError(f"no method {name!r}: choose one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
 def attribute(question: Question, baseline: Baseline, method: str = DEFAULT, seed: int = 0) -> Attribution:
     """Relevance of every sample and interval of a question.
 
@@ -312,12 +319,10 @@ def attribute(question: Question, baseline: Baseline, method: str = DEFAULT, see
     MissingExtra
         If Captum or scikit-learn is not installed.
     """
-    if method not in METHODS:
-        raise ConfigError(f"no method {method!r}: choose one of {', '.join(METHODS)}")
-    counted = Counted(question)
+    run, counted = method_of(method), Counted(question)
     begun = time.perf_counter()
     try:
-        samples, intervals = METHODS[method](counted, baseline, seed)
+        samples, intervals = run(counted, baseline, seed)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("captum", "sklearn"):
             raise

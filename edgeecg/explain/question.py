@@ -195,7 +195,14 @@ def reach(network: Network) -> int:
 
 
 def ask(
-    bundle: Bundle, network: Network, trace: Trace, beat: int, label: str | None = None, *, room: int = 0
+    bundle: Bundle,
+    network: Network,
+    trace: Trace,
+    beat: int,
+    label: str | None = None,
+    *,
+    wing: int | None = None,
+    room: int = 0,
 ) -> Question:
     """The question why the model says what it says of a beat, or of the rhythm around it.
 
@@ -208,8 +215,9 @@ def ask(
     beat : int
         Number of the beat in the trace.
     label : str, optional
-        One of ``LABELS``; what the model says of the beat where left out. ``AFIB`` asks about the beat
-        and up to eight on each side together.
+        One of ``LABELS``; what the model says of the beat where left out.
+    wing : int, optional
+        Beats on each side that are asked about together with it; 8 for ``AFIB``, else none.
     room : int
         Tokens beyond what the beat sees that are kept in the stretch, so that the beat can be moved.
 
@@ -223,7 +231,8 @@ def ask(
     if label is not None and label not in LABELS:
         raise ConfigError(f"no label {label!r}: choose one of {', '.join(LABELS)}")
     spec = bundle.spec
-    wing = EPISODE if label == AFIB else 0
+    if wing is None:
+        wing = EPISODE if label == AFIB else 0
     targets = np.arange(max(0, beat - wing), min(len(trace), beat + wing + 1))
     beats = range(max(0, int(targets[0]) - spec.beat.layers * spec.beat.left), int(targets[-1]) + 1)
     start = max(0, int(trace.token[targets[0]]) - reach(network))
