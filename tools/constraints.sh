@@ -10,7 +10,7 @@ for version in 3.10 3.11 3.12 3.13; do
     {
         echo "# Python $version: what the tests ran with. Made by tools/constraints.sh."
         uv pip compile pyproject.toml --quiet --python-version "$version" --no-header --no-annotate \
-            --extra dev --extra explain \
+            --extra dev \
             --constraint <(echo "torch==$torch") |
             grep -vE '^(nvidia-cu|nvidia-n|triton|#)' # torch's CUDA build only
     } >"$target.new"

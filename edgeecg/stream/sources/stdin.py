@@ -24,7 +24,8 @@ BLOCK = 1 << 16  # bytes a read
 def decode_floats(data: bytes, leads: int) -> tuple[NDArray[np.float64], bytes]:
     """Whole rows of ``leads`` float32 values, ``(n, leads)``, and the bytes that are left over."""
     whole = len(data) - len(data) % (4 * leads)
-    values = np.frombuffer(data[:whole], dtype="<f4").astype(np.float64).reshape(-1, leads)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a missing sample like any other
+        values = np.frombuffer(data[:whole], dtype="<f4").astype(np.float64).reshape(-1, leads)
     return np.where(np.isfinite(values), values, np.nan), data[whole:]
 
 
