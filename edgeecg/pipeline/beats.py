@@ -51,6 +51,14 @@ class Pending(NamedTuple):
         return both.take(np.lexsort((both.token, both.row)))
 
 
+class Runs(NamedTuple):
+    """Rows that have beats, ascending; where the beats of each begin, and how many there are."""
+
+    rows: NDArray[np.intp]
+    begin: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+
 class Decided(NamedTuple):
     """Beats that were decided in a step, ordered by row, then time; a column each.
 
@@ -118,6 +126,7 @@ class BeatRows:
         self._intervals = np.full((rows, HISTORY + 1), np.nan)
         self._last = np.full(rows, np.nan)  # place of the last decided beat
         self._pending = _nothing()
+        self._every = np.arange(rows)
 
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all."""
@@ -125,6 +134,7 @@ class BeatRows:
         self._graph.grow(rows)
         for name in _ARRAYS:
             setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
+        self._every = np.arange(rows)
 
     def reset(self, rows: Rows) -> None:
         """Make these rows fresh streams: no beat, no history."""
@@ -147,7 +157,7 @@ class BeatRows:
             Token of column 0, from the segment's start; columns before token 0 are left out.
         rows : Rows
         """
-        index = np.arange(len(self._last))[rows]
+        index = self._every[rows]
         seen = Recent(tokens.heads[..., (OFFSET, QUALITY)], self._heads[rows])
         known = Recent(tokens.embedding, self._embedding[rows])
         self._find(tokens.heads[..., 0], seen, first, rows, index)
@@ -215,9 +225,10 @@ class BeatRows:
         known: NDArray[np.bool_],
         embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> Decided:
-        features = rr_features(self._history(due), ahead, known)
+        runs = _runs(due.row)
+        features = rr_features(self._history(due, runs), ahead, known)
         inputs = np.concatenate([*embeddings, features], axis=1)
-        classes, rhythm = self._classify(inputs, due.row)
+        classes, rhythm = self._classify(inputs, runs)
         probabilities = _softmax(classes + self._bias)
         label = probabilities.argmax(axis=1)
         return Decided(
@@ -230,9 +241,9 @@ class BeatRows:
             _softmax(rhythm)[:, AFIB],
         )
 
-    def _history(self, due: Pending) -> NDArray[np.float64]:
+    def _history(self, due: Pending, runs: Runs) -> NDArray[np.float64]:
         """Intervals that end at each beat and those before, ``(beats, HISTORY + 1)``."""
-        rows, begin, counts = np.unique(due.row, return_index=True, return_counts=True)
+        rows, begin, counts = runs
         most = int(counts.max())
         before = np.empty(len(due.row))
         before[1:] = due.place[:-1]
@@ -249,21 +260,22 @@ class BeatRows:
         return np.ascontiguousarray(windows[row, nth + 1])
 
     def _classify(
-        self, inputs: NDArray[np.float32], row: NDArray[np.intp]
+        self, inputs: NDArray[np.float32], runs: Runs
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The beat graph over ``(beats, 2 d + 8)`` in as few calls as the order of time allows."""
-        rows, begin, counts = np.unique(row, return_index=True, return_counts=True)
-        classes = np.empty((len(row), len(BEAT_LABELS)), np.float32)
-        rhythm = np.empty((len(row), len(RHYTHM_LABELS)), np.float32)
+        rows, begin, counts = runs
+        classes = np.empty((len(inputs), len(BEAT_LABELS)), np.float32)
+        rhythm = np.empty((len(inputs), len(RHYTHM_LABELS)), np.float32)
         if counts.max() <= len(rows):  # rounds: the n-th beat of every row that has one
             for nth in range(int(counts.max())):
-                chosen = begin[counts > nth] + nth
-                out = self._graph.run(inputs[chosen, None], row[chosen])
+                going = counts > nth
+                chosen = begin[going] + nth
+                out = self._graph.run(inputs[chosen, None], rows[going])
                 classes[chosen], rhythm[chosen] = out["classes"][:, 0], out["rhythm"][:, 0]
         else:  # sequences: all beats of one row at a time
-            for start, count in zip(begin, counts, strict=True):
+            for n, (start, count) in enumerate(zip(begin, counts, strict=True)):
                 its = slice(start, start + count)
-                out = self._graph.run(inputs[None, its], row[start : start + 1])
+                out = self._graph.run(inputs[None, its], rows[n : n + 1])
                 classes[its], rhythm[its] = out["classes"][0], out["rhythm"][0]
         return classes, rhythm
 
@@ -286,6 +298,12 @@ class BeatRows:
 
 
 _ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last")
+
+
+def _runs(row: NDArray[np.intp]) -> Runs:
+    """Runs of equal values in an ordered column."""
+    begin = np.concatenate([[0], np.flatnonzero(row[1:] != row[:-1]) + 1])
+    return Runs(row[begin], begin, np.diff(begin, append=len(row)))
 
 
 def _nothing() -> Pending:

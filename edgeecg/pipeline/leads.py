@@ -36,10 +36,12 @@ def best_ticks(verdicts: Sequence[Verdicts], slots: int) -> list[list[Tick]]:
     """The ticks that a step completed, of each patient's best lead."""
     ticks: list[list[Tick]] = [[] for _ in range(slots)]
     for group in verdicts:
-        best = group.label.argmin(axis=1)[:, None]
-        labels, levels = (
-            np.take_along_axis(values, best, axis=1)[:, 0].tolist() for values in (group.label, group.level)
-        )
+        if group.label.shape[1] == 1:
+            labels, levels = group.label[:, 0].tolist(), group.level[:, 0].tolist()
+        else:
+            best = group.label.argmin(axis=1)[:, None]
+            labels = np.take_along_axis(group.label, best, axis=1)[:, 0].tolist()
+            levels = np.take_along_axis(group.level, best, axis=1)[:, 0].tolist()
         for i, its, their in zip(group.members, labels, levels, strict=True):
             ticks[i] = [Tick(*pair) for pair in zip(its, their, strict=True)]
     return ticks

@@ -95,22 +95,27 @@ class SignalRows:
         for i, (slot, block) in enumerate(zip(slots.tolist(), blocks, strict=True)):
             chain = self._of[slot]
             groups.setdefault((chain.fs, chain.phase(block)), []).append(i)
+        parts = [self._together(fs, phase, slots, members, blocks) for (fs, phase), members in groups.items()]
+        if len(parts) == 1:
+            return parts[0][0], [parts[0][1]]
         network = np.empty((len(slots), self.leads, blocks[0].hop), np.float32)
-        verdicts = []
-        for (fs, phase), members in groups.items():
-            chain, its = self._chains[fs], slots[members]
-            batch = chain.gather([blocks[i] for i in members])
-            width = self._width[its[0]]
-            output, packed = chain.step(batch, self._packed[its, :, :width].reshape(-1, width))
-            self._keep(its, packed)
-            shape = (len(members), self.leads, -1)
-            network[members] = output.network.reshape(shape)
-            label, score = output.quality.label.astype(np.int64), output.quality.score
-            level = self._level(its, output.filtered.reshape(shape), phase % TICK)
-            verdicts.append(
-                Verdicts(members, phase, label.reshape(level.shape), score.reshape(level.shape), level)
-            )
-        return network.reshape(-1, network.shape[2]), verdicts
+        for made, verdicts in parts:
+            network[verdicts.members] = made.reshape(len(verdicts.members), self.leads, -1)
+        return network.reshape(-1, network.shape[2]), [verdicts for _, verdicts in parts]
+
+    def _together(
+        self, fs: float, phase: int, slots: NDArray[np.intp], members: list[int], blocks: Sequence[Block]
+    ) -> tuple[NDArray[np.float32], Verdicts]:
+        """Blocks of one rate and phase."""
+        chain, its = self._chains[fs], slots[members]
+        batch = chain.gather([blocks[i] for i in members])
+        width = self._width[its[0]]
+        output, packed = chain.step(batch, self._packed[its, :, :width].reshape(-1, width))
+        self._keep(its, packed)
+        level = self._level(its, output.filtered.reshape(len(its), self.leads, -1), phase % TICK)
+        label, score = output.quality.label.astype(np.int64), output.quality.score
+        shape = level.shape
+        return output.network, Verdicts(members, phase, label.reshape(shape), score.reshape(shape), level)
 
     def _level(
         self, slots: NDArray[np.intp], filtered: NDArray[np.float64], waiting: int
