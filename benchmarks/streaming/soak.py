@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,19 +33,21 @@ def soak(engine: Engine, hours: float, seed: int = 0) -> dict[str, Any]:
     fs = records[0].fs
     signal = day(records, hours)
     faults = Faults(SPEC, fs, seed)
-    stream, feed = Stream(engine, fs), Feed(fs)
-    events: list[Event] = []
+    stream, feed, told = Stream(engine, fs), Feed(fs), Found()
     memory: list[float] = []
     for packet in faults.apply(packets(signal, fs)):
         for piece in feed.step(packet):
-            events += (stream.gap(piece.missing) if piece.missing else []) + stream.push(piece.samples)
+            if piece.missing:
+                told.add(stream.gap(piece.missing))
+            told.add(stream.push(piece.samples))
         if stream.samples >= len(memory) * 3600 * fs:
             memory.append(resident())
     for piece in feed.flush():
-        events += stream.push(piece.samples)
-    events += stream.flush()
+        told.add(stream.push(piece.samples))
+    told.add(stream.flush())
     memory.append(resident())
-    clean = annotate(engine, Record("day", signal, fs, ("MLII",)))
+    clean = Found()
+    clean.add(annotate(engine, Record("day", signal, fs, ("MLII",))))
     zones = fault_zones(faults, fs)
     spec = engine.bundle.spec.beat
     memory_beats = spec.layers * spec.left + HISTORY + 1  # after so many nothing is left of a fault
@@ -53,7 +56,7 @@ def soak(engine: Engine, hours: float, seed: int = 0) -> dict[str, Any]:
         "faults": {kind: sum(f.kind == kind for f in faults.log) for kind in {f.kind for f in faults.log}},
         "memory_mib": [round(value, 1) for value in memory],
         "growth_after_first_hour_mib": round(memory[-1] - memory[min(1, len(memory) - 1)], 1),
-        **compare(_beats(events), _beats(clean), zones, fs, memory_beats),
+        **compare(told, clean, zones, fs, memory_beats),
     }
 
 
@@ -82,22 +85,37 @@ def fault_zones(faults: Faults, fs: float) -> NDArray[np.int64]:
     return np.array(zones, np.int64).reshape(-1, 2)
 
 
-def _beats(events: list[Event]) -> list[Beat]:
-    return [event for event in events if isinstance(event, Beat)]
+class Found:
+    """Beats as numbers: nine bytes each, so that what is kept here is not taken for growth."""
+
+    def __init__(self) -> None:
+        self._samples, self._labels = array("q"), bytearray()
+
+    def add(self, events: list[Event]) -> None:
+        """Keep the beats among some events."""
+        for event in events:
+            if isinstance(event, Beat):
+                self._samples.append(event.sample)
+                self._labels += event.label.encode()
+
+    @property
+    def samples(self) -> NDArray[np.int64]:
+        """Where they are."""
+        return np.array(self._samples, np.int64)
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """What they are."""
+        return np.frombuffer(bytes(self._labels), np.uint8)
 
 
-def compare(
-    told: list[Beat], clean: list[Beat], zones: NDArray[np.int64], fs: float, memory: int
-) -> dict[str, Any]:
+def compare(told: Found, clean: Found, zones: NDArray[np.int64], fs: float, memory: int) -> dict[str, Any]:
     """Beats outside the zones: found again, agreeing in label, and how many were told twice."""
-    here = np.array([beat.sample for beat in told])
-    there = np.array([beat.sample for beat in clean])
+    here, there = told.samples, clean.samples
     outside, settled = outside_zones(there, zones, there, memory)
     match = nearest(there, here, MATCH * fs)
     found = match >= 0
-    label = np.array([beat.label for beat in clean])
-    same = np.zeros(len(clean), bool)
-    same[found] = label[found] == np.array([told[i].label for i in match[found]])
+    same = found & (clean.labels == told.labels[match])
     extras = outside_zones(here, zones, there, memory)[0] & (nearest(here, there, MATCH * fs) < 0)
     return {
         "beats_compared": int(outside.sum()),
