@@ -279,7 +279,7 @@ def real_examples(bundle: Bundle, network: Network, record: Record, *, each: int
     found = trace(bundle, network, record, len(record) - 1, before=length, lead_policy="first")
     symbols = _symbols(record, found)
     af = _in_fibrillation(record, found)
-    previous = np.r_["", symbols[:-1]]
+    previous = np.concatenate([[""], symbols[:-1]])
     masks = {
         "premature": np.isin(symbols, ["A", "a", "J", "S"]),
         "wide QRS": np.isin(symbols, ["L", "R", "V"]),

@@ -193,11 +193,11 @@ def attention_figure(why: Explanation) -> Figure:
     question, attention = why.question, why.attention
     spec = question.network.spec
     beat = why.beat
-    lead = int(np.argmax(question.share[:, question.columns(range(beat, beat + 1))[0]]))
     layers = max(len(attention.token), len(attention.beat))
     figure = _figure(11, 1.1 + 1.15 * layers)
     axes = figure.subplots(layers, 3, squeeze=False)
     column = int(question.columns(range(beat, beat + 1))[0])
+    lead = int(question.share[:, column].argmax())
     for place, (offset, title) in enumerate(((0, "the beat's token"), (spec.delay, "its decision token"))):
         row = column + offset
         for layer, weights in enumerate(attention.token):

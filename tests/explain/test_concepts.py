@@ -1,0 +1,146 @@
+"""Concepts: examples that show them, vectors that find what was planted, scores that chance does not get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgeecg.bundle import Bundle
+from edgeecg.errors import ConfigError
+from edgeecg.explain.baseline import baseline
+from edgeecg.explain.beat_concepts import beat_concepts
+from edgeecg.explain.concepts import CONCEPTS, ConceptSets, moments, real_examples, synthetic_sets
+from edgeecg.explain.question import LABELS, ask
+from edgeecg.explain.tcav import MomentNetwork, Probe, layer_names, score_concepts
+from edgeecg.explain.trace import Trace, trace
+from edgeecg.model.transformer import Network
+from edgeecg.specs import RR_FEATURES
+
+NO_BIAS = np.zeros(5, np.float32)
+
+
+@pytest.fixture(scope="module")
+def sets(bundle: Bundle, network: Network) -> ConceptSets:
+    return synthetic_sets(bundle, network, patients=3, each=5)
+
+
+@pytest.fixture(scope="module")
+def single(bundle: Bundle, network: Network, atrial: Trace) -> Trace:
+    """The atrial patient by the first lead alone, as moments are."""
+    return trace(bundle, network, atrial.record, len(atrial.record) - 1, lead_policy="first")
+
+
+def timing_of(rows: np.ndarray, feature: str) -> np.ndarray:
+    return rows[:, RR_FEATURES.index(feature) - len(RR_FEATURES)]
+
+
+def test_examples_show_their_concept(sets: ConceptSets) -> None:
+    assert list(sets.concepts) == list(CONCEPTS)
+    early = timing_of(sets.concepts["premature"], "log_rr_over_median")
+    late = timing_of(sets.concepts["compensatory pause"], "log_rr_over_median")
+    assert early.max() < np.log(0.9)
+    assert late.min() > np.log(1.1)
+    irregular = timing_of(sets.concepts["irregular RR"], "irregularity")
+    assert np.median(irregular) > 3 * np.median(timing_of(sets.concepts["absent P"], "irregularity"))
+
+
+def test_tall_beats_are_tall(sets: ConceptSets, network: Network) -> None:
+    samples = 8 * (network.spec.token.layers * network.spec.token.left + 3 + 5 + network.spec.token.lag + 1)
+    own = 8 * (network.spec.token.layers * network.spec.token.left + 3)
+    rows = sets.concepts["high amplitude"][:, :samples]
+    beat, before = rows[:, own - 8 : own + 16], rows[:, : own - 60]
+    assert np.median(np.ptp(beat, axis=1) / np.ptp(before, axis=1)) > 1.4
+
+
+def test_the_same_seed_makes_the_same_examples(
+    bundle: Bundle, network: Network, sets: ConceptSets, tmp_path: Path
+) -> None:
+    fewer = synthetic_sets(bundle, network, patients=1, each=5)
+    for name, rows in fewer.concepts.items():
+        np.testing.assert_allclose(rows, sets.concepts[name][: len(rows)], atol=1e-5)
+    fewer.save(tmp_path / "sets.npz")
+    again = ConceptSets.load(tmp_path / "sets.npz")
+    np.testing.assert_array_equal(again.pool, fewer.pool)
+    (tmp_path / "sets.npz").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="delete it"):
+        ConceptSets.load(tmp_path / "sets.npz")
+
+
+def test_a_moment_has_all_that_the_answer_hangs_on(bundle: Bundle, network: Network, single: Trace) -> None:
+    rows, kept = moments(network, single, range(len(single)))
+    assert len(kept) > 20
+    with torch.no_grad():
+        odds = MomentNetwork(network, NO_BIAS)(torch.from_numpy(rows[:3])).numpy()
+    for row, beat in zip(odds, kept[:3], strict=True):
+        question = ask(bundle, network, single, beat)
+        assert row[LABELS.index(question.label)] == pytest.approx(question.answer, abs=5e-3)
+
+
+def test_what_is_planted_is_found(network: Network, single: Trace, sets: ConceptSets) -> None:
+    """Beats of which one feature was changed: the score is the share of beats whose answer rises with it."""
+    column = RR_FEATURES.index("log_rr_over_previous") - len(RR_FEATURES)
+    planted = sets.random(15, seed=9).copy()
+    planted[:, column] -= 2.0
+    both = ConceptSets({"planted": planted, "nothing": sets.random(15, seed=10)}, sets.pool)
+    beats = [b for b in range(len(single)) if single.labels[b] == "S"]
+    rows, _ = moments(network, single, beats)
+    moment = torch.from_numpy(rows).requires_grad_()
+    odds = MomentNetwork(network, NO_BIAS)(moment)[:, LABELS.index("S")]
+    slope = torch.autograd.grad(odds.sum(), moment)[0][:, column]
+    expected = float((-slope > 0).float().mean())
+    scores = score_concepts(network, NO_BIAS, both, {"S": rows}, draws=6)
+    by = {(s.concept, s.layer): s for s in scores}
+    found = by["planted", "entrance"]
+    assert found.accuracy > 0.85
+    assert found.score == pytest.approx(expected, abs=0.15)
+    assert by["planted", "token_1"].accuracy < 0.75  # an interval is not in the tokens
+    assert not any(s.significant for s in scores if s.concept == "nothing")
+
+
+def test_scores_need_beats_and_draws(network: Network, sets: ConceptSets) -> None:
+    rows = sets.pool[:4]
+    for beats, draws in (({"X": rows}, 5), ({"V": rows[:0]}, 5), ({"V": rows}, 2)):
+        with pytest.raises(ConfigError, match="concepts need beats of known labels"):
+            score_concepts(network, NO_BIAS, sets, beats, draws=draws)
+
+
+def test_a_probe_tells_clouds_apart() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(80, 6)).astype(np.float32))
+    y = (torch.arange(80) >= 40).long()
+    x[y == 1, 2] += 4
+    probe = Probe()
+    said = probe.train_and_eval([(x[:30], y[:30]), (x[30:], y[30:])])
+    assert float(said["accs"]) > 0.9
+    assert probe.classes() == [0, 1]
+    direction = probe.weights()[1]
+    assert int(direction.abs().argmax()) == 2
+    assert float(direction[2]) > 0
+
+
+def test_concepts_of_one_beat(bundle: Bundle, network: Network, single: Trace, sets: ConceptSets) -> None:
+    beat = max(b for b in range(len(single) - 3) if single.labels[b] == "S")
+    question = ask(bundle, network, single, beat)
+    placed = beat_concepts(question, baseline(question), sets)
+    assert {c.layer for c in placed} == set(layer_names(network))
+    by = {(c.concept, c.layer): c for c in placed}
+    early = by["premature", "entrance"]
+    assert early.present > 0.3
+    assert early.pull > 0
+    assert max(c.accuracy for c in placed if c.concept == "premature") > 0.75
+
+
+def test_a_beat_with_a_short_past_has_no_concepts(
+    bundle: Bundle, network: Network, single: Trace, sets: ConceptSets
+) -> None:
+    question = ask(bundle, network, single, 10)
+    assert beat_concepts(question, baseline(question), sets) == []
+
+
+def test_real_labels_give_examples(bundle: Bundle, network: Network, atrial: Trace) -> None:
+    found = real_examples(bundle, network, atrial.record, each=4)
+    assert timing_of(found["premature"], "log_rr_over_median").mean() < np.log(0.9)
+    assert "irregular RR" not in found

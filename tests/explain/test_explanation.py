@@ -1,0 +1,149 @@
+"""The whole way: words, pictures, a page that needs nothing else, the verb and its errors."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import edgeecg
+from edgeecg.bundle import Bundle
+from edgeecg.cli.main import main
+from edgeecg.errors import BundleError, ConfigError, MissingExtra
+from edgeecg.explain.explanation import Explanation
+from edgeecg.explain.question import Question
+from edgeecg.io.wfdb import write_wfdb
+
+
+@pytest.fixture(scope="module")
+def why(bundle: Bundle, why_v: Question) -> Explanation:
+    at = int(why_v.trace.samples[why_v.targets[0]])
+    return edgeecg.explain.explain(why_v.trace.record, at + 5, bundle=bundle)
+
+
+def test_words_say_the_label_and_the_parts(why: Explanation) -> None:
+    text = " ".join(why.sentences())
+    assert text.startswith(f"V with a probability of {why.probability:.1%}")
+    assert "the patient's usual beats, on time" in text
+    assert "QRS +" in text
+
+
+def test_another_label_can_be_asked_for(bundle: Bundle, why: Explanation) -> None:
+    other = edgeecg.explain.explain(
+        why.question.trace.record, why.sample, bundle=bundle, label="N", change=False
+    )
+    assert other.question.answer < 0
+    assert other.relevance["QRS"] < 0
+
+
+def test_files_are_whole_and_need_nothing_else(why: Explanation, tmp_path: Path) -> None:
+    files = edgeecg.explain.write(why, tmp_path)
+    assert {f.name for f in files} >= {
+        "index.html",
+        "explanation.json",
+        "strip.png",
+        "parts.png",
+        "attention.png",
+    }
+    for file in tmp_path.glob("*.png"):
+        assert file.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert file.stat().st_size > 5000
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:)", page)
+    assert page.count("data:image/png;base64,") == len(list(tmp_path.glob("*.png")))
+    data = msgspec.json.decode((tmp_path / "explanation.json").read_bytes())
+    assert data["label"] == "V"
+    assert data["sample"] == why.sample
+    assert len(data["samples"]["at"]) == len(data["samples"]["relevance"][0])
+    assert len(data["intervals"]["ends_at"]) == len(data["intervals"]["seconds"])
+    assert data["samples"]["at"] == sorted(data["samples"]["at"])
+
+
+@pytest.fixture(scope="module")
+def recording(why_v: Question, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wfdb(why_v.trace.record, tmp_path_factory.mktemp("records"))
+
+
+def test_the_verb(
+    recording: Path, why: Explanation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        "explain",
+        str(recording),
+        "--at",
+        str(why.sample),
+        "--no-concepts",
+        "--out",
+        str(tmp_path / "why"),
+    ]
+    assert main(line) == 0
+    assert (tmp_path / "why" / "index.html").is_file()
+    assert "3 forward and 3 backward passes" in capsys.readouterr().out
+    assert main(line) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        (["--at", "999999"], "it has samples 0 to"),
+        (["--at", "100", "--method", "guess"], "no method 'guess': choose one of path"),
+        (["--at", "100", "--bundle", "nothing"], "nothing"),
+        (["--at", "100", "--label", "X"], "'X' is not one of"),
+    ],
+)
+def test_errors_are_one_line(
+    recording: Path, extra: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["explain", str(recording), *extra, "--no-concepts", "--out", str(out)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert complaint in said
+    assert len(said.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_bundle_without_weights_says_so(bundle: Bundle, why: Explanation) -> None:
+    bare = Bundle(
+        bundle.manifest, bundle.digest, {k: v for k, v in bundle.parts.items() if "weights" not in k}
+    )
+    with pytest.raises(BundleError, match="cannot be fine-tuned or explained"):
+        edgeecg.explain.explain(why.question.trace.record, why.sample, bundle=bare)
+
+
+def test_the_door_is_light_and_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import sys, edgeecg; edgeecg.explain.__all__; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "False"
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    monkeypatch.delitem(sys.modules, "edgeecg.explain.tcav", raising=False)
+    with pytest.raises(MissingExtra, match=r"edgeecg\[explain\]"):
+        edgeecg.explain.score_concepts  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        edgeecg.explain.nothing  # noqa: B018
+
+
+def test_every_public_name_is_there() -> None:
+    for name in edgeecg.explain.__all__:
+        assert getattr(edgeecg.explain, name) is not None
+
+
+@pytest.mark.data
+def test_real_beats(data_root: Path, bundle: Bundle) -> None:
+    """A real V and a real S: pointed at, and for the right reason."""
+    record = edgeecg.read_record(data_root / "mitdb" / "119")
+    wide = edgeecg.explain.explain(record, 173035, bundle=bundle, change=False)
+    assert wide.question.label == "V"
+    assert max(wide.relevance, key=wide.relevance.__getitem__) == "QRS"
+    record = edgeecg.read_record(data_root / "mitdb" / "209")
+    early = edgeecg.explain.explain(record, 112539, bundle=bundle, change=False)
+    assert early.question.label == "S"
+    assert max(early.relevance, key=early.relevance.__getitem__) in ("RR before", "earlier beats")
+    with pytest.raises(ConfigError, match="no label 'x'"):
+        edgeecg.explain.explain(record, 112539, bundle=bundle, label="x")

@@ -1,0 +1,53 @@
+"""The trace is the deployed path: same beats, same labels, same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import edgeecg
+from edgeecg.bundle import Bundle
+from edgeecg.errors import SignalError
+from edgeecg.explain.trace import Trace, trace
+from edgeecg.model.transformer import Network
+
+
+@pytest.mark.parametrize("policy", ["first", "best", "fused"])
+def test_a_trace_is_what_the_stream_tells(
+    bundle: Bundle, network: Network, ventricular: Trace, policy: edgeecg.bundle.LeadPolicy
+) -> None:
+    record = ventricular.record
+    found = trace(bundle, network, record, len(record) - 1, lead_policy=policy)
+    with edgeecg.open_engine(bundle, "onnxruntime", "fp32") as engine:
+        events = edgeecg.annotate(engine, record, lead_policy=policy, withhold=False)
+    beats = [event for event in events if isinstance(event, edgeecg.Beat)]
+    assert [beat.sample for beat in beats] == found.samples.tolist()
+    assert [beat.label for beat in beats] == found.labels
+    odds = np.exp(found.classes - found.classes.max(axis=1, keepdims=True))
+    probability = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
+    np.testing.assert_allclose([beat.probability for beat in beats], probability, atol=1e-3)
+
+
+def test_a_gap_begins_a_new_stretch(bundle: Bundle, network: Network, ventricular: Trace) -> None:
+    record = ventricular.record
+    signal = record.signal.copy()
+    signal[10_000:11_000] = np.nan
+    broken = replace(record, signal=signal)
+    assert trace(bundle, network, broken, 15_000).anchor == 11_000
+    with pytest.raises(SignalError, match="lies in a gap"):
+        trace(bundle, network, broken, 10_500)
+
+
+def test_a_sample_outside_is_refused(bundle: Bundle, network: Network, ventricular: Trace) -> None:
+    with pytest.raises(SignalError, match="it has samples 0 to 22499"):
+        trace(bundle, network, ventricular.record, 22_500)
+
+
+def test_the_nearest_beat(ventricular: Trace) -> None:
+    sample = int(ventricular.samples[40])
+    assert ventricular.nearest(sample + 20) == 40
+    between = int((ventricular.samples[40] + ventricular.samples[41]) / 2)
+    with pytest.raises(SignalError, match="no beat within 150 ms"):
+        ventricular.nearest(between)
