@@ -31,6 +31,9 @@ __all__ = ["BATCH", "Cohort"]
 BATCH = 64
 """Patients that go through the token graph together, at most: more would not fit the caches."""
 
+STEP = 128
+"""Tokens in a step of the token graph, at most: its attention grows with their square."""
+
 TOGETHER = 512
 """Patients that go through the other stages together, at most."""
 
@@ -162,15 +165,14 @@ class Cohort:
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
 
     def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
-        """The token graph over all rows, in batches."""
+        """The token graph over all rows, in batches of rows and steps of tokens."""
         batches = []
         for start in range(0, len(slots), BATCH):
-            some = slice(start * self.leads, (start + BATCH) * self.leads)
-            batches.append(self._tokens.step(network[some], self._rows(slots[start : start + BATCH])))
-        if len(batches) == 1:
-            return batches[0]
-        heads, embedding = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return Tokens(heads, embedding)
+            some = network[start * self.leads : (start + BATCH) * self.leads]
+            rows, size = self._rows(slots[start : start + BATCH]), STEP * self.spec.patch
+            steps = [some[:, begin : begin + size] for begin in range(0, some.shape[1], size)]
+            batches.append(_joined([self._tokens.step(step, rows) for step in steps], axis=1))
+        return _joined(batches, axis=0)
 
     def _tell(
         self,
@@ -249,6 +251,13 @@ class Cohort:
         if decoder is None:
             raise IndexError(f"slot {slot} is not open")
         return decoder
+
+
+def _joined(parts: list[Tokens], axis: int) -> Tokens:
+    if len(parts) == 1:
+        return parts[0]
+    heads, embedding = (np.concatenate(arrays, axis=axis) for arrays in zip(*parts, strict=True))
+    return Tokens(heads, embedding)
 
 
 def _compact(index: NDArray[np.intp]) -> Rows:
