@@ -1,1 +1,1 @@
-"""Scores: EC57 beats and runs, rhythm, calibration, with bootstrap intervals over patients."""
+"""Labelled records by name, and their scores: EC57 beats and runs, rhythm, calibration."""

@@ -13,8 +13,8 @@ from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
 from edgeecg.io.reading import is_record, read_record
 from edgeecg.io.record import Record
+from edgeecg.metrics.judge import truth_of
 from edgeecg.metrics.score import Truth
-from edgeecg.pipeline.judge import truth_of
 
 __all__ = ["SYNTHETIC", "LabelledRecord", "labelled_records"]
 
