@@ -54,9 +54,9 @@ from edgeecg.explain.methods import DEFAULT, METHODS, Attribution, attribute
 from edgeecg.explain.question import AFIB, Question, ask
 from edgeecg.explain.tcav import layer_names, score_concepts
 from edgeecg.explain.trace import Trace, load_network, trace
+from edgeecg.metrics.references import LabelledRecord, labelled_records
 from edgeecg.metrics.score import Truth
 from edgeecg.model.transformer import Network
-from edgeecg.pipeline.references import LabelledRecord, labelled_records
 
 FLAT = "integrated, flat baseline"
 DRAWN = ("shapley", "lime", "random")

@@ -10,7 +10,7 @@ import typer
 
 from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, show_table
 from edgeecg.errors import ConfigError
-from edgeecg.pipeline.references import SYNTHETIC, labelled_records
+from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
 __all__ = ["build"]
 

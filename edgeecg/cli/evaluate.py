@@ -11,14 +11,14 @@ import typer
 from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, progress_bar, show_table
 from edgeecg.errors import ConfigError
 from edgeecg.io import Record, read_annotations
+from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
+from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
 from edgeecg.metrics.report import Protocol, Report, read_report, write_report
 from edgeecg.metrics.rhythm import RECORD_FRACTION
 from edgeecg.metrics.score import RecordScores, Said, said_by_events, score
 from edgeecg.metrics.summary import group_report
 from edgeecg.metrics.tables import change_table, tables
-from edgeecg.pipeline.judge import MAPPINGS, said_of
-from edgeecg.pipeline.references import SYNTHETIC, LabelledRecord, labelled_records
 
 __all__ = ["evaluate"]
 

@@ -68,7 +68,7 @@ def quantize(
     from edgeecg.deploy.graphset import read_graphs, write_graphs
     from edgeecg.deploy.quantize import Wanted, quantize_set
     from edgeecg.deploy.select import agreement
-    from edgeecg.pipeline.references import SYNTHETIC, labelled_records
+    from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
     unknown = [name for name in precisions or [] if name not in PRECISIONS[1:]]
     if unknown:

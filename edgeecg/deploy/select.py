@@ -19,8 +19,8 @@ from edgeecg.deploy.verdict import GATED, ORDER, Candidate, Judge, Say, SelectSe
 from edgeecg.errors import AccuracyError, ConfigError
 from edgeecg.io.record import Record
 from edgeecg.metrics.bootstrap import Estimate
+from edgeecg.metrics.references import LabelledRecord
 from edgeecg.metrics.tables import Table
-from edgeecg.pipeline.references import LabelledRecord
 from edgeecg.runtime.engine import Backend
 
 __all__ = ["Evidence", "Selection", "agreement", "select", "selection_table"]

@@ -16,12 +16,12 @@ from edgeecg.deploy.graphset import GraphSet
 from edgeecg.errors import InputError
 from edgeecg.metrics.beats import BeatList, Confusion, Score, compare
 from edgeecg.metrics.bootstrap import Estimate
+from edgeecg.metrics.judge import MAPPINGS
 from edgeecg.metrics.paired import f1_change
+from edgeecg.metrics.references import LabelledRecord
 from edgeecg.metrics.report import Protocol
 from edgeecg.metrics.score import RecordScores, Said, said_by_events, score
 from edgeecg.pipeline import annotate
-from edgeecg.pipeline.judge import MAPPINGS
-from edgeecg.pipeline.references import LabelledRecord
 from edgeecg.profile.latency import sample, summarise
 from edgeecg.runtime.engine import Backend, Engine, open_engine
 from edgeecg.runtime.executor import Tensors

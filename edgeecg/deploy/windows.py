@@ -18,7 +18,7 @@ import numpy as np
 from edgeecg.deploy.ranges import Method
 from edgeecg.errors import ConfigError, InputError
 from edgeecg.io.record import Record
-from edgeecg.pipeline.references import SYNTHETIC, labelled_records
+from edgeecg.metrics.references import SYNTHETIC, labelled_records
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import SignalSpec
 

@@ -8,8 +8,8 @@ import pytest
 from edgeecg.cli.main import main
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.io import Annotations, write_annotations, write_wfdb
+from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.report import read_report
-from edgeecg.pipeline.references import labelled_records
 
 
 @pytest.fixture(scope="module")

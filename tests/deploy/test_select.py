@@ -24,10 +24,10 @@ from edgeecg.deploy.verdict import GATED, Candidate, Judge, SelectSettings, Verd
 from edgeecg.deploy.windows import WindowList
 from edgeecg.errors import AccuracyError, ConfigError, InputError
 from edgeecg.io.record import Record
+from edgeecg.metrics.judge import MAPPINGS
+from edgeecg.metrics.references import LabelledRecord, labelled_records
 from edgeecg.metrics.score import Truth, said_by_events
 from edgeecg.pipeline import annotate
-from edgeecg.pipeline.judge import MAPPINGS
-from edgeecg.pipeline.references import LabelledRecord, labelled_records
 from edgeecg.runtime.engine import open_engine
 from edgeecg.specs import Beat
 

@@ -7,8 +7,8 @@ import pytest
 from edgeecg import open_engine
 from edgeecg.bundle import packaged_names
 from edgeecg.data.catalog import find_records, load_record
+from edgeecg.metrics.judge import truth_of
 from edgeecg.pipeline import annotate
-from edgeecg.pipeline.judge import truth_of
 from edgeecg.specs import Alarm
 
 SPEAKS = {"pause", "asystole", "no-beat", "bradycardia", "tachycardia", "v-run"}
