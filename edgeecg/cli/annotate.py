@@ -11,16 +11,29 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeecg.bundle import Bundle
-from edgeecg.cli.common import BundleOption, data_console, human_console, progress_bar
+from edgeecg.cli.common import (
+    READING,
+    BundleOption,
+    FsOption,
+    GainOption,
+    LeadOption,
+    UnitsOption,
+    check_folder,
+    data_console,
+    human_console,
+    progress_bar,
+)
 from edgeecg.errors import RecordError
+from edgeecg.io.annotation import check_extension
 from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_archive, find_jobs
 
 __all__ = ["annotate"]
 
 CLASSES = ("N", "S", "V", "F", "Q")
+OWN = "edg"  # the annotator name that is nobody else's
 ROWS = 50  # records that the table shows one by one
 
-RECORDS, RUNNING = "Reading the recordings", "Running"
+RUNNING = "Running"
 
 
 def annotate(
@@ -59,46 +72,29 @@ def annotate(
     lead_policy: Annotated[
         Literal["first", "best", "fused"] | None,
         typer.Option(
-            help="What is done with several leads; else as the bundle says.", rich_help_panel=RECORDS
+            help="What is done with several leads; else as the bundle says.", rich_help_panel=READING
         ),
     ] = None,
-    leads: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--lead", metavar="NAME", help="Use only this lead; may repeat.", rich_help_panel=RECORDS
-        ),
-    ] = None,
-    fs: Annotated[
-        float | None,
-        typer.Option(metavar="HZ", help="Rate of tables without a time column.", rich_help_panel=RECORDS),
-    ] = None,
-    units: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UNIT", help="Unit of samples that state none: V, mV, uV or nV.", rich_help_panel=RECORDS
-        ),
-    ] = None,
-    gain: Annotated[
-        float | None,
-        typer.Option(
-            metavar="N",
-            help="Counts per unit, where a file has none or a wrong one.",
-            rich_help_panel=RECORDS,
-        ),
-    ] = None,
+    leads: LeadOption = None,
+    fs: FsOption = None,
+    units: UnitsOption = None,
+    gain: GainOption = None,
     withhold: Annotated[
         bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
     ] = True,
     extension: Annotated[
-        str, typer.Option(metavar="NAME", help="Annotator name: extension of the files.")
-    ] = "edg",
+        str,
+        typer.Option(metavar="NAME", help="Annotator name: extension of the files, letters and digits."),
+    ] = OWN,
 ) -> None:
     """Find and classify every beat of recordings, and write standard WFDB annotation files.
 
     Beats carry their AAMI class (N S V F Q) at the source's sample numbers, rhythm changes are `+` with
-    `(AFIB` and `(N`, signal quality is `~`; PhysioNet's rdann, bxb and epicmp read the files. Beside each
-    lies a JSON file with its counts. Finished records are skipped when the command is run again; one that
-    cannot be read is reported and stops nothing.
+    `(AFIB` and `(N`, signal quality is `~`, and `"` is a note: an alarm that begins or ends (`pause begins`),
+    or samples that are missing (`gap of 360 samples`). PhysioNet's rdann, bxb and epicmp read the files.
+
+    Beside each lies a JSON file with its counts. Finished records are skipped when the command is run again;
+    one that cannot be read is reported and stops nothing.
 
     For example:
 
@@ -107,6 +103,8 @@ def annotate(
     - `edgeecg annotate chest.csv --fs 250 --units uV --out found`
     - `edgeecg annotate /archive --out /found --cluster tcp://head:8786`
     """
+    check_extension(extension)
+    check_folder(out)
     settings = ArchiveSettings(
         Bundle.open(bundle),
         backend,
@@ -120,6 +118,7 @@ def annotate(
         extension,
     )
     jobs = find_jobs(records, out)
+    _spare_others(jobs, extension)
     outcomes = _follow(jobs, settings, workers, cluster)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed and len(jobs) == 1:
@@ -131,6 +130,14 @@ def annotate(
         raise RecordError(
             f"{len(failed)} of {len(jobs)} records could not be annotated; the others are in {out}"
         )
+
+
+def _spare_others(jobs: list[Job], extension: str) -> None:
+    """Refuse to write over another annotator's files, such as the reference beside the recordings."""
+    for job in jobs if extension != OWN else ():
+        target = job.stem.with_name(f"{job.stem.name}.{extension}")
+        if target.exists() and not target.with_name(f"{target.name}.json").exists():
+            raise RecordError(f"{target} is another annotator's: name another --extension or --out")
 
 
 def _follow(jobs: list[Job], settings: ArchiveSettings, workers: int, cluster: str | None) -> list[Outcome]:

@@ -19,15 +19,22 @@ from rich.progress import (
 from rich.table import Table as RichTable
 
 from edgeecg.errors import InputError
-from edgeecg.io.atomic import atomic_folder, atomic_path
+from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, check_folder, check_new_folder
 from edgeecg.metrics.tables import Table, text
 
 __all__ = [
     "BundleOption",
     "DataOption",
+    "FsOption",
+    "GainOption",
+    "LeadOption",
     "SeedOption",
+    "UnitsOption",
     "atomic_folder",
     "atomic_path",
+    "check_file",
+    "check_folder",
+    "check_new_folder",
     "data_console",
     "data_folder",
     "human_console",
@@ -52,6 +59,35 @@ SeedOption = Annotated[
 BundleOption = Annotated[
     str,
     typer.Option("--bundle", "-b", metavar="NAME|FILE", help="The packaged bundle (small) or a file."),
+]
+
+READING = "Reading the recordings"
+
+LeadOption = Annotated[
+    list[str] | None,
+    typer.Option("--lead", metavar="NAME", help="Use only this lead; may repeat.", rich_help_panel=READING),
+]
+FsOption = Annotated[
+    float | None,
+    typer.Option("--fs", metavar="HZ", help="Rate of tables without a time column.", rich_help_panel=READING),
+]
+UnitsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--units",
+        metavar="UNIT",
+        help="Unit of samples that state none: V, mV, uV or nV.",
+        rich_help_panel=READING,
+    ),
+]
+GainOption = Annotated[
+    float | None,
+    typer.Option(
+        "--gain",
+        metavar="N",
+        help="Counts per unit, where a file has none or a wrong one.",
+        rich_help_panel=READING,
+    ),
 ]
 
 

@@ -14,13 +14,16 @@ from rich.text import Text
 
 from edgeecg.decode import rate
 from edgeecg.pipeline import Latency
+from edgeecg.signal.quality import QUALITY_LABELS, UNREADABLE
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 
 __all__ = ["LiveView", "strip"]
 
 STRIP_SECONDS, STRIP_WIDTH, STRIP_HEIGHT = 5.0, 76, 4
 LAST_BEATS = 24
+HOLES = 16  # that beats still under decision may lie before
 KEPT_TIMES = 2000  # pushes that the percentiles look back on
+UNREADABLE_LABELS = QUALITY_LABELS[UNREADABLE:]
 COLOURS = {"N": "green", "S": "yellow", "V": "red", "F": "magenta", "P": "cyan"}
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by row and column
 
@@ -50,6 +53,7 @@ class LiveView:
         self._beats: deque[Beat] = deque(maxlen=LAST_BEATS)
         self._counts: Counter[str] = Counter()
         self._rate = rate.initial()
+        self._holes: deque[tuple[int, int | None]] = deque(maxlen=HOLES)  # missing or unreadable
         self._open: dict[str, str] = {}  # episodes that last, by kind
         self._alarms: dict[str, int] = {}
         self._missing = 0
@@ -65,10 +69,10 @@ class LiveView:
         if isinstance(event, Beat):
             self._beats.append(event)
             self._counts[event.label] += 1
-            self._rate = rate.beat(event.sample, self._rate)
+            self._beat(event.sample)
         elif isinstance(event, Gap):
             self._missing += event.length
-            self._rate = rate.broken(self._rate)
+            self._hole(event.start, event.start + event.length)
         elif isinstance(event, Alarm):
             if event.end is None:
                 self._alarms[event.label] = event.start
@@ -76,10 +80,29 @@ class LiveView:
                 self._alarms.pop(event.label, None)
         elif isinstance(event, (Rhythm, Quality)):
             kind = type(event).__name__
+            if event.label in UNREADABLE_LABELS:
+                self._hole(event.start, event.end)
             if event.end is None:
                 self._open[kind] = event.label
             elif self._open.get(kind) == event.label:
                 del self._open[kind]
+
+    def _hole(self, start: int, end: int | None) -> None:
+        """No beat can be found from ``start`` on; the end is told later where it is not known yet."""
+        if (start, None) in self._holes:
+            self._holes.remove((start, None))
+        self._holes.append((start, end))
+        self._rate = rate.broken(self._rate)
+
+    def _beat(self, sample: int) -> None:
+        """Take a beat into the running rate; an interval with a hole in it says nothing.
+
+        A stretch is told as unreadable while the beats before it are still being decided.
+        """
+        last = self._rate.samples[-1] if self._rate.samples else sample
+        if any(start < sample and (end is None or end > last) for start, end in self._holes):
+            self._rate = rate.broken(self._rate)
+        self._rate = rate.beat(sample, self._rate)
 
     def __rich__(self) -> Panel:
         """The picture."""

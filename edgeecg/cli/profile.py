@@ -11,7 +11,18 @@ from rich.table import Table
 
 from edgeecg.bundle import Bundle, Precision
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import BundleOption, atomic_path, data_console, human_console, progress_bar
+from edgeecg.cli.common import (
+    BundleOption,
+    FsOption,
+    GainOption,
+    LeadOption,
+    UnitsOption,
+    atomic_path,
+    check_file,
+    data_console,
+    human_console,
+    progress_bar,
+)
 from edgeecg.errors import ConfigError
 from edgeecg.io import read_record
 from edgeecg.pipeline import Mode
@@ -36,6 +47,10 @@ def profile(
         typer.Argument(metavar="RECORD", help="What to stream; a synthetic patient if left out."),
     ] = None,
     bundle: BundleOption = "small",
+    leads: LeadOption = None,
+    fs: FsOption = None,
+    units: UnitsOption = None,
+    gain: GainOption = None,
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
     precision: Annotated[
         str | None,
@@ -100,9 +115,16 @@ def profile(
         energy_seconds=energy_seconds,
         threads=threads,
     )
+    for output in (json, html):
+        if output is not None:
+            check_file(output)
     previous = load(against) if against is not None else None
     share = parse_share(max_regression)
-    signal = read_record(record) if record is not None else None
+    signal = None
+    if record is not None:
+        signal = read_record(record, leads=leads or None, fs=fs, units=units, gain=gain)
+    elif leads or fs or units or gain:
+        raise ConfigError("--lead, --fs, --units and --gain say how a recording is read: name a RECORD")
     opened, before = Bundle.open(bundle), memory_used()[0]
     with progress_bar() as bars:
         task = bars.add_task("opening", total=None)

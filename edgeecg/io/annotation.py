@@ -13,15 +13,32 @@ from edgeecg.errors import RecordError
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 
-__all__ = ["MARK_SYMBOLS", "read_annotations", "write_annotations"]
+__all__ = ["MARK_SYMBOLS", "check_extension", "read_annotations", "write_annotations"]
 
 MARK_SYMBOLS = frozenset("[]!x()ptu`'^|~+sT*D=\"@")
 """WFDB symbols that mark something else than a beat."""
 
-_EXTENSION = re.compile(r"^[A-Za-z]+$")
+_EXTENSION = re.compile(r"[A-Za-z][A-Za-z0-9]*")  # pu0, q1c: as in PhysioNet's qtdb
+_TAKEN = frozenset({"hea", "dat", "mat", "edf", "bdf", "csv", "tsv", "parquet", "json"})
 _SKIP, _AUX = 59, 63  # codes of the words that four bytes of interval, and a text, follow
 _DEFINITION = re.compile(rb"## (time resolution: \d|annotation type definitions$|end of definitions$)")
 _EMPTY_FILE = b"\0\0"  # the end mark alone; wfdb writes no file without annotations
+
+
+def check_extension(extension: str) -> None:
+    """See that a word can be the extension of annotation files.
+
+    Raises
+    ------
+    RecordError
+        If it is not letters and digits after a letter, or belongs to another kind of file.
+    """
+    if not _EXTENSION.fullmatch(extension):
+        raise RecordError(
+            f"an annotation file's extension is letters and digits, such as edg or qrs, not {extension!r}"
+        )
+    if extension.lower() in _TAKEN:
+        raise RecordError(f"extension {extension!r} belongs to other files: name another, such as edg")
 
 
 def read_annotations(
@@ -79,7 +96,7 @@ def write_annotations(
     fs : float
         Rate that the samples count in, hertz.
     extension : str
-        Name of the annotator, letters only.
+        Name of the annotator, letters and digits.
 
     Raises
     ------
@@ -89,8 +106,7 @@ def write_annotations(
         If wfdb is not installed.
     """
     target = Path(f"{os.fspath(stem)}.{extension}")
-    if not _EXTENSION.match(extension):
-        raise RecordError(f"an annotation file's extension is letters only, not {extension!r}")
+    check_extension(extension)
     if not target.parent.is_dir():
         raise RecordError(f"cannot write {target}: its folder is missing")
     unknown = set(annotations.symbol.tolist()) - BEAT_SYMBOLS - MARK_SYMBOLS
@@ -99,13 +115,13 @@ def write_annotations(
         raise RecordError(f"cannot write {target}: {wrong}")
     wfdb = load_wfdb("writing WFDB annotations")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as workshop:
-        made = Path(workshop, f"marks.{extension}")
+        made = Path(workshop, "marks.edg")  # wfdb writes no extension with digits
         if len(annotations) == 0:
             made.write_bytes(_EMPTY_FILE)
         else:
             wfdb.wrann(
                 "marks",
-                extension,
+                "edg",
                 annotations.sample,
                 symbol=annotations.symbol.tolist(),
                 aux_note=annotations.aux.tolist(),

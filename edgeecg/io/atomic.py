@@ -4,13 +4,66 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeecg.errors import InputError
 
-__all__ = ["atomic_folder", "atomic_path"]
+__all__ = ["atomic_folder", "atomic_path", "check_file", "check_folder", "check_new_folder"]
+
+
+def check_file(target: Path | str) -> None:
+    """See that a file can be written, before the work whose result it is to hold; nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        The target is a folder, lies under a file, or its folder cannot be written to.
+    """
+    if Path(target).is_dir():
+        raise InputError(f"cannot write {target}: it is a folder; name a file")
+    _check_room(Path(target), Path(target).parent)
+
+
+def check_folder(target: Path | str) -> None:
+    """See that files can be put into a folder, which is there or can be made.
+
+    Raises
+    ------
+    InputError
+        The folder is a file, lies under one, or cannot be made or written to.
+    """
+    _check_room(Path(target), Path(target))
+
+
+def check_new_folder(target: Path | str) -> None:
+    """See that a folder can be made and filled: it is not there yet, or empty.
+
+    Raises
+    ------
+    InputError
+        As for :func:`check_folder`, or the folder holds something: nothing is overwritten.
+    """
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is there already: remove it or name another --out")
+    _check_room(target, target.parent)
+
+
+def _check_room(target: Path, folder: Path) -> None:
+    """See that ``folder``, or the nearest one above it that is there, takes files."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"cannot write {target}: {there} is a file, not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):  # the one way to know: rights do not tell all
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write {target}: folder {there} takes no files ({error.strerror}); name another place"
+        ) from error
 
 
 def _beside(target: Path) -> Path:
@@ -18,11 +71,18 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".partial-{os.getpid()}-{target.name}")
 
 
-def _parent(target: Path) -> None:
+@contextmanager
+def _parents(target: Path) -> Iterator[None]:
+    """The folder of ``target``; those that had to be made for it go again where the block fails."""
+    made = [place for place in target.parents if not place.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"cannot write {target}: {error.filename} is a file, not a folder") from error
+        yield
+    except BaseException:
+        with suppress(OSError):  # something else has come to lie in it
+            for place in made:
+                place.rmdir()
+        raise
 
 
 @contextmanager
@@ -42,7 +102,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     Raises
     ------
     InputError
-        The target is a folder, or lies under a file.
+        As for :func:`check_file`.
 
     Examples
     --------
@@ -50,15 +110,14 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     ...     path.write_text("{}")  # doctest: +SKIP
     """
     target = Path(target)
-    if target.is_dir():
-        raise InputError(f"cannot write {target}: it is a folder; name a file")
-    _parent(target)
+    check_file(target)
     partial = _beside(target)
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _parents(target):
+        try:
+            yield partial
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -78,17 +137,16 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     Raises
     ------
     InputError
-        The target is there and holds something: nothing is overwritten.
+        As for :func:`check_new_folder`.
     """
     target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is there already: remove it or name another --out")
-    _parent(target)
+    check_new_folder(target)
     partial = _beside(target)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
+    with _parents(target):
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            os.replace(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

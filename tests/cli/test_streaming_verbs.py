@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgeecg.cli.live import LiveView, strip
 from edgeecg.cli.main import main
@@ -113,6 +114,11 @@ def test_annotate_tells_what_failed(
         (["annotate", "{tmp}/r", "-o", "{tmp}/o", "--precision", "int8"], "has no token graph in int8"),
         (["annotate", "{tmp}/slow.csv", "-o", "{tmp}/o", "--fs", "50", "--units", "mV"], "50 Hz is outside"),
         (["annotate", "{tmp}/slow.csv", "-o", "{tmp}/o"], "slow.csv"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}/o", "--extension", "a/b"], "letters and digits"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}", "--extension", "dat"], "belongs to other files"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}", "--extension", "qrs"], "another annotator's"),
+        (["annotate", "{tmp}/r", "-o", "{tmp}/r.hea/o"], "is a file, not a folder"),
+        (["annotate", "{tmp}/r", "-o", "/proc/o"], "takes no files"),
         (["stream", "{tmp}/none", "--speed", "0"], "none"),
         (["stream", "{tmp}/r", "--speed", "-1"], "speed"),
         (["stream", "{tmp}/r", "--hop", "0.3"], "multiple of 0.0625"),
@@ -133,6 +139,7 @@ def test_wrong_input_ends_in_one_clear_line(
 ) -> None:
     write_wfdb(Record("short", heart(5, FS), FS, ("MLII",)), tmp_path)
     (tmp_path / "short.dat").write_bytes(b"\0\0")
+    (tmp_path / "r.qrs").write_bytes(b"\0\0")
     np.savetxt(tmp_path / "slow.csv", heart(10, 50), header="MLII", comments="")
     line = [part.replace("{tmp}", str(tmp_path)) for part in line]
     if "-b" not in line and line[0] != "serve":
@@ -143,8 +150,6 @@ def test_wrong_input_ends_in_one_clear_line(
 
 
 def test_the_view_shows_what_is_going_on() -> None:
-    from rich.console import Console
-
     view = LiveView("bed", ("MLII",), FS, "nano fp32", Latency({"token": 0.5}, 0.5))
     view.pushed(heart(6, FS), 1500, 0.001)
     for event in (
@@ -163,6 +168,46 @@ def test_the_view_shows_what_is_going_on() -> None:
     shown = out.getvalue()
     for text in ("AFIB", "tachycardia", "N 2", "V 1", "1.0 s missing", "0.50 s declared", "good"):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        [Gap(1000, 2500)],
+        [Quality(1000, None, "lead-off"), Quality(1000, 3500, "lead-off")],
+        [Quality(1000, None, "flat"), Quality(1000, 3000, "flat"), Quality(3000, None, "lead-off"),
+         Quality(3000, 3500, "lead-off")],
+    ],
+)  # fmt: skip
+def test_the_rate_does_not_count_across_what_could_not_be_read(hole: list[Gap | Quality]) -> None:
+    view = LiveView("bed", ("MLII",), FS, "nano fp32", Latency({"token": 0.5}, 0.5))
+
+    def rate_after(*events: Beat | Gap | Quality) -> str:
+        for event in events:
+            view.told(event)
+        out = io.StringIO()
+        Console(file=out, width=110).print(view)
+        return next(line for line in out.getvalue().splitlines() if "heart rate" in line)
+
+    def beats(*samples: int) -> list[Beat]:
+        return [Beat(sample, "N", 0.9, 1.0, None) for sample in samples]
+
+    assert "75 /min" in rate_after(*beats(100, 300, 500, 700))
+    assert "..." in rate_after(hole[0]), "what was is no longer"
+    assert "..." in rate_after(*beats(900)), "decided after the stretch was told, but before it"
+    assert "..." in rate_after(*hole[1:], *beats(3600, 3700))
+    assert "150 /min" in rate_after(*beats(3800, 3900))
+
+
+def test_noise_that_can_be_read_keeps_the_rate() -> None:
+    view = LiveView("bed", ("MLII",), FS, "nano fp32", Latency({"token": 0.5}, 0.5))
+    for sample in (100, 300, 500):
+        view.told(Beat(sample, "N", 0.9, 1.0, None))
+    view.told(Quality(400, None, "noisy"))
+    view.told(Beat(700, "N", 0.9, 1.0, None))
+    out = io.StringIO()
+    Console(file=out, width=110).print(view)
+    assert "75 /min" in out.getvalue()
 
 
 def test_a_strip_is_drawn_in_dots() -> None:
