@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgeecg.bundle import Bundle
 from edgeecg.cli.common import (
@@ -122,10 +123,10 @@ def annotate(
     outcomes = _follow(jobs, settings, workers, cluster)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed and len(jobs) == 1:
-        raise RecordError(str(failed[0].error))
+        raise RecordError(_told(failed[0]))
     _report(data_console(), outcomes)
     for outcome in failed:
-        human_console().print(f"[red]not annotated:[/] {outcome.error}", soft_wrap=True)
+        human_console().print(Text("not annotated: ", "red").append(_told(outcome), "default"))
     if failed:
         raise RecordError(
             f"{len(failed)} of {len(jobs)} records could not be annotated; the others are in {out}"
@@ -149,6 +150,12 @@ def _follow(jobs: list[Job], settings: ArchiveSettings, workers: int, cluster: s
             outcomes.append(outcome)
             bar.advance(task)
     return sorted(outcomes, key=lambda outcome: outcome.record)
+
+
+def _told(outcome: Outcome) -> str:
+    """What is wrong with a record, its name in front where the reason does not give it."""
+    reason = str(outcome.error)
+    return reason if Path(outcome.record).stem in reason else f"record {outcome.record}: {reason}"
 
 
 def _report(console: Console, outcomes: list[Outcome]) -> None:

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, show_table
+from edgeecg.cli.common import (
+    DataOption,
+    SeedOption,
+    check_data,
+    check_file,
+    data_console,
+    human_console,
+    show_table,
+)
 from edgeecg.errors import ConfigError
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
@@ -101,6 +109,8 @@ def build(
     measured = next((known for known in BACKENDS if known == backend), None)
     if measured is None and backend != "auto":
         raise ConfigError(f"--backend {backend}: choose auto, {' or '.join(BACKENDS)}")
+    check_file(out)
+    check_data(data)
     console = human_console()
     found = read_graphs(graphs)
     found = replace(found, name=name) if name else found

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeecg.cli.common import DataOption, data_console, human_console, progress_bar, show_table
+from edgeecg.cli.common import (
+    DataOption,
+    check_data,
+    check_new_folder,
+    data_console,
+    human_console,
+    progress_bar,
+    show_table,
+)
 from edgeecg.errors import ConfigError
 
 __all__ = ["calibrate"]
@@ -63,6 +71,8 @@ def calibrate(
 
     if method is not None and method not in METHODS:
         raise ConfigError(f"--method {method}: choose {', '.join(METHODS)}")
+    check_new_folder(out)
+    check_data(data)
     given: dict[str, Any] = {
         "references": tuple(references) if references else None,
         "windows": windows,

@@ -32,11 +32,11 @@ __all__ = [
     "UnitsOption",
     "atomic_folder",
     "atomic_path",
+    "check_data",
     "check_file",
     "check_folder",
     "check_new_folder",
     "data_console",
-    "data_folder",
     "human_console",
     "progress_bar",
     "show_table",
@@ -131,18 +131,9 @@ def show_table(console: Console, table: Table) -> None:
     console.print(shown)
 
 
-def data_folder(root: Path | None, name: str) -> Path:
-    """Folder of one data set under the root that ``--data`` or ``EDGEECG_DATA`` names.
-
-    Raises
-    ------
-    InputError
-        No root is named, it is not there, or it lacks the set.
-    """
-    if root is None:
-        raise InputError(f"{name} is not at hand: name the recordings' folder by --data DIR or EDGEECG_DATA")
-    if not root.is_dir():
-        raise InputError(f"--data {root} is not a folder")
-    if not (root / name).is_dir():
-        raise InputError(f"{root} has no {name}: fetch it with 'edgeecg data fetch {name} --data {root}'")
-    return root / name
+def check_data(root: Path | None) -> None:
+    """Refuse a ``--data`` that is not there, even where what follows could do without."""
+    if root is not None and not root.is_dir():
+        raise InputError(
+            f"--data {root} (or EDGEECG_DATA) is not a folder: name the one that holds mitdb, svdb, ..."
+        )

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
-from edgeecg.cli.common import SeedOption, atomic_path, data_console
+from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision, packaged_names
+from edgeecg.cli.common import SeedOption, atomic_path, check_file, data_console
 from edgeecg.errors import ConfigError, InputError, MissingExtra
 from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
 from edgeecg.runtime.executor import Executor, Tensors
@@ -78,6 +78,8 @@ def parse_side(text: str) -> Side:
     precision: Precision | None = None
     if colon and tail in PRECISIONS:
         source, precision = head, tail
+    elif colon and (head in packaged_names() or Path(head).is_file()):
+        raise ConfigError(f"{text}: no precision {tail!r}, choose {', '.join(PRECISIONS)}")
     if executor and executor not in EXECUTORS:
         raise ConfigError(f"{text}: no executor {executor!r}, choose {', '.join(EXECUTORS)}")
     if source.endswith(".onnx"):
@@ -125,6 +127,8 @@ def compare(
     - `edgeecg compare small:fp16@onnxruntime small:fp16@tensorrt` on a Jetson
     - `edgeecg compare before.onnx after.onnx`
     """
+    if json is not None:
+        check_file(json)
     sides = parse_side(left), parse_side(right)
     if graph not in (*GRAPHS, "both"):
         raise ConfigError(f"--graph {graph!r}: choose token, beat or both")

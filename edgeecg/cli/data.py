@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edgeecg.cli.common import DataOption, SeedOption, atomic_folder, data_console, human_console
+from edgeecg.cli.common import DataOption, SeedOption, atomic_folder, check_data, data_console, human_console
 from edgeecg.errors import ConfigError
 
 __all__ = ["app"]
@@ -38,6 +38,7 @@ def list_sets(
     """
     from edgeecg.data.sets import SETS
 
+    check_data(data)
     here = {name: _count(data, name) for name in SETS}
     if as_json:
         rows = [

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import atomic_path, data_console, progress_bar
+from edgeecg.cli.common import atomic_path, check_file, data_console, progress_bar
 from edgeecg.profile.health import Finding, advise
 from edgeecg.profile.machine import Machine, identify
 
@@ -44,6 +44,8 @@ def doctor(
     - `edgeecg doctor`
     - `edgeecg doctor --bundle my.edgeecg --json health.json`
     """
+    if json is not None:
+        check_file(json)
     machine = identify()
     names = packaged_names()
     source = bundle or (("small" if "small" in names else names[0]) if names else None)

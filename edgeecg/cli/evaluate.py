@@ -8,7 +8,16 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, progress_bar, show_table
+from edgeecg.cli.common import (
+    DataOption,
+    SeedOption,
+    check_data,
+    check_file,
+    data_console,
+    human_console,
+    progress_bar,
+    show_table,
+)
 from edgeecg.errors import ConfigError
 from edgeecg.io import Record, read_annotations
 from edgeecg.metrics.judge import MAPPINGS, said_of
@@ -103,8 +112,9 @@ def evaluate(
     """
     if bundle is not None and annotations is not None:
         raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
-    if json is not None and json.is_dir():  # said before the work, not after it
-        raise ConfigError(f"--json {json} is a folder: name a file in it")
+    if json is not None:
+        check_file(json)
+    check_data(data)
     before = read_report(against) if against is not None else None
     cases = labelled_records(references or [SYNTHETIC], data, seed)
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeecg.cli.common import human_console
+from edgeecg.cli.common import check_new_folder, human_console
 from edgeecg.errors import ConfigError
 
 __all__ = ["export"]
@@ -46,6 +46,7 @@ def export(
 
     if lead_policy not in LEAD_POLICIES:
         raise ConfigError(f"--lead-policy {lead_policy}: choose {', '.join(LEAD_POLICIES)}")
+    check_new_folder(out)
     policy = next(known for known in LEAD_POLICIES if known == lead_policy)
     graphs = export_checkpoint(checkpoint, name, policy)
     write_graphs(out, graphs)

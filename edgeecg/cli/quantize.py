@@ -7,7 +7,15 @@ from typing import Annotated, cast
 
 import typer
 
-from edgeecg.cli.common import DataOption, SeedOption, data_console, human_console, show_table
+from edgeecg.cli.common import (
+    DataOption,
+    SeedOption,
+    check_data,
+    check_new_folder,
+    data_console,
+    human_console,
+    show_table,
+)
 from edgeecg.errors import ConfigError
 
 __all__ = ["quantize"]
@@ -73,6 +81,8 @@ def quantize(
     unknown = [name for name in precisions or [] if name not in PRECISIONS[1:]]
     if unknown:
         raise ConfigError(f"--precision {unknown[0]}: choose {', '.join(PRECISIONS[1:])}")
+    check_new_folder(out)
+    check_data(data)
     evidence = read_calibration(calibration) if calibration is not None else None
     chosen = precisions or (PRECISIONS[1:] if evidence is not None else ["fp16"])
     found = read_graphs(graphs)

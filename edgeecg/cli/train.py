@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +63,7 @@ def train(
     """
     from edgeecg.model.config import read_config
     from edgeecg.model.run import train_run
+    from edgeecg.model.team import leads
 
     settings = read_config(config)
     source = context.get_parameter_source("data")
@@ -82,6 +84,8 @@ def train(
         number, folds = _fold(fold)
         settings = replace(settings, data=replace(settings.data, folds=folds, fold=number))
     console = human_console()
+    console.quiet = not leads()  # on several devices this command runs once a device
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with progress_bar(console) as bar:
         task = bar.add_task("training", total=settings.optim.steps)
 
@@ -89,6 +93,7 @@ def train(
             bar.update(task, completed=step, description=f"training, loss {values['total']:.3f}")
 
         report = train_run(settings, out, show=show, say=console.print, init=init)
+    console.quiet = not leads()  # among several machines it is known only now
     for name, value in report.figures.items():
         console.print(f"  {name:<24} {value:.4f}")
     console.print(f"checkpoint in {report.checkpoint}; next: edgeecg export {report.checkpoint} --out graphs")

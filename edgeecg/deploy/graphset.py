@@ -17,6 +17,7 @@ import msgspec
 from edgeecg.bundle import (
     GRAPHS,
     PRECISIONS,
+    SUFFIX,
     WEIGHTS,
     Bundle,
     GraphName,
@@ -25,6 +26,7 @@ from edgeecg.bundle import (
     Thresholds,
     graph_part,
     make_bundle,
+    packaged_names,
 )
 from edgeecg.deploy.golden import golden_inputs, golden_part
 from edgeecg.errors import ConfigError, EdgeECGError
@@ -161,12 +163,19 @@ def read_graphs(source: Union[str, os.PathLike[str]]) -> GraphSet:
     Raises
     ------
     ConfigError
-        A folder that is none of ours.
+        A folder that is none of ours, or nothing at all.
     BundleError
         A bundle that cannot be opened.
     """
     folder = Path(source)
-    return _read_folder(folder) if folder.is_dir() else _of_bundle(Bundle.open(source))
+    if folder.is_dir():
+        return _read_folder(folder)
+    if not folder.exists() and str(source) not in packaged_names():
+        raise ConfigError(
+            f"no graphs at {source}: give the folder that `edgeecg export` or `edgeecg quantize` wrote, or a "
+            f"bundle ({', '.join(packaged_names())}, or a {SUFFIX} file)"
+        )
+    return _of_bundle(Bundle.open(source))
 
 
 def _of_bundle(bundle: Bundle) -> GraphSet:

@@ -85,7 +85,8 @@ def chosen_channels(
         units = ", ".join(f"{channel.name}: {channel.unit or 'none'}" for channel in channels)
         raise RecordError(
             f"record {record} holds raw counts or a unit that is no voltage ({units or 'no channels'}): "
-            "give the gain in counts per millivolt (gain=200, --gain 200) or the unit (units='uV')"
+            "give the gain in counts per millivolt (--gain 200, gain=200) or the unit (--units uV, "
+            "units='uV'), or write it into the file"
         )
     return known
 
@@ -122,7 +123,8 @@ def in_millivolts(
         if factor is None:
             raise RecordError(
                 f"record {record}, lead {channel.name}: unit {unit or 'none'} is no voltage: "
-                "say V, mV, uV or nV (units='uV', --units uV), or give a gain in counts per millivolt"
+                "say V, mV, uV or nV (--units uV, units='uV'), or give a gain in counts per millivolt "
+                "(--gain 200, gain=200)"
             )
         columns.append(channel.samples * (factor / (gain or 1.0)))
     signal = np.stack(columns, axis=1)
@@ -137,7 +139,7 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
         rates = ", ".join(f"{c.name}: {len(c.samples)} at {c.fs:g} Hz" for c in channels)
         raise RecordError(
             f"record {record} has leads of unequal rate or length ({rates}): "
-            f"choose those of one rate (leads=[{channels[0].name!r}], --lead {channels[0].name})"
+            f"choose those of one rate (--lead {channels[0].name}, leads=[{channels[0].name!r}])"
         )
 
 
@@ -157,7 +159,7 @@ def _check_samples(record: str, leads: Leads, trusted: bool) -> None:
     if spans[worst] > PLAUSIBLE_MILLIVOLTS:
         raise RecordError(
             f"record {record}, lead {leads.names[worst]}: samples span {spans[worst]:.0f} mV, no ECG does: "
-            "the stated unit or gain is wrong; give the right one (units='uV', --units uV, or a gain)"
+            "the stated unit or gain is wrong; give the right one (--units uV, units='uV', or --gain N)"
         )
 
 

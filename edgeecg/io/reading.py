@@ -93,4 +93,4 @@ def is_record(path: str | os.PathLike[str]) -> bool:
 
 def _no_rate(file: Path, fs: float | None) -> None:
     if fs is not None:
-        raise RecordError(f"{file} states its own rate: leave fs out, it is for tables")
+        raise RecordError(f"{file} states its own rate: leave --fs (fs=) out, it is for tables")

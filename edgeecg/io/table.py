@@ -167,7 +167,7 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
     labels = [label for label in table.column_names if _TIME.match(_split_unit(label)[0])]
     if not labels:
         if fs is None:
-            raise RecordError(f"{file} has no time column: give its rate in hertz (fs=250, --fs 250)")
+            raise RecordError(f"{file} has no time column: give its rate in hertz (--fs 250, fs=250)")
         return _Clock(fs, None, None)
     seconds, start = _seconds(file, table.column(labels[0]), labels[0])
     if stated and fs is not None and len(seconds) == 1:
@@ -177,7 +177,7 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
         row = int(np.argmax(~(steps > 0))) + 2 if len(steps) else 1
         raise RecordError(
             f"{file}: times in column {labels[0]!r} must ascend, row {row} does not: sort the rows, or leave "
-            "the column out and give the rate (fs=250, --fs 250)"
+            "the column out and give the rate (--fs 250, fs=250)"
         )
     usual = steps[steps < 1.5 * np.median(steps)]
     measured = 1 / float(usual.mean())
@@ -185,7 +185,8 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
     rate = fs if fs is not None else (float(whole) if abs(measured - whole) < SNAP * whole else measured)
     if abs(rate - measured) > 0.02 * measured:
         raise RecordError(
-            f"{file}: rate {rate:g} Hz does not fit column {labels[0]!r}, which says {measured:.4g} Hz"
+            f"{file}: rate {rate:g} Hz does not fit column {labels[0]!r}, which says {measured:.4g} Hz: "
+            "leave --fs (fs=) out, or drop the column"
         )
     return _Clock(rate, _grid(steps, rate), start)
 
@@ -222,7 +223,7 @@ def _numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
         example = next((str(cell) for cell in column.to_pylist() if not _is_number(str(cell))), "")
         raise RecordError(
             f"{file}: column {label!r} holds text such as {example[:20]!r}: drop it, or name the leads "
-            "(leads=['II'], --lead II)"
+            "(--lead II, leads=['II'])"
         )
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.float64)

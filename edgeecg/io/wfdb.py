@@ -84,7 +84,8 @@ def read_wfdb(
 def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str = "atr") -> Path:
     """Write a record in format 16, its annotations beside it; returns the path of its header.
 
-    The files appear under their names only when complete, the header last.
+    The files appear under their names only when complete, the header last. A header knows no time zone: of
+    a start that has one, the clock at its place is written.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
             fmt=["16"] * len(record.leads),
             adc_gain=gains,
             baseline=baselines,
-            base_datetime=record.start,
+            base_datetime=None if record.start is None else record.start.replace(tzinfo=None),
             write_dir=workshop,
         )
         if record.annotations is not None:

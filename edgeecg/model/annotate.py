@@ -6,18 +6,23 @@ It decodes with the same functions as the stream (`decode.peaks`, `decode.rr`); 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgeecg.data.dataset import TrainingRecord, Windows
 from edgeecg.decode import peaks
 from edgeecg.decode.rr import past_intervals, rr_features
 from edgeecg.model.transformer import Network
+from edgeecg.signal.filter import BandPass
 from edgeecg.specs import HEADS, MODEL_FS
 
-__all__ = ["Found", "annotate_grid", "beat_inputs"]
+__all__ = ["Found", "annotate_grid", "annotate_records", "annotate_rows", "beat_inputs"]
+
+ROWS = 8  # recordings that go through the network together: more gain nothing on a CPU
 
 
 class Found(NamedTuple):
@@ -45,19 +50,51 @@ def beat_inputs(
 
 
 @torch.no_grad()
+def annotate_rows(network: Network, signal: NDArray[np.float32], threshold: float = 0.5) -> list[Found]:
+    """Find and classify the beats of each row of ``(rows, n)`` network input (front end done)."""
+    spec = network.spec
+    rows, tokens = len(signal), signal.shape[1] // spec.patch
+    heads, embedding = (
+        output.numpy() for output in network.token(torch.from_numpy(signal[:, : tokens * spec.patch]))
+    )
+    scores = torch.sigmoid(torch.from_numpy(heads[..., 0])).numpy()
+    found, _ = peaks.step(np.pad(scores, ((0, 0), (0, peaks.REACH))), peaks.initial(rows), threshold)
+    keep = (found.column >= 0) & (found.column + spec.delay < tokens)
+    row, token, mass = found.row[keep], found.column[keep], found.mass[keep]
+    offset = np.clip(heads[row, token, HEADS.index("offset")], 0.0, 0.999)
+    place = spec.patch * (token + offset).astype(np.float64)
+    af = heads[row, token, HEADS.index("af")]
+    mine = [np.flatnonzero(row == number) for number in range(rows)]
+    inputs = [beat_inputs(embedding[i], place[at], spec.patch, spec.delay) for i, at in enumerate(mine)]
+    longest = max(len(at) for at in mine)
+    # the beat encoder looks back only: what fills up the shorter rows changes nothing
+    padded = np.stack([np.pad(rows_in, ((0, longest - len(rows_in)), (0, 0))) for rows_in in inputs])
+    classes, rhythm = (output.numpy() for output in network.beat(torch.from_numpy(padded)))
+    return [
+        Found(place[at], mass[at], classes[i, : len(at)], rhythm[i, : len(at)], af[at], inputs[i])
+        for i, at in enumerate(mine)
+    ]
+
+
 def annotate_grid(network: Network, signal: NDArray[np.float32], threshold: float = 0.5) -> Found:
     """Find and classify the beats of ``(n,)`` network input (front end done)."""
-    spec = network.spec
-    tokens = len(signal) // spec.patch
-    heads, embedding = network.token(torch.from_numpy(signal[None, : tokens * spec.patch]))
-    column = HEADS.index("offset")
-    scores = torch.sigmoid(heads[..., 0]).numpy()
-    found, _ = peaks.step(np.pad(scores, ((0, 0), (0, peaks.REACH))), peaks.initial(1), threshold)
-    token = found.column
-    keep = (token >= 0) & (token + spec.delay < tokens)
-    token, mass = token[keep], found.mass[keep]
-    place = spec.patch * (token + np.clip(heads[0, token, column].numpy(), 0.0, 0.999)).astype(np.float64)
-    inputs = beat_inputs(embedding[0].numpy(), place, spec.patch, spec.delay)
-    classes, rhythm = network.beat(torch.from_numpy(inputs[None]))
-    af = heads[0, token, HEADS.index("af")].numpy()
-    return Found(place, mass, classes[0].numpy(), rhythm[0].numpy(), af, inputs)
+    return annotate_rows(network, signal[None], threshold)[0]
+
+
+def annotate_records(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> list[Found]:
+    """Beats of each record's first lead, placed in model samples from the record's start."""
+    network.eval()
+    patch, shift = network.spec.patch, BandPass(windows.signal).latency
+    alike: dict[int, list[int]] = {}
+    for number, record in enumerate(records):
+        alike.setdefault(record.signal.shape[1] // patch * patch, []).append(number)
+    found: dict[int, Found] = {}
+    for length, numbers in alike.items():  # only of equal length: what follows the end would be seen ahead
+        for begin in range(0, len(numbers), ROWS):
+            batch = numbers[begin : begin + ROWS]
+            leads = np.stack([records[number].signal[0, :length] for number in batch]).astype(np.float64)
+            found |= zip(batch, annotate_rows(network, windows.front_end(leads)), strict=True)
+    return [
+        found[number]._replace(place=np.maximum(found[number].place - shift, 0.0))
+        for number in range(len(records))
+    ]

@@ -78,8 +78,12 @@ class TrainConfig:
         Of weights, batches and augmentation.
     precision : str
         Of Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed`` (where the device has it).
+    accelerator : str
+        Of Fabric: ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
     devices : int
-        How many devices (GPUs, or processes on a CPU).
+        How many devices of this machine (GPUs, or processes on a CPU); each draws batches of its own.
+    nodes : int
+        How many machines, each with as many devices.
     threads : int
         CPU threads of PyTorch: more than one gains little on networks this small.
     workers : int
@@ -92,6 +96,7 @@ class TrainConfig:
     precision: str = "32-true"
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1
     threads: int = 1
     workers: int = 1
     data: DataSettings = field(default_factory=DataSettings)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from edgeecg.errors import StateError
+from edgeecg.io.atomic import atomic_path
 
-__all__ = ["load_run", "save_run"]
+__all__ = ["load_run", "read_facts", "read_run", "save_run"]
 
 TENSORS, FACTS = "run.safetensors", "run.json"
 
@@ -23,7 +24,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Moments and step counts of every parameter, by ``optimizer.<index>.<name>``."""
     state = optimizer.state_dict()["state"]
     return {
-        f"optimizer.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        f"optimizer.{index}.{name}": torch.as_tensor(value).cpu().contiguous()
         for index, values in state.items()
         for name, value in values.items()
     }
@@ -36,48 +37,61 @@ def save_run(
     facts: dict[str, Any],
 ) -> None:
     """Write everything that the next step depends on."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{part}.{name}": value
+        f"{part}.{name}": value.detach().cpu().contiguous()
         for part, module in modules.items()
         for name, value in module.state_dict().items()
     } | flatten_optimizer(optimizer)
     # one rename makes the new state valid: the facts travel in the tensor file's own header
-    temporary = folder / (TENSORS + ".tmp")
-    save_file(
-        {k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"facts": json.dumps(facts)}
-    )
-    os.replace(temporary, folder / TENSORS)
-    readable = folder / (FACTS + ".tmp")
-    readable.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    os.replace(readable, folder / FACTS)
+    with atomic_path(folder / TENSORS) as path:
+        path.write_bytes(save(tensors, metadata={"facts": json.dumps(facts)}))
+    with atomic_path(folder / FACTS) as path:
+        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """The JSON in the header of a tensor file."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-    return facts
+def read_run(folder: Path) -> bytes | None:
+    """The state that a run left in its folder; ``None`` where there is none."""
+    path = folder / TENSORS
+    return path.read_bytes() if path.exists() else None
 
 
-def load_run(
-    folder: Path,
-    modules: Mapping[str, torch.nn.Module],
-    optimizer: torch.optim.Optimizer,
-) -> dict[str, Any] | None:
-    """Restore a run in place; returns its facts, or ``None`` where there is none.
+def read_facts(data: bytes, folder: Path) -> dict[str, Any]:
+    """The facts of a state: JSON in the header of a tensor file, whose length is in the first 8 bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        As `read_run` gives it.
+    folder : Path
+        Where it lay, for messages.
 
     Raises
     ------
     StateError
-        The files are of another network or are damaged.
+        The state is damaged.
     """
-    path = folder / TENSORS
-    if not path.exists():
-        return None
-    tensors = load_file(path)
+    length = int.from_bytes(data[:8], "little")
+    try:
+        facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["facts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder) from error
+    return facts
+
+
+def load_run(
+    data: bytes, folder: Path, modules: Mapping[str, torch.nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
+    """Restore the tensors of a state in place.
+
+    Raises
+    ------
+    StateError
+        The state is damaged, or of another network.
+    """
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise _damaged(folder) from error
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
@@ -86,10 +100,15 @@ def load_run(
         for name, module in modules.items():
             module.load_state_dict(part(f"{name}."))
     except RuntimeError as error:
-        raise StateError(f"{path} is of another network: choose another --out or delete it") from error
+        raise StateError(
+            f"{folder} holds a run of another network: name another --out, or delete it"
+        ) from error
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in part("optimizer.").items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return read_facts(path)
+
+
+def _damaged(folder: Path) -> StateError:
+    return StateError(f"{folder / TENSORS} is damaged: delete it to begin the run anew")

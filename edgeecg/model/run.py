@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.errors import ConfigError
-from edgeecg.model.checkpoint import load_checkpoint, network_from_weights, save_checkpoint
+from edgeecg.model.checkpoint import SETTINGS, load_checkpoint, network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.train import Trainer, build_network
+from edgeecg.model.presets import PRESETS, preset
+from edgeecg.model.team import Team
+from edgeecg.model.train import Trainer
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
+from edgeecg.specs import ModelSpec
 
 __all__ = ["RunReport", "train_run"]
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT, TENSORBOARD = "checkpoint", "tensorboard"
 LOG_EVERY = 10
 
 
@@ -36,8 +40,9 @@ class RunReport:
 class _Log:
     """Progress of a run to TensorBoard and to whoever shows it."""
 
-    def __init__(self, folder: Path, show: Callable[[int, dict[str, float]], None]) -> None:
-        self.writer = SummaryWriter(str(folder))
+    def __init__(self, folder: Path, show: Callable[[int, dict[str, float]], None], begun: int) -> None:
+        # steps after the last checkpoint that a killed run had logged are done, and logged, again
+        self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
         self.show = show
 
     def step(self, step: int, values: dict[str, float]) -> None:
@@ -52,7 +57,7 @@ def _initial(init: str | None, config: TrainConfig) -> Network | None:
     """Weights to fine-tune: of a checkpoint folder, or of a bundle."""
     if init is None:
         return None
-    if (Path(init) / "checkpoint.json").exists():
+    if (Path(init) / SETTINGS).exists():
         return load_checkpoint(init).network
     from edgeecg.bundle import Bundle
 
@@ -64,19 +69,40 @@ def _initial(init: str | None, config: TrainConfig) -> Network | None:
     return network_from_weights(bundle.spec, bundle.weights())
 
 
+def _as_initial(config: TrainConfig, spec: ModelSpec, init: str) -> TrainConfig:
+    """The configuration, if it names the sizes of the weights to begin from.
+
+    Sizes of no preset cannot be named, so they conflict with none; the checkpoint tells them.
+    """
+    if spec.positions != config.positions:
+        raise ConfigError(
+            f"{init} has {spec.positions} positions, the configuration says {config.positions}: "
+            f'set positions = "{spec.positions}"'
+        )
+    name = next((n for n, sizes in PRESETS.items() if replace(sizes, positions=spec.positions) == spec), "")
+    if name and name != config.preset:
+        raise ConfigError(
+            f"{init} has the sizes of preset {name}, the configuration says {config.preset}: "
+            f'set preset = "{name}" (--preset {name})'
+        )
+    return replace(config, preset=name)
+
+
 def _meta(
-    config: TrainConfig, data: TrainingData, trainer: Trainer, figures: dict[str, float], init: str | None
+    data: TrainingData, trainer: Trainer, figures: dict[str, float], init: str | None
 ) -> dict[str, Any]:
     """Where a checkpoint comes from."""
+    fabric = trainer.fabric
     return {
-        "config": config.to_dict(),
+        "config": trainer.config.to_dict(),
         "figures": figures,
         "init": init,
         "sets": data.counts(),
         "validation": sorted(record.name for record in data.validation),
         "attribution": list(data.attribution),
         "seconds": round(trainer.seconds, 1),
-        "machine": f"{platform.machine()}, {trainer.fabric.device}, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {fabric.world_size} x {fabric.device.type}, "
+        f"Python {platform.python_version()}",
         "parameters": trainer.average.parameter_count,
     }
 
@@ -94,38 +120,90 @@ def train_run(
     Parameters
     ----------
     show : callable
-        Told the step and its figures after every step.
+        Told the step and its figures after every step, by the run's first process.
     say : callable
-        Told in a line what begins.
+        Told in a line what begins, likewise.
     init : str, optional
         Checkpoint folder or bundle whose weights to begin from.
 
     Raises
     ------
     ConfigError
-        Settings that do not fit the data, or a run of other settings in ``out``.
+        Settings that do not fit the data or the machine, or a run in ``out`` that began from others.
+    RecordError
+        A recording that cannot be read.
     """
+    # what is wrong here shows before any data is read
+    initial = _initial(init, config)
+    if initial is not None:
+        config = _as_initial(config, initial.spec, str(init))
+    else:
+        preset(config.preset)
+    _check_folder(out)
+    team = Team(config)
     torch.set_num_threads(config.threads)
-    target = out / CHECKPOINT
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file: name a folder by --out")
-    initial = _initial(init, config) or build_network(
-        config
-    )  # what is wrong here shows before the data is read
-    say("preparing recordings")
-    data = load_training_data(config.data, config.seed)
-    say(
-        f"training on {len(data.training)} recordings ({data.counts()}), "
-        f"{len(data.validation)} held out for validation"
-    )
-    trainer = Trainer(config, data.training, data.noise, out, initial=initial)
+    tell = say if team.leads else _silent
+    tell("preparing recordings")
+    data = team.each(lambda: load_training_data(config.data, config.seed))
+    tell(_overview(data))
+    trainer = Trainer(config, data.training, data.noise, out, initial=initial, team=team)
     if data.validation:
         trainer.evaluate = lambda network: validate(network, trainer.windows, data.validation)
     if trainer.restore():
-        say(f"going on at step {trainer.step} of {config.optim.steps}")
-    log = _Log(out / "tensorboard", show)
-    network = trainer.run(log)
-    log.writer.close()
+        finished = team.first(lambda: _finished(out / CHECKPOINT, trainer))
+        if finished is not None:
+            tell("this run is finished: nothing to do")
+            return finished
+        tell(f"going on at step {trainer.step} of {config.optim.steps}")
+    network = _logged(trainer, out / TENSORBOARD, show)
+    return team.first(lambda: _keep(out / CHECKPOINT, network, data, trainer, init))
+
+
+def _silent(line: str) -> None:
+    """What the processes behind the first one say."""
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written to, before hours are spent on what goes there."""
+    there = next((path for path in (out, *out.parents) if path.exists()), Path())
+    if not there.is_dir():
+        raise ConfigError(f"cannot write to {out}: {there} is a file; name a folder by --out")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"cannot write to {out}: {there} is not yours to write in; name another --out")
+
+
+def _overview(data: TrainingData) -> str:
+    """What is trained on, in a line."""
+    people = len({record.patient for record in data.training})
+    sets = ", ".join(f"{count} of {name}" for name, count in data.counts().items())
+    return (
+        f"training on {len(data.training)} recordings of {people} patients ({sets}); "
+        f"{len(data.validation)} recordings held out for validation"
+    )
+
+
+def _finished(target: Path, trainer: Trainer) -> RunReport | None:
+    """What a run left that has come to its end."""
+    if trainer.step < trainer.config.optim.steps or not (target / SETTINGS).exists():
+        return None
+    return RunReport(target, dict(load_checkpoint(target).meta["figures"]))
+
+
+def _logged(trainer: Trainer, folder: Path, show: Callable[[int, dict[str, float]], None]) -> Network:
+    """Train, with TensorBoard logs of the first process."""
+    if not trainer.team.leads:
+        return trainer.run()
+    log = _Log(folder, show, trainer.step)
+    try:
+        return trainer.run(log)
+    finally:
+        log.writer.close()
+
+
+def _keep(
+    target: Path, network: Network, data: TrainingData, trainer: Trainer, init: str | None
+) -> RunReport:
+    """Score the validation patients and write the checkpoint."""
     figures = validate(network, trainer.windows, data.validation) if data.validation else {}
-    save_checkpoint(target, network, _meta(config, data, trainer, figures, init))
+    save_checkpoint(target, network, _meta(data, trainer, figures, init))
     return RunReport(target, figures)

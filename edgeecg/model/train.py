@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,20 +12,20 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows
 from edgeecg.errors import ConfigError
-from edgeecg.model.annotate import annotate_grid
+from edgeecg.model.annotate import annotate_records
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
+from edgeecg.model.origin import check_origin, origin_of
 from edgeecg.model.presets import preset
-from edgeecg.model.resume import load_run, save_run
+from edgeecg.model.resume import load_run, read_facts, read_run, save_run
+from edgeecg.model.team import Team
 from edgeecg.model.transformer import Network
-from edgeecg.signal.filter import BandPass
 
 __all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate"]
 
@@ -55,11 +54,8 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 def find_pseudo_beats(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> None:
     """Give recordings without beat labels the beats that the network itself finds in them."""
-    network.eval()
-    shift = BandPass(windows.signal).latency
-    for record in records:
-        found = annotate_grid(network, windows.front_end(record.signal[:1].astype(np.float64))[0])
-        record.beats = np.maximum(found.place - shift, 0.0)
+    for record, found in zip(records, annotate_records(network, windows, records), strict=True):
+        record.beats = found.place
         record.labels = np.full(len(found.place), UNKNOWN)
         record.power = ()
         record.__post_init__()
@@ -98,6 +94,8 @@ class Trainer:
         Called with the averaged network every ``evaluate_every`` steps; returns figures to report.
     initial : Network, optional
         Weights to begin from (fine-tuning).
+    team : Team, optional
+        The run's processes, where they have been started already.
     """
 
     def __init__(
@@ -108,19 +106,23 @@ class Trainer:
         out: Path,
         evaluate: Callable[[Network], dict[str, float]] | None = None,
         initial: Network | None = None,
+        team: Team | None = None,
     ) -> None:
         self.config, self.out, self.evaluate = config, out, evaluate
-        self.fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            precision=config.precision,  # type: ignore[arg-type]
-        )
+        self.team = team if team is not None else Team(config)
+        self.fabric = self.team.fabric
+        self.origin = origin_of(config, initial, records, noise)
         self.network = initial if initial is not None else build_network(config)
+        # equal in every process, since each takes the same steps
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # finds the beats of unlabelled recordings; part of the run's state, so a resumed run finds the same
         self.finder = copy.deepcopy(self.average)
         optim = config.optim
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=optim.rate, weight_decay=optim.decay)
+        # before the state is restored: the optimizer's moments go to where its parameters are
+        self._objective, self._optimizer = self.fabric.setup(
+            Objective(self.network, config.loss), self.optimizer
+        )
         self.windows = Windows(
             records=records,
             noise=noise,
@@ -131,7 +133,7 @@ class Trainer:
             seconds=optim.seconds,
             batch=optim.batch,
             rare=optim.rare,
-            seed=config.seed,
+            seed=self.team.seed(config.seed),
         )
         self.unlabelled = [record for record in records if not record.complete]
         self.step = 0
@@ -143,23 +145,38 @@ class Trainer:
         return {"network": self.network, "average": self.average, "finder": self.finder}
 
     def restore(self) -> bool:
-        """Go on with a run that is already in ``out``; whether there was one."""
-        facts = load_run(self.out, self.modules, self.optimizer)
-        if facts is None:
+        """Go on with a run that is already in ``out``; whether there was one.
+
+        Raises
+        ------
+        ConfigError
+            It began from other settings, weights or recordings.
+        StateError
+            It is damaged, or of another network.
+        """
+        data = self.team.first(lambda: read_run(self.out))
+        if data is None:
             return False
-        if facts["config"] != json.loads(json.dumps(self.config.to_dict())):
-            raise ConfigError(f"the run in {self.out} has other settings: choose another --out, or delete it")
+        facts = self.team.each(lambda: self._restore(data))
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         return True
 
+    def _restore(self, data: bytes) -> dict[str, Any]:
+        facts = read_facts(data, self.out)
+        check_origin(self.out, facts, self.origin)
+        load_run(data, self.out, self.modules, self.optimizer)
+        self.fabric.strategy.precision.load_state_dict(facts.get("precision", {}))
+        return facts
+
     def save(self) -> None:
-        """Keep the run."""
-        save_run(
-            self.out,
-            self.modules,
-            self.optimizer,
-            {"step": self.step, "seconds": self.seconds, "config": self.config.to_dict()},
-        )
+        """Keep the run; only the first process writes."""
+        facts = {
+            **self.origin.to_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "precision": self.fabric.strategy.precision.state_dict(),  # of 16-mixed: the scale of the losses
+        }
+        self.team.first(lambda: save_run(self.out, self.modules, self.optimizer, facts))
 
     def phases(self) -> Iterator[tuple[int, int]]:
         """Stretches of steps between two searches for pseudo-beats."""
@@ -170,9 +187,11 @@ class Trainer:
         while self.step < steps:
             yield self.step, min(steps, (self.step // every + 1) * every)
 
-    def run(self, progress: Progress) -> Network:
-        """Train to the end of the schedule; returns the averaged network."""
-        objective, optimizer = self.fabric.setup(Objective(self.network, self.config.loss), self.optimizer)
+    def run(self, progress: Progress | None = None) -> Network:
+        """Train to the end of the schedule; returns the averaged network.
+
+        Only the first process tells its progress.
+        """
         for begin, end in self.phases():
             every = self.config.optim.pseudo_every
             if every and self.unlabelled and begin >= every:
@@ -190,34 +209,47 @@ class Trainer:
             for batch in loader:
                 self.seconds += time.monotonic() - clock
                 clock = time.monotonic()
-                values = self.train_step(self.fabric.to_device(batch), objective, optimizer)
-                progress.step(self.step, values)
+                values = self.train_step(self.fabric.to_device(batch))
+                if progress is not None and self.team.leads:
+                    progress.step(self.step, values)
         self.save()
         return self.average
 
-    def train_step(self, batch: dict[str, Tensor], objective: Any, optimizer: Any) -> dict[str, float]:
+    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """One batch: losses, gradient, average, and what is due after it."""
         optim = self.config.optim
         rate = learning_rate(self.step, self.config)
-        for group in optimizer.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        parts = objective(batch)
+        parts = self._objective(batch)
         self.fabric.backward(parts["total"])
-        norm = self.fabric.clip_gradients(objective, optimizer, max_norm=optim.clip)
-        optimizer.step()
-        optimizer.zero_grad()
+        norm = self._clip()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         self.step += 1
         keep = min(optim.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value.detach().to(mean.device), 1 - keep)
-        values = {name: float(part.detach()) for name, part in parts.items()} | {
-            "rate": rate,
-            "norm": float(norm if norm is not None else 0.0),
-        }
-        if self.evaluate is not None and self.step % optim.evaluate_every == 0:
+        values = {name: float(part.detach()) for name, part in parts.items()} | {"rate": rate, "norm": norm}
+        if self.evaluate is not None and self.team.leads and self.step % optim.evaluate_every == 0:
             values |= self.evaluate(self.average)
         if self.step % optim.checkpoint_every == 0:
             self.save()
         return values
+
+    def _clip(self) -> float:
+        """Norm of the gradient, before it is cut down to the largest that is allowed."""
+        norm = self.fabric.clip_gradients(
+            self._objective, self._optimizer, max_norm=self.config.optim.clip, error_if_nonfinite=False
+        )
+        value = float(norm) if norm is not None else 0.0
+        # in 16-mixed an overflow is a step left out, from which its scaler learns
+        if not math.isfinite(value) and self.config.precision != "16-mixed":
+            self.team.stop(
+                ConfigError(
+                    f"the gradient was not finite at step {self.step}: lower optim.rate and start anew"
+                )
+            )
+        return value

@@ -1,4 +1,4 @@
-"""Scores of a network in training on patients that it has not seen: EC57 counts through `annotate_grid`.
+"""Scores of a network in training on patients that it has not seen: EC57 counts through `annotate_records`.
 
 The figures of a finished bundle come from `edgeecg evaluate`, through the exported graphs; these are
 for watching a run, and never choose a checkpoint.
@@ -14,20 +14,13 @@ from numpy.typing import NDArray
 from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows
 from edgeecg.metrics.beats import BeatList, Confusion, Score, compare
 from edgeecg.metrics.match import Interval
-from edgeecg.model.annotate import Found, annotate_grid
+from edgeecg.model.annotate import Found, annotate_records
 from edgeecg.model.transformer import Network
-from edgeecg.signal.filter import BandPass
 from edgeecg.specs import AAMI, BEAT_LABELS, MODEL_FS
 
-__all__ = ["find_beats", "record_confusion", "validate"]
+__all__ = ["record_confusion", "validate"]
 
 AF_SHARE = 0.5  # of a record's beats, above which the record is called AF
-
-
-def find_beats(network: Network, windows: Windows, record: TrainingRecord) -> Found:
-    """Beats of the record's first lead, placed in model samples from the record's start."""
-    found = annotate_grid(network, windows.front_end(record.signal[:1].astype(np.float64))[0])
-    return found._replace(place=np.maximum(found.place - BandPass(windows.signal).latency, 0.0))
 
 
 def _labels(indices: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -64,8 +57,7 @@ def _rhythm_score(records: Sequence[TrainingRecord], found: Sequence[Found]) -> 
 
 def validate(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> dict[str, float]:
     """Figures by set, such as ``mitdb/V F1``, 0 to 1; paced records and those without labels do not count."""
-    network.eval()
-    found = [find_beats(network, windows, record) for record in records]
+    found = annotate_records(network, windows, records)
     figures: dict[str, float] = {}
     for source in sorted({record.source for record in records}):
         chosen = [

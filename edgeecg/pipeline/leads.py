@@ -1,7 +1,9 @@
 """Several leads of a patient to one stream of tokens, by the bundle's lead policy.
 
 Every lead is graded by the causal quality index, a tick at a time. A token is joined by the newest tick
-that was complete when its scores came out, so what is chosen does not depend on the length of steps.
+that was complete when its scores came out, so what is chosen does not depend on the length of steps. A
+lead that stands still in a token, as one does that has just fallen off and is not yet graded so, leaves
+that token to the others that can be read.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from edgeecg.specs import HEADS, ModelSpec
 __all__ = ["LeadRows", "Tick", "best_ticks"]
 
 QUALITY = HEADS.index("quality")
-_STATE = ("label", "score", "chosen")
+_STATE = ("label", "score", "chosen", "still")
 
 
 class Tick(NamedTuple):
@@ -65,6 +67,7 @@ class LeadRows:
         self._label = np.empty((0, leads), np.int64)  # of each lead's newest tick
         self._score = np.empty((0, leads))
         self._chosen = np.empty(0, np.int64)  # lead of the newest tick
+        self._still = np.empty((0, leads, spec.token.lag), bool)  # tokens whose scores are not out yet
         self.grow(slots)
 
     def grow(self, slots: int) -> None:
@@ -76,7 +79,7 @@ class LeadRows:
 
     def reset(self, slot: int) -> None:
         """The next block of this slot is the first of a segment."""
-        self._label[slot], self._score[slot], self._chosen[slot] = 0, 1.0, 0
+        self._label[slot], self._score[slot], self._chosen[slot], self._still[slot] = 0, 1.0, 0, False
 
     def join(self, tokens: Tokens, slots: NDArray[np.intp], verdicts: Sequence[Verdicts]) -> Tokens:
         """Tokens of all leads ``(slots * leads, T, ...)`` to those of the patients ``(slots, T, ...)``."""
@@ -110,11 +113,21 @@ class LeadRows:
         self._chosen[slots] = chosen[:, -1]
         done = group.phase // self.spec.patch + 1 + np.arange(tokens)  # tokens in when each one comes out
         newest = done // (TICK // self.spec.patch) - group.phase // TICK
+        label, score = label[..., newest], score[..., newest]
+        label = np.where(self._settled(slots, group.still), np.maximum(label, UNREADABLE), label)
         if self.policy == "fused":
-            weights = np.where(label < UNREADABLE, score, 0.0)
-        else:
-            weights = (chosen[:, None] == np.arange(self.leads)[:, None]).astype(np.float64)
-        return np.asarray(weights[..., newest])
+            return np.asarray(np.where(label < UNREADABLE, score, 0.0))
+        lead, now = np.arange(self.leads)[:, None], chosen[:, None, newest]
+        leave = np.take_along_axis(label, now, axis=1) >= UNREADABLE  # only for one that can be read
+        best = label.argmin(axis=1)[:, None]
+        better = leave & (np.take_along_axis(label, best, axis=1) < UNREADABLE)
+        return np.asarray(np.where(better, best, now) == lead, np.float64)
+
+    def _settled(self, slots: NDArray[np.intp], still: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which leads stand still, ``(slots, leads, tokens)``, in the tokens whose scores come out now."""
+        both = np.concatenate([self._still[slots], still], axis=2)
+        self._still[slots] = both[..., still.shape[2] :]
+        return both[..., : still.shape[2]]
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.signal.block import Block
-from edgeecg.signal.cohort import SignalChain
+from edgeecg.signal.block import PATCH, Block
+from edgeecg.signal.cohort import Batch, SignalChain
 from edgeecg.signal.quality import TICK
 from edgeecg.signal.resample import FS_RANGE
 from edgeecg.specs import SignalSpec
@@ -22,7 +22,8 @@ class Verdicts(NamedTuple):
 
     ``members``: their places in the step; ``phase``: model samples before the step, modulo a period of
     the grid; then ``(members, leads, ticks)`` each: ``label``, an index into ``QUALITY_LABELS``,
-    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts.
+    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts. ``still``
+    (members, leads, tokens): that a lead does not move at all; no tokens where there is a single lead.
     """
 
     members: list[int]
@@ -30,6 +31,7 @@ class Verdicts(NamedTuple):
     label: NDArray[np.int64]
     score: NDArray[np.float64]
     level: NDArray[np.float64]
+    still: NDArray[np.bool_]
 
 
 class SignalRows:
@@ -115,7 +117,11 @@ class SignalRows:
         level = self._level(its, output.filtered.reshape(len(its), self.leads, -1), phase % TICK)
         label, score = output.quality.label.astype(np.int64), output.quality.score
         shape = level.shape
-        return output.network, Verdicts(members, phase, label.reshape(shape), score.reshape(shape), level)
+        still = np.empty((len(its), 1, 0), bool)
+        if self.leads > 1:
+            still = _still(chain, batch).reshape(len(its), self.leads, -1)
+        grades = label.reshape(shape), score.reshape(shape), level
+        return output.network, Verdicts(members, phase, *grades, still)
 
     def _level(
         self, slots: NDArray[np.intp], filtered: NDArray[np.float64], waiting: int
@@ -146,3 +152,14 @@ class SignalRows:
             chain.period  # noqa: B018 - refuses a rate out of range
             self._chains[fs] = chain
         return self._chains[fs]
+
+
+def _still(chain: SignalChain, batch: Batch) -> NDArray[np.bool_]:
+    """Tokens ``(rows, tokens)`` whose source samples are all the same, as those of a lead that is off."""
+    ends = range(batch.phase, batch.phase + batch.hop, PATCH)
+    taken_at = chain.frontend.resampler.taken_at
+    starts = np.array([taken_at(end) for end in ends]) - taken_at(batch.phase)
+    same = np.ones(batch.samples.shape, bool)
+    same[:, 1:] = batch.samples[:, 1:] == batch.samples[:, :-1]
+    same[:, starts] = True
+    return np.asarray(np.logical_and.reduceat(same, starts, axis=1))

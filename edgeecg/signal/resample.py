@@ -60,7 +60,8 @@ class Resampler:
         if not FS_RANGE[0] <= self.fs <= FS_RANGE[1]:
             raise SignalError(
                 f"sampling rate {self.fs:g} Hz is outside {FS_RANGE[0]:g} to {FS_RANGE[1]:g} Hz: "
-                "resample the signal first (scipy.signal.resample_poly)"
+                "correct it if it is wrong (--fs, or the file's header), else resample the signal first "
+                "(scipy.signal.resample_poly)"
             )
 
     @cached_property

@@ -30,7 +30,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"EdgeECG\x01"
 _TYPES = {"f4", "f8", "i8", "b1"}
 

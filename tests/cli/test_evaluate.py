@@ -137,7 +137,7 @@ def test_wrong_input_ends_in_one_line_that_helps(options, message, records, anno
 
 def test_a_folder_is_no_report(records, annotated, tmp_path, capsys):
     assert main(["evaluate", str(records), "-a", str(annotated), "--json", str(tmp_path)]) == 2
-    assert "is a folder: name a file in it" in capsys.readouterr().err
+    assert "it is a folder; name a file" in capsys.readouterr().err
 
 
 def test_a_reference_that_is_missing_is_named(records, annotated, tmp_path, capsys):

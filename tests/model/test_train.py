@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,14 @@ import torch
 from edgeecg.data.dataset import TrainingRecord
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.errors import ConfigError, StateError
+from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config
+from edgeecg.model.presets import preset
+from edgeecg.model.resume import save_run
 from edgeecg.model.run import train_run
-from edgeecg.model.train import Trainer, learning_rate
+from edgeecg.model.train import Trainer, build_network, learning_rate
 from edgeecg.model.transformer import Network
+from edgeecg.specs import ModelSpec
 
 TINY = TrainConfig(
     preset="nano",
@@ -114,16 +119,83 @@ def test_validation_is_watched_but_chooses_nothing(data, tmp_path: Path) -> None
 
 def test_a_run_of_other_settings_is_refused(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     Trainer(TINY, data.training, data.noise, tmp_path).save()
-    other = replace(TINY, optim=replace(TINY.optim, rate=1e-4))
-    with pytest.raises(ConfigError, match="other settings"):
+    other = replace(TINY, optim=replace(TINY.optim, rate=1e-4), preset="micro")
+    with pytest.raises(ConfigError, match=r"preset was nano, is micro, optim.rate was 0.003, is 0.0001"):
         Trainer(other, data.training, data.noise, tmp_path).restore()
-    with pytest.raises(StateError, match="another network"):
-        Trainer(replace(TINY, preset="micro"), data.training, data.noise, tmp_path).restore()
+    moved = replace(TINY, workers=2, data=replace(TINY.data, root="elsewhere"))
+    assert Trainer(moved, data.training, data.noise, tmp_path).restore()
+    (tmp_path / "run.safetensors").write_bytes((tmp_path / "run.safetensors").read_bytes()[:-9])
+    with pytest.raises(StateError, match="damaged"):
+        Trainer(TINY, data.training, data.noise, tmp_path).restore()
+
+
+def test_a_run_of_other_weights_or_recordings_is_refused(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def trainer(initial: Network | None = None, records: int = 4, beat: float = 0.0) -> Trainer:
+        first = replace(data.training[0], beats=data.training[0].beats + beat)
+        chosen = [first, *data.training[1:records]]
+        return Trainer(TINY, chosen, data.noise, tmp_path, initial=initial)
+
+    trainer(build_network(TINY)).save()
+    assert trainer(build_network(TINY)).restore()
+    with pytest.raises(ConfigError, match="was a fine-tuning of other weights: give the same --init"):
+        trainer().restore()
+    with pytest.raises(ConfigError, match="was a fine-tuning of other weights"):
+        trainer(build_network(replace(TINY, seed=5))).restore()
+    with pytest.raises(ConfigError, match="4 of synthetic then, 3 of synthetic now"):
+        trainer(build_network(TINY), records=3).restore()
+    with pytest.raises(ConfigError, match="4 of synthetic, but not the same"):
+        trainer(build_network(TINY), beat=40).restore()
+
+
+def test_a_run_of_an_older_version_goes_on(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """It kept no hashes, and its settings lacked keys that are at their defaults now."""
+    trainer = Trainer(TINY, data.training, data.noise, tmp_path)
+    config = {name: value for name, value in TINY.to_dict().items() if name != "nodes"}
+    save_run(tmp_path, trainer.modules, trainer.optimizer, {"step": 2, "seconds": 1.0, "config": config})
+    assert trainer.restore()
+    assert trainer.step == 2
+
+
+def test_the_scale_of_the_losses_is_part_of_the_state(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Of 16-mixed, which no CPU has: here PyTorch's scaler for CPUs stands in the place of the GPU's."""
+
+    def trainer() -> Trainer:
+        made = Trainer(replace(TINY, precision="bf16-mixed"), data.training, data.noise, tmp_path)
+        plugin = made.fabric.strategy.precision
+        plugin.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
+        return made
+
+    whole = trainer()
+    whole.run()
+    assert whole.fabric.strategy.precision.scaler.get_scale() == 256.0, "doubled every third step"
+    for name in ("run.safetensors", "run.json"):
+        (tmp_path / name).unlink()
+
+    class Kill:
+        def step(self, step: int, values: dict[str, float]) -> None:
+            if step == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer().run(Kill())
+    again = trainer()
+    assert again.restore()
+    plugin = again.fabric.strategy.precision
+    assert (plugin.scaler.get_scale(), plugin.scaler.state_dict()["_growth_tracker"]) == (128.0, 1)
+    assert torch.equal(weights(whole.average), weights(again.run()))
+    assert plugin.scaler.get_scale() == 256.0
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    trainer = Trainer(TINY, data.training, data.noise, tmp_path)
+    with torch.no_grad():
+        trainer.network.token.heads.weight.fill_(float("nan"))
+    with pytest.raises(ConfigError, match=r"not finite at step 0: lower optim.rate"):
+        trainer.run()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_whole_run_leaves_a_checkpoint_that_says_where_it_comes_from(tmp_path: Path) -> None:
-    from edgeecg.model.checkpoint import load_checkpoint
-
     report = train_run(TINY, tmp_path)
     checkpoint = load_checkpoint(report.checkpoint)
     assert checkpoint.network.parameter_count == checkpoint.meta["parameters"]
@@ -134,6 +206,44 @@ def test_a_whole_run_leaves_a_checkpoint_that_says_where_it_comes_from(tmp_path:
     fine = train_run(replace(TINY, seed=1), tmp_path / "fine", init=str(report.checkpoint))
     moved = weights(load_checkpoint(fine.checkpoint).network) - weights(checkpoint.network)
     assert 0 < float(moved.abs().mean()) < 0.1, "fine-tuning begins from the weights that it was given"
+
+
+def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = train_run(TINY, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert train_run(TINY, tmp_path, say=said.append) == first
+    assert said[-1] == "this run is finished: nothing to do"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (preset("micro"), 'sizes of preset micro, the configuration says nano: set preset = "micro"'),
+        (replace(preset("nano"), positions="learned"), 'set positions = "learned"'),
+    ],
+)
+def test_weights_of_other_sizes_are_refused(tmp_path: Path, spec: ModelSpec, complaint: str) -> None:
+    init = save_checkpoint(tmp_path / "init", Network(spec), {})
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        train_run(TINY, tmp_path / "run", init=str(init))
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_no_preset_keep_their_sizes(tmp_path: Path) -> None:
+    spec = replace(preset("nano"), delay=7)
+    init = save_checkpoint(tmp_path / "init", Network(spec), {})
+    checkpoint = load_checkpoint(train_run(TINY, tmp_path / "run", init=str(init)).checkpoint)
+    assert checkpoint.network.spec == spec
+    assert checkpoint.meta["config"]["preset"] == "", "the sizes have no name; `model` says them"
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ConfigError, match="file is a file; name a folder by --out"):
+            train_run(TINY, out)
 
 
 def test_the_schedule_warms_up_and_ends_at_zero() -> None:
