@@ -32,6 +32,8 @@ class AugmentSettings:
         Probability that the lead is upside down.
     mix : float
         Probability of a random combination of two leads in place of one.
+    pair : float
+        Probability that two leads of a record come together, and are fused as a stream of two leads is.
     noise : float
         Probability that a window gets noise.
     snr : (float, float)
@@ -45,6 +47,7 @@ class AugmentSettings:
     gain: float = 3.0
     invert: float = 0.2
     mix: float = 0.35
+    pair: float = 0.0
     noise: float = 0.5
     snr: tuple[float, float] = (-3.0, 24.0)
     warp: float = 0.15

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,32 +144,50 @@ class Windows:
         return 4 * self.seconds
 
     @cached_property
-    def by_patient(self) -> dict[str, dict[str, list[TrainingRecord]]]:
-        """Records by source and patient."""
-        tree: dict[str, dict[str, list[TrainingRecord]]] = {}
-        for record in self.records:
-            tree.setdefault(record.source, {}).setdefault(record.patient, []).append(record)
-        return tree
+    def bandpass(self) -> BandPass:
+        """The filter of the front end, designed once."""
+        return BandPass(self.signal)
+
+    @cached_property
+    def by_patient(self) -> dict[str, list[list[int]]]:
+        """Numbers of the records of each patient, by source."""
+        tree: dict[str, dict[str, list[int]]] = {}
+        for number, record in enumerate(self.records):
+            tree.setdefault(record.source, {}).setdefault(record.patient, []).append(number)
+        return {source: [people[name] for name in sorted(people)] for source, people in tree.items()}
 
     def __call__(self, step: int) -> Batch:
         """The batch of one step."""
         rng = np.random.default_rng([self.seed, step])
-        tree = self.by_patient
-        sources = [source for source in sorted(tree) if self.share.get(source, 0) > 0]
-        weights = np.array([self.share[source] for source in sources])
-        windows = []
-        for _ in range(self.batch):
-            patients = tree[sources[int(rng.choice(len(sources), p=weights / weights.sum()))]]
-            records = patients[sorted(patients)[int(rng.integers(len(patients)))]]
-            windows.append(self.window(records[int(rng.integers(len(records)))], rng))
+        windows: list[dict[str, NDArray[Any]]] = []
+        while len(windows) < self.batch:
+            number = self.draw(rng)
+            record = self.records[number]
+            pair = len(record.signal) > 1 and rng.random() < self.augment.pair
+            made = self.window(record, rng, leads=2 if pair and len(windows) + 2 <= self.batch else 1)
+            windows += [{**window, "record": np.array(number)} for window in made]
         batch: Batch = {key: np.stack([window[key] for window in windows]) for key in windows[0]}
         batch["signal"] = self.front_end(np.stack([window["signal"] for window in windows]))
         return batch
 
+    @cached_property
+    def sources(self) -> tuple[list[str], NDArray[np.float64]]:
+        """Sets that are drawn from, and the chance of each."""
+        names = [source for source in sorted(self.by_patient) if self.share.get(source, 0) > 0]
+        weights = np.array([self.share[source] for source in names], dtype=np.float64)
+        return names, weights / weights.sum()
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Number of a record: a set by its share, one of its patients, one of the patient's records."""
+        names, chances = self.sources
+        patients = self.by_patient[names[int(rng.choice(len(names), p=chances))]]
+        records = patients[int(rng.integers(len(patients)))]
+        return records[int(rng.integers(len(records)))]
+
     def front_end(self, millivolts: NDArray[np.float64]) -> NDArray[np.float32]:
         """Filter and normalise ``(rows, n)`` as the stream does."""
-        bandpass, gain = BandPass(self.signal), GainControl(self.signal)
-        y, _ = bandpass.step(millivolts, bandpass.initial(len(millivolts)))
+        gain = GainControl(self.signal)
+        y, _ = self.bandpass.step(millivolts, self.bandpass.initial(len(millivolts)))
         y, _ = gain.step(y, gain.initial(len(y)))
         return y.astype(np.float32)
 
@@ -183,37 +202,53 @@ class Windows:
             return int(np.clip(beat - rng.uniform(0.1, 0.95) * span, 0, room))
         return int(rng.integers(room))
 
-    def window(self, record: TrainingRecord, rng: np.random.Generator) -> dict[str, NDArray]:  # type: ignore[type-arg]
-        """One window: signal in millivolts, token targets, beats and their targets."""
-        settings = self.augment
-        factor = float(np.exp(rng.uniform(-settings.warp, settings.warp))) if settings.warp else 1.0
+    def window(
+        self, record: TrainingRecord, rng: np.random.Generator, leads: int = 1
+    ) -> list[dict[str, NDArray[Any]]]:
+        """One window of one lead, or of two: signal in millivolts, token targets, beats and their targets.
+
+        Two leads share the time, its warp and the beats as found; each is disturbed for itself.
+        """
+        warping = self.augment.warp
+        factor = float(np.exp(rng.uniform(-warping, warping))) if warping else 1.0
         span = int(np.ceil(self.length / factor)) + 1
         begin = self.start(record, span, rng)
-        leads = record.signal[:, begin : begin + span]
-        used = min(self.length, int(leads.shape[1] * factor))
-        signal = np.zeros(self.length)
-        signal[:used] = warp(mix_leads(leads, settings.mix, rng), factor, used)
-        power = max(record.power)
-        clean = np.ones(self.length)
+        piece = record.signal[:, begin : begin + span]
+        used = min(self.length, int(piece.shape[1] * factor))
+        shift = self.bandpass.latency
+
+        def moved(places: NDArray[np.float64]) -> NDArray[np.float64]:
+            return (places - begin) * factor + shift
+
+        beats = self.beat_targets(record, moved, used, rng)
+        chosen = rng.permutation(len(piece))[:2] if leads == 2 else [None]
+        made = []
+        for place, lead in enumerate(chosen):
+            mixed = (
+                mix_leads(piece, self.augment.mix, rng) if lead is None else piece[lead].astype(np.float64)
+            )
+            signal, clean = self.disturbed(warp(mixed, factor, used), max(record.power), rng)
+            # 1: fused with the row after it, -1: with the row before, 0: alone
+            fuse = (1 if place == 0 else -1) if leads == 2 else 0
+            targets = {**self.token_targets(record, moved, used, clean), **beats, "fuse": np.array(fuse)}
+            made.append({"signal": signal, **targets})
+        return made
+
+    def disturbed(
+        self, lead: NDArray[np.float64], power: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A lead with noise, gain and sign as they may come, filled up to a window; and how clean it is."""
+        settings, used = self.augment, len(lead)
+        signal, clean = np.zeros(self.length), np.ones(self.length)
+        signal[:used] = lead
         if rng.random() < settings.noise:
             snr = rng.uniform(*settings.snr)
             spans = noisy_spans(self.length, rng)
             signal += spans * noise_piece(self.noise, self.length, rng) * np.sqrt(power / 10 ** (snr / 10))
             clean -= spans * np.clip((6 - snr) / 9, 0, 1)
         signal[used:] = signal[used - 1]
-        signal *= np.exp(rng.uniform(-1, 1) * np.log(settings.gain)) * (
-            -1 if rng.random() < settings.invert else 1
-        )
-        shift = BandPass(self.signal).latency
-
-        def moved(places: NDArray[np.float64]) -> NDArray[np.float64]:
-            return (places - begin) * factor + shift
-
-        return {
-            "signal": signal,
-            **self.token_targets(record, moved, used, clean),
-            **self.beat_targets(record, moved, used, rng),
-        }
+        gain = np.exp(rng.uniform(-1, 1) * np.log(settings.gain))
+        return signal * gain * (-1 if rng.random() < settings.invert else 1), clean
 
     def token_targets(self, record, moved, used, clean) -> dict[str, NDArray]:  # type: ignore[type-arg,no-untyped-def]
         """Targets of the heads, ``(tokens,)`` each."""

@@ -116,6 +116,21 @@ def gather_beats(embedding: Tensor, batch: Mapping[str, Tensor], delay: int) -> 
     return torch.cat([at(batch["beat_token"]), at(batch["beat_token"] + delay), batch["beat_rr"]], dim=-1)
 
 
+def fused(heads: Tensor, embedding: Tensor, fuse: Tensor) -> Tensor:
+    """Embeddings ``(B, T, d)`` as a stream of two leads joins them, where ``fuse`` points at a partner.
+
+    The weights are those of `edgeecg.pipeline.leads`, less the front end's own verdict: how readable
+    the network finds each lead.
+    """
+    partner = torch.arange(len(fuse), device=fuse.device) + fuse
+    mine = torch.sigmoid(heads[..., COLUMN["quality"]].detach())
+    other = mine[partner] * (fuse != 0)[:, None]
+    share = (mine / (mine + other + 1e-6))[..., None]
+    return torch.where(
+        (fuse != 0)[:, None, None], share * embedding + (1 - share) * embedding[partner], embedding
+    )
+
+
 class Objective(nn.Module):
     """The network with its losses: what Fabric wraps, so that every device computes its share."""
 
@@ -128,6 +143,7 @@ class Objective(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every loss of one batch, and ``total``, their weighted sum."""
         heads, embedding = self.network.token(batch["signal"])
+        embedding = fused(heads, embedding, batch["fuse"])
         classes, rhythm = self.network.beat(gather_beats(embedding, batch, self.network.spec.delay))
         parts = token_losses(heads, batch, self.weights) | beat_losses(classes, rhythm, batch, self.weights)
         parts["total"] = torch.stack(

@@ -31,6 +31,7 @@ __all__ = ["BeatEncoder", "Block", "Network", "PatchEmbedding", "Stack", "TokenE
 
 BLOCKED = -1e4  # added to a score that must not count; finite, and within FP16's range
 QUERIES = 64  # queries attended at a time in the whole form
+ALIGN = 8  # the fused kernels want rows of the mask in steps of this
 ROTARY_BASE = 1000.0
 LEARNED_POSITIONS = 2048
 
@@ -84,7 +85,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """Whole form, ``(B, T, d)`` to the same: blocks of queries against their band of keys."""
-        rows, tokens, _ = x.shape
+        tokens = x.shape[1]
         left, span = self.spec.left, self.spec.span
         h = self.norm1(x)
         q = rotate(self.split(self.query(h)), cosine, sine)
@@ -93,20 +94,23 @@ class Block(nn.Module):
 
         blocks = -(-tokens // QUERIES)
         short = blocks * QUERIES - tokens
+        size = -(-(QUERIES + span) // ALIGN) * ALIGN
         q = F.pad(q, (0, 0, 0, 0, 0, short)).unflatten(1, (blocks, QUERIES))  # B, blocks, QUERIES, H, c
-        edges = (0, 0, 0, 0, left, self.spec.right + short)
-        size = QUERIES + span
+        edges = (0, 0, 0, 0, left, size - QUERIES - left + short)
         k = F.pad(k, edges).unfold(1, size, QUERIES).permute(0, 1, 2, 4, 3)  # B, blocks, H, size, c
         v = F.pad(v, edges).unfold(1, size, QUERIES).permute(0, 1, 2, 4, 3)
-        mask = self.band(QUERIES, size, x.device) & self.inside(blocks, size, tokens, x.device)
-        attended = F.scaled_dot_product_attention(
-            q.transpose(2, 3).flatten(0, 1),
-            k.flatten(0, 1),
-            v.flatten(0, 1),
-            attn_mask=mask.repeat(rows, 1, 1)[:, None],
-        )  # PyTorch's fused kernel: an online softmax over tiles of keys
-        joined = attended.transpose(1, 2).flatten(2).unflatten(0, (rows, blocks)).flatten(1, 2)[:, :tokens]
+        seen = self.band(QUERIES, size, x.device) & self.inside(blocks, size, tokens, x.device)
+        mask = torch.where(seen, 0.0, -torch.inf).to(q.dtype).repeat_interleave(self.spec.heads, dim=0)
+        attended = self.attend(  # every block of every head for itself: B, blocks * H, QUERIES, c
+            q.transpose(2, 3).flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask[None]
+        )
+        joined = attended.unflatten(1, (blocks, -1)).transpose(2, 3).flatten(3).flatten(1, 2)[:, :tokens]
         return self.feed_forward(x + self.out(joined))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Scaled dot-product attention by PyTorch's fused kernel: an online softmax over tiles of keys."""
+        attended: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return attended
 
     def band(self, queries: int, keys: int, device: torch.device) -> Tensor:
         """True where key i is in the band of query j, ``(queries, keys)``; key 0 is query 0's leftmost."""
