@@ -1,0 +1,204 @@
+"""Several networks of one size, trained at once on one stream of batches: the folds, and the seeds.
+
+Preparing a batch costs more than a step of a network this small on a GPU, so all networks see the same
+batches; rows of patients whom a network must not see have no target for it. Their weights are stacked:
+every operation runs once for all (`torch.func.vmap`), and one optimizer holds them, since AdamW treats
+each number for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from edgeecg.data.dataset import UNKNOWN
+from edgeecg.model.config import TrainConfig
+from edgeecg.model.losses import Objective
+from edgeecg.model.train import build_network, learning_rate
+from edgeecg.model.transformer import Block, Network
+
+__all__ = ["Group", "Member"]
+
+# what a row may not teach a network that must not see its patient
+TARGETS = (
+    "beat",
+    "shape",
+    "rhythm",
+    "p_wave",
+    "quality",
+    "weak_rhythm",
+    "beat_class",
+    "beat_weak",
+    "beat_rhythm",
+)
+WARM_UP = 3  # steps before a CUDA graph is captured
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a group.
+
+    Parameters
+    ----------
+    name : str
+    seed : int
+        Of its first weights.
+    hidden : frozenset of int
+        Numbers of the records (of `Windows.records`) that it must not see.
+    """
+
+    name: str
+    seed: int = 0
+    hidden: frozenset[int] = frozenset()
+
+
+class _Attend(torch.autograd.Function):
+    """Attention of all networks in one call of the fused kernel, for which `vmap` has no rule of its own."""
+
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Of one network."""
+        attended: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return attended
+
+    @staticmethod
+    def setup_context(context: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept: gradients go through what :meth:`vmap` calls."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], q: Tensor, k: Tensor, v: Tensor, mask: Tensor
+    ) -> tuple[Tensor, int]:
+        """Networks and rows as one dimension; the mask is the same for all."""
+        folded = [
+            value.movedim(dim, 0).flatten(0, 1)
+            for value, dim in zip((q, k, v), in_dims[:3], strict=True)
+            if dim is not None
+        ]
+        attended = F.scaled_dot_product_attention(*folded, attn_mask=mask)
+        return attended.unflatten(0, (info.batch_size, -1)), 0
+
+
+class Group:
+    """Networks of one preset.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Of all; ``seed`` is each member's own.
+    members : sequence of Member
+    records : int
+        How many records the batches are drawn from.
+    device : torch.device
+    """
+
+    def __init__(
+        self, config: TrainConfig, members: Sequence[Member], records: int, device: torch.device
+    ) -> None:
+        self.config, self.members, self.device = config, tuple(members), device
+        networks = [build_network(replace(config, seed=member.seed)) for member in members]
+        self._template = Objective(networks[0], config.loss).to(device)
+        for block in self._template.modules():
+            if isinstance(block, Block):
+                block.attend = _Attend.apply  # type: ignore[method-assign]
+        stacked, _ = stack_module_state(networks)
+        self.weights: dict[str, Tensor] = {
+            f"network.{name}": value.detach().to(device).requires_grad_() for name, value in stacked.items()
+        }
+        self.average = {name: value.detach().clone() for name, value in self.weights.items()}
+        visible = torch.ones(len(members), records, dtype=torch.bool)
+        for row, member in zip(visible, members, strict=True):
+            row[list(member.hidden)] = False
+        self._visible = visible.to(device)
+        optim = config.optim
+        self._rate = torch.tensor(0.0, device=device)
+        self._keep = torch.tensor(0.0, device=device)
+        self.optimizer = torch.optim.AdamW(
+            self.weights.values(),
+            lr=self._rate if device.type == "cuda" else optim.rate,
+            weight_decay=optim.decay,
+            capturable=device.type == "cuda",
+        )
+        self.step = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._static: dict[str, Tensor] = {}
+        self.losses = torch.zeros(len(members), device=device)
+
+    def train_step(self, batch: Mapping[str, Tensor]) -> None:
+        """One step of every network; ``losses`` holds their totals after it."""
+        rate, optim = learning_rate(self.step, self.config), self.config.optim
+        self._keep.fill_(min(optim.average, (2 + self.step) / (11 + self.step)))
+        if self.device.type != "cuda":
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._step({name: value.to(self.device) for name, value in batch.items()})
+        else:
+            self._rate.fill_(rate)
+            self._replay(batch)
+        self.step += 1
+
+    def _replay(self, batch: Mapping[str, Tensor]) -> None:
+        """The step on a GPU: its kernels are recorded once and replayed, since launching them costs most."""
+        if not self._static:
+            self._static = {name: value.to(self.device) for name, value in batch.items()}
+        for name, value in batch.items():
+            self._static[name].copy_(value, non_blocking=True)
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            self._step(self._static)
+        torch.cuda.current_stream().wait_stream(side)
+        if self.step + 1 == WARM_UP:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._step(self._static)
+            self._graph = graph  # what was captured has not run: the next step is the first replay
+
+    def _step(self, batch: Mapping[str, Tensor]) -> None:
+        keep = self._visible[:, batch["record"]]
+        totals = vmap(self._total, in_dims=(0, 0, None))(self.weights, keep, dict(batch))
+        self.losses.copy_(totals.detach())
+        totals.sum().backward()
+        self._clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)
+        with torch.no_grad():
+            for name, value in self.weights.items():
+                self.average[name].lerp_(value, 1 - self._keep)
+
+    def _total(self, weights: dict[str, Tensor], keep: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of one network: rows that it must not see have no targets."""
+        for name in TARGETS:
+            rows = keep.view(-1, *(1,) * (batch[name].dim() - 1))
+            batch = {**batch, name: torch.where(rows, batch[name], UNKNOWN)}
+        parts: dict[str, Tensor] = functional_call(self._template, weights, (batch,))
+        return parts["total"]
+
+    def _clip(self) -> None:
+        """Cut each network's gradient down to the largest norm that is allowed."""
+        gradients = [value.grad for value in self.weights.values() if value.grad is not None]
+        norm = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients]).sum(dim=0).sqrt()
+        factor = (self.config.optim.clip / (norm + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)))
+
+    def networks(self) -> dict[str, Network]:
+        """The averaged networks by their members' names, on the CPU."""
+        spec = self._template.network.spec
+        made = {}
+        for number, member in enumerate(self.members):
+            network = Network(spec).eval()
+            network.load_state_dict(
+                {name.removeprefix("network."): v[number].detach().cpu() for name, v in self.average.items()}
+            )
+            made[member.name] = network
+        return made
