@@ -26,7 +26,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from edgeecg.deploy.graph import LAST, GraphWriter
-from edgeecg.model.transformer import BLOCKED, ROTARY_BASE, Block, Network, PatchEmbedding, Stack
+from edgeecg.model.transformer import ROTARY_BASE, Block, Network, PatchEmbedding, Stack
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, StackSpec
 
 __all__ = ["LONGEST", "StateTable", "write_beat", "write_token"]
@@ -35,6 +35,10 @@ LONGEST = 512
 """Most positions in one step: the tables of the graph end there."""
 
 NEVER = 1e9  # a count that no stream reaches
+
+MASKED = -48.0
+"""Added to a score that must not count: exp(-48) is nothing beside 1, and still a normal number. Less than -87
+would make denormal ones, and on Intel's CPUs each product with one costs a hundred others."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,7 @@ def _masks(g: GraphWriter, stack: Stack, tokens: str, count: str) -> list[str]:
     late = spec.span + spec.right * np.arange(spec.layers)
     need = g.op("Add", [need, g.constant(late[:, None, None, None], "layers.late")], "need")  # L, 1, T, S
     fresh = g.op("Less", [g.reshape(count, (0, 1, 1, 1, 1), "count.wide"), need], "unseen")
-    mask = g.op("Where", [fresh, g.constant(BLOCKED, "blocked"), g.constant(0.0, "zero")], "mask")
+    mask = g.op("Where", [fresh, g.constant(MASKED, "masked"), g.constant(0.0, "zero")], "mask")
     return g.split(mask, [1] * spec.layers, 1, [f"block{layer}.mask" for layer in range(spec.layers)])
 
 

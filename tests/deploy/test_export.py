@@ -142,6 +142,25 @@ def test_the_contract_of_the_graphs(graphs: GraphSet, network: Network, name: Gr
     assert kinds.count("Softmax") == stack.layers
 
 
+@pytest.mark.parametrize("name", GRAPHS)
+def test_what_does_not_count_costs_nothing(name: GraphName) -> None:
+    """No attention weight is a denormal number, with which a product takes a hundred times as long."""
+    model = write_graph(make_network("small"), name)
+    weights = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
+    for weight in weights:
+        model.graph.output.append(onnx.helper.make_tensor_value_info(weight, onnx.TensorProto.FLOAT, None))
+    x = np.random.default_rng(0).standard_normal((2, 8 * 100)).astype(np.float32)
+    with OrtExecutor(model.SerializeToString()) as executor:
+        shape = (2, 100, int(executor.inputs[0].shape[2])) if name == "beat" else x.shape
+        x = np.resize(x, shape)
+        state = np.zeros((2, int(executor.inputs[1].shape[1])), np.float32)
+        out = executor.run({executor.inputs[0].name: x, "state": state})
+    for weight in weights:
+        values = out[weight]
+        assert values[values > 0].min() >= np.finfo(np.float32).tiny
+        assert (values < 1e-12).mean() > 0.5  # most of a long step is out of band: it is not seen
+
+
 def test_the_small_graph_stays_small() -> None:
     """One step for one patient costs what its nodes cost: torch's exporter makes 304 of them."""
     model = write_graph(make_network("small"), "token")
