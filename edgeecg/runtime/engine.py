@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,8 @@ __all__ = ["BACKENDS", "TOLERANCE", "Backend", "Engine", "check_golden", "open_e
 
 Backend = Literal["onnxruntime", "tensorrt"]
 BACKENDS: tuple[Backend, ...] = ("onnxruntime", "tensorrt")
+
+log = logging.getLogger("edgeecg.engine")
 
 TOLERANCE: dict[str, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-1, "mixed": 1e-1}
 """Largest error of a golden output, as a share of the output's largest absolute value.
@@ -79,7 +82,8 @@ def open_engine(
     bundle : path, packaged name or Bundle
         What to open.
     backend : str
-        ``auto`` takes TensorRT where it can be used, else ONNX Runtime.
+        ``auto`` takes TensorRT where it can be used, else ONNX Runtime; a GPU that TensorRT is installed
+        for but refuses is told in the log.
     precision : str, optional
         ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out.
     threads : int
@@ -102,16 +106,16 @@ def open_engine(
         raise ConfigError(f"no precision {wanted!r}: choose one of {', '.join(opened.precisions)}")
     graphs = {name: opened.graph(name, wanted) for name in GRAPHS}
     chosen = _usable() if backend == "auto" else backend
+    executors: tuple[Executor, Executor] | None = None
     if chosen == "tensorrt":
-        from edgeecg.runtime.trt import Options, open_executors
-
-        token, beat = open_executors(opened, wanted, tensorrt or Options())
-    else:
-        token, beat = OrtExecutor(graphs["token"], threads), OrtExecutor(graphs["beat"], threads)
-    engine = Engine(opened, token, beat, chosen, wanted)
+        executors = _on_gpu(opened, wanted, tensorrt, or_none=backend == "auto")
+    if executors is None:
+        chosen = "onnxruntime"
+        executors = OrtExecutor(graphs["token"], threads), OrtExecutor(graphs["beat"], threads)
+    engine = Engine(opened, *executors, chosen, wanted)
     try:
-        check_golden(opened, "token", token, wanted)
-        check_golden(opened, "beat", beat, wanted)
+        check_golden(opened, "token", engine.token, wanted)
+        check_golden(opened, "beat", engine.beat, wanted)
     except BaseException:
         engine.close()
         raise
@@ -144,6 +148,21 @@ def check_golden(bundle: Bundle, name: GraphName, executor: Executor, precision:
             )
         worst = max(worst, error)
     return worst
+
+
+def _on_gpu(
+    bundle: Bundle, precision: Precision, options: Options | None, or_none: bool
+) -> tuple[Executor, Executor] | None:
+    """TensorRT's executors; ``None`` in place of an error where another backend will do."""
+    from edgeecg.runtime.trt import Options, open_executors
+
+    try:
+        return open_executors(bundle, precision, options or Options())
+    except BackendError as error:
+        if not or_none:
+            raise
+        log.warning("TensorRT is installed, but does not run here (%s): taking ONNX Runtime", error)
+        return None
 
 
 def _usable() -> Backend:

@@ -114,3 +114,18 @@ def test_golden_vectors_see_a_state_that_is_not_carried(nano: Engine) -> None:
     assert check_golden(nano.bundle, "token", nano.token, "fp32") <= 1e-5
     with pytest.raises(BackendError, match="gives a wrong"):
         check_golden(nano.bundle, "token", Forgetful(), "fp32")  # type: ignore[arg-type]
+
+
+def test_a_gpu_that_tensorrt_refuses_leaves_auto_on_the_cpu(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BackendError("tensorrt_rtx 1.7 does not load the plan: unsupported SM 9.0")
+
+    monkeypatch.setattr("edgeecg.runtime.trt.why_not", lambda *_: None)
+    monkeypatch.setattr("edgeecg.runtime.trt.open_executors", refuse)
+    with open_engine(path) as engine:
+        assert engine.backend == "onnxruntime"
+    assert "unsupported SM 9.0" in caplog.text
+    with pytest.raises(BackendError, match=r"unsupported SM 9\.0"):
+        open_engine(path, "tensorrt")
