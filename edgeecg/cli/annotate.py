@@ -128,9 +128,8 @@ def annotate(
     for outcome in failed:
         human_console().print(Text("not annotated: ", "red").append(_told(outcome), "default"))
     if failed:
-        raise RecordError(
-            f"{len(failed)} of {len(jobs)} records could not be annotated; the others are in {out}"
-        )
+        rest = f"the others are in {out}" if len(failed) < len(jobs) else "none is left"
+        raise RecordError(f"{len(failed)} of {len(jobs)} records could not be annotated; {rest}")
 
 
 def _spare_others(jobs: list[Job], extension: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeecg.errors import RecordError
+from edgeecg.io.atomic import named_when_full
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 
@@ -68,7 +70,8 @@ def read_annotations(
         there = sorted(near.suffix[1:] for near in path.parent.glob(f"{path.stem}.*"))
         raise RecordError(f"no annotation file {path}; that record has {', '.join(there) or 'no files'}")
     wfdb = load_wfdb("reading WFDB annotations")
-    _check_structure(path)
+    if not _reaches_end(path) and path.stat().st_size:
+        raise RecordError(f"annotation file {path} is truncated, its end mark is missing: fetch it again")
     try:
         raw = wfdb.rdann(str(path.with_suffix("")), extension)
     except (ValueError, IndexError, KeyError, TypeError) as error:
@@ -104,6 +107,8 @@ def write_annotations(
         For an extension or a symbol that WFDB does not have, a negative sample or a missing folder.
     MissingExtra
         If wfdb is not installed.
+    OSError
+        If the disk is full.
     """
     target = Path(f"{os.fspath(stem)}.{extension}")
     check_extension(extension)
@@ -119,21 +124,24 @@ def write_annotations(
         if len(annotations) == 0:
             made.write_bytes(_EMPTY_FILE)
         else:
-            wfdb.wrann(
-                "marks",
-                "edg",
-                annotations.sample,
-                symbol=annotations.symbol.tolist(),
-                aux_note=annotations.aux.tolist(),
-                fs=fs,
-                write_dir=workshop,
-            )
+            with named_when_full(target):
+                wfdb.wrann(
+                    "marks",
+                    "edg",
+                    annotations.sample,
+                    symbol=annotations.symbol.tolist(),
+                    aux_note=annotations.aux.tolist(),
+                    fs=fs,
+                    write_dir=workshop,
+                )
+                if not _reaches_end(made):  # numpy's tofile may lose the last bytes without a word
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.replace(made, target)
     return target
 
 
-def _check_structure(path: Path) -> None:
-    """Walk through an annotation file's words: whole and in order, or damaged (some damage hangs wfdb)."""
+def _reaches_end(path: Path) -> bool:
+    """Walk through an annotation file's words to its end mark; damage is an error (some of it hangs wfdb)."""
     content = path.read_bytes()
     at, begun, resolutions = 0, False, 0
     while at + 2 <= len(content):
@@ -141,7 +149,7 @@ def _check_structure(path: Path) -> None:
         code, value = word >> 10, word & 0x3FF
         at += 2
         if word == 0:  # the end mark
-            return
+            return True
         if code == _SKIP:
             at += 4
         elif code == _AUX:
@@ -155,5 +163,4 @@ def _check_structure(path: Path) -> None:
                     )
         elif code < _SKIP:
             begun = begun or value > 0
-    if content:
-        raise RecordError(f"annotation file {path} is truncated, its end mark is missing: fetch it again")
+    return False

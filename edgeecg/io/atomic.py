@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,7 +12,14 @@ from pathlib import Path
 
 from edgeecg.errors import InputError
 
-__all__ = ["atomic_folder", "atomic_path", "check_file", "check_folder", "check_new_folder"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "check_file",
+    "check_folder",
+    "check_new_folder",
+    "named_when_full",
+]
 
 
 def check_file(target: Path | str) -> None:
@@ -72,6 +80,19 @@ def _beside(target: Path) -> Path:
 
 
 @contextmanager
+def named_when_full(target: Path | str) -> Iterator[None]:
+    """Name what was being written in the error of a full disk, which the system itself does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and "requested and" in str(error):  # how numpy's tofile tells it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+        if error.errno == errno.ENOSPC and error.filename is None:
+            error.filename = str(target)
+        raise
+
+
+@contextmanager
 def _parents(target: Path) -> Iterator[None]:
     """The folder of ``target``; those that had to be made for it go again where the block fails."""
     made = [place for place in target.parents if not place.exists()]
@@ -112,7 +133,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     check_file(target)
     partial = _beside(target)
-    with _parents(target):
+    with _parents(target), named_when_full(target):
         try:
             yield partial
             os.replace(partial, target)
@@ -142,7 +163,7 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     check_new_folder(target)
     partial = _beside(target)
-    with _parents(target):
+    with _parents(target), named_when_full(target):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -15,6 +16,7 @@ import numpy as np
 
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import read_annotations, write_annotations
+from edgeecg.io.atomic import named_when_full
 from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import Annotations, Record
@@ -91,6 +93,8 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
     ------
     RecordError
         If the name cannot be a WFDB record's.
+    OSError
+        If the disk is full.
     """
     wfdb = load_wfdb("writing WFDB records")
     if not _NAME.match(record.name):
@@ -98,7 +102,10 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     gains, baselines = _scales(record)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as workshop:
+    with (
+        tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as workshop,
+        named_when_full(target / record.name),
+    ):
         wfdb.wrsamp(
             record.name,
             fs=record.fs,
@@ -111,6 +118,9 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
             base_datetime=None if record.start is None else record.start.replace(tzinfo=None),
             write_dir=workshop,
         )
+        samples = Path(workshop, f"{record.name}.dat")
+        if samples.stat().st_size != 2 * record.signal.size:  # tofile may lose some without a word
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if record.annotations is not None:
             write_annotations(target / record.name, record.annotations, record.fs, extension=annotator)
         for suffix in (".dat", ".hea"):

@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
+import errno
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeecg.errors import InputError
+from edgeecg.io import Annotations, Record, write_annotations, write_wfdb
 from edgeecg.io.atomic import atomic_folder, atomic_path
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Files of this process take no more than ``size`` bytes: to a writer like a disk that gets full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def marks(count: int) -> Annotations:
+    return Annotations(300 * np.arange(count), np.full(count, "N"), np.full(count, ""))
+
+
+# The limit cuts one long write short, and what lies in a buffer is lost when the file is closed.
+@pytest.mark.parametrize("count", [300, 9000])
+def test_annotations_cut_short_are_an_error_and_no_file(tmp_path: Path, count: int) -> None:
+    write_annotations(tmp_path / "r", marks(3), 360.0)
+    before = (tmp_path / "r.edg").read_bytes()
+    with pytest.raises(OSError, match=r"r\.edg"), room_for(500):
+        write_annotations(tmp_path / "r", marks(count), 360.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.edg"]
+    assert (tmp_path / "r.edg").read_bytes() == before
+
+
+@pytest.mark.parametrize("samples", [400, 40_000])
+def test_a_record_cut_short_is_an_error_and_no_file(tmp_path: Path, samples: int) -> None:
+    record = Record("r", np.linspace(-1, 1, samples)[:, None], 250.0, ("II",))
+    with pytest.raises(OSError, match="r"), room_for(700):
+        write_wfdb(record, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [atomic_path, atomic_folder])
+def test_a_full_disk_is_told_with_the_name_of_what_was_written(
+    tmp_path: Path, write: Callable[[Path], contextmanager[Path]]
+) -> None:
+    with pytest.raises(OSError, match="scores") as told, write(tmp_path / "scores"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert told.value.filename == str(tmp_path / "scores")
 
 
 def test_file_appears_when_done_and_replaces_the_old(tmp_path: Path) -> None:
