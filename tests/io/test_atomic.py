@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ def test_a_record_cut_short_is_an_error_and_no_file(tmp_path: Path, samples: int
 
 @pytest.mark.parametrize("write", [atomic_path, atomic_folder])
 def test_a_full_disk_is_told_with_the_name_of_what_was_written(
-    tmp_path: Path, write: Callable[[Path], contextmanager[Path]]
+    tmp_path: Path, write: Callable[[Path], AbstractContextManager[Path]]
 ) -> None:
     with pytest.raises(OSError, match="scores") as told, write(tmp_path / "scores"):
         raise OSError(errno.ENOSPC, "No space left on device")
