@@ -1,9 +1,10 @@
 """Which explanation is about the model? All methods, and chance, on the same beats, with what each costs.
 
-    python benchmarks/explain.py [--data DIR] [--bundle small] [--beats 20] [--out results.json]
+    python benchmarks/explain.py [--data DIR] [--bundle small] [--beats 40] [--dear 6] [--out FOLDER]
 
 Beats are those that the model calls V or S and the reference too, from recordings under --data (or
-EDGEECG_DATA: mitdb DS1 and svdb), else from synthetic patients; for AF, beats that both call so. Measures:
+EDGEECG_DATA: mitdb DS1 and svdb), else from synthetic patients; for AF, stretches that both call so (mitdb
+DS1 and the recordings of cinc2017 that are labelled AF). Tables are Markdown, for docs/explain.md. Measures:
 
 deletion    mean probability of the label while the most relevant units go first (patches of 31 ms and
             intervals), replaced by the usual beats on time; *flat*: replaced by a flat line. Lower is better.
@@ -12,283 +13,187 @@ pointing    share of beats whose most relevant unit lies in the beat or its RR i
 shapley     correlation with Shapley values over the parts of the beat.
 random      rank correlation with what the method says of a network with random weights. Near 0 is right.
 seeds       rank correlation between two seeds, for methods that draw.
-complete    how far the relevance is from adding up to the change in log-odds, as a share of it.
+complete    how far the relevance is from adding up to the change in log-odds, as a share of it (median).
 cost        passes through the network forward and backward, and milliseconds, for one beat.
 
-With --quantus, sparseness, complexity and faithfulness correlation by Quantus as well; with --concepts, TCAV.
+Occlusion, Shapley values, LIME and integrated gradients from a flat line are measured on the first --dear
+beats of each label only. --quick takes 8 beats and leaves out Quantus, which is used where it is installed
+(pip install quantus).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from explaining import concepts, measures
+from explaining.beats import questions, recordings
+from explaining.measures import FLAT, Figures
 
 from edgeecg.bundle import Bundle
-from edgeecg.data.catalog import data_root
-from edgeecg.errors import ConfigError, SignalError
-from edgeecg.explain.baseline import Baseline, baseline
-from edgeecg.explain.concepts import CONCEPTS, Examples, moments, synthetic_sets
-from edgeecg.explain.faithfulness import (
-    agreement,
-    completeness_error,
-    deletion,
-    insertion,
-    mixed,
-    points_at_the_beat,
-    randomized,
-    segment_agreement,
-    unit_relevance,
-)
-from edgeecg.explain.methods import DEFAULT, METHODS, Attribution, attribute
-from edgeecg.explain.question import AFIB, Question, ask
-from edgeecg.explain.tcav import layer_names, score_concepts
-from edgeecg.explain.trace import Trace, load_network, trace
-from edgeecg.metrics.references import LabelledRecord, labelled_records
-from edgeecg.metrics.score import Truth
-from edgeecg.model.transformer import Network
+from edgeecg.explain.concepts import CONCEPTS
+from edgeecg.explain.methods import DEFAULT
+from edgeecg.explain.question import AFIB
+from edgeecg.explain.tcav import ConceptScore, layer_names
+from edgeecg.explain.trace import load_network
 
-FLAT = "integrated, flat baseline"
-DRAWN = ("shapley", "lime", "random")
-DEAR = ("integrated", "occlusion", "shapley", "lime", FLAT)
 COLUMNS = ("deletion", "flat", "insertion", "pointing", "shapley", "random", "seeds", "complete")
-TRIES = 6  # places in a recording that are looked at for a beat
-REFERENCE_SECONDS = 0.15
+COSTS = ("forward", "backward", "ms")
+QUANTUS = (DEFAULT, "held", "gradient", "integrated", "attention", "rollout", "difference", "random")
+PASSES = 3  # forward and backward, of a method that may be the default
 
 
-def near(truth: Truth, sample: int) -> str:
-    """Reference label at a sample, or nothing."""
-    if not len(truth.sample):
-        return ""
-    nearest = int(np.argmin(np.abs(truth.sample - sample)))
-    close = abs(int(truth.sample[nearest]) - sample) < REFERENCE_SECONDS * truth.fs
-    return str(truth.labels["dechazal"][nearest]) if close else ""
+def mean(figures: Mapping[str, Figures], name: str, column: str, beats: slice = slice(None)) -> float:
+    values = figures[name].get(column, [])[beats]
+    if not values:
+        return float("nan")
+    return float(np.median(values) if column in ("complete", *COSTS) else np.mean(values))
 
 
-def in_af(truth: Truth, sample: int) -> bool:
-    return any(start <= sample < stop for start, stop in truth.af or ())
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, aligned for people who read the source."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    line = [["-" * width + (":" if i else "") for i, width in enumerate(widths)]]
+    cells = [head, *line, *rows]
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells
+    )
 
 
-def wanted(found: Trace, truth: Truth, label: str) -> list[int]:
-    """Beats of a trace that the model and the reference give a label."""
-    beats = range(40, len(found) - 4)
-    if label == AFIB:
-        return [b for b in beats if found.fibrillation[b] > 0.5 and in_af(truth, int(found.samples[b]))]
-    return [b for b in beats if found.labels[b] == label and near(truth, int(found.samples[b])) == label]
-
-
-def questions(
-    bundle: Bundle, network: Network, records: tuple[LabelledRecord, ...], label: str, count: int, seed: int
-) -> Iterator[Question]:
-    """Up to ``count`` questions, at most two a recording, recordings in random order."""
-    rng = np.random.default_rng([seed, ord(label[0])])
-    made = 0
-    for number in rng.permutation(len(records)):
-        record, truth = records[number].load()
-        of_record = 0
-        for _ in range(TRIES):
-            if of_record == 2 or made == count:
-                break
-            try:
-                at = int(rng.uniform(0.1, 0.95) * len(record))
-                found = trace(bundle, network, record, at)
-            except SignalError:
-                continue
-            beats = wanted(found, truth, label)
-            if not beats:
-                continue
-            question = ask(bundle, network, found, int(rng.choice(beats)), AFIB if label == AFIB else None)
-            if label != AFIB and baseline(question).kind != "usual":
-                continue
-            of_record, made = of_record + 1, made + 1
-            yield question
-
-
-def attributed(question: Question, name: str, seed: int = 0) -> Attribution:
-    if name == FLAT:
-        return attribute(question, baseline(question, "flat"), "integrated", seed)
-    return attribute(question, baseline(question), name, seed)
-
-
-def measure(question: Question, name: str, reference: Attribution, *, dear: bool) -> dict[str, float]:
-    """All figures of one method on one beat; ``dear``: those too that need a dear method a second time."""
-    found = attributed(question, name)
-    usual, flat = baseline(question), baseline(question, "flat")
-    figures = {
-        "deletion": deletion(question, found, usual).area,
-        "flat": deletion(question, found, flat).area,
-        "insertion": insertion(question, found, usual).area,
-        "shapley": segment_agreement(question, found, reference),
-        "forward": found.forward,
-        "backward": found.backward,
-        "ms": 1e3 * found.seconds,
-    }
-    if question.label != AFIB:
-        figures["pointing"] = float(points_at_the_beat(question, found))
-    if name in ("path", "held", "gradient", "integrated", "occlusion", "shapley", "lime", FLAT):
-        figures["complete"] = completeness_error(question, found)
-    if name not in ("difference", "random") and (dear or name not in DEAR):
-        _, other = list(randomized(question))[-1]
-        figures["random"] = agreement(found, attributed(other, name))
-    if name in DRAWN and dear:
-        figures["seeds"] = agreement(found, attributed(question, name, seed=1))
-    return figures
-
-
-def table_of(title: str, figures: dict[str, dict[str, list[float]]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("method")
-    for column in (*COLUMNS, "forward", "backward", "ms"):
-        table.add_column(column, justify="right")
-    for name, values in figures.items():
-        cells = [f"{np.mean(values[c]):.3f}" if values.get(c) else "" for c in COLUMNS]
-        cells += [f"{np.median(values[c]):.0f}" for c in ("forward", "backward", "ms")]
-        table.add_row(name, *cells, style="bold" if name == DEFAULT else "")
-    return table
-
-
-def cascade(asked: list[Question]) -> dict[str, float]:
-    """Correlation of the default method with itself as layers are randomized from the top."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for question in asked:
-        found = attributed(question, DEFAULT)
-        for layer, other in randomized(question):
-            values[layer].append(agreement(found, attributed(other, DEFAULT)))
-    return {layer: float(np.mean(v)) for layer, v in values.items()}
-
-
-class Units(torch.nn.Module):
-    """A question as Quantus wants it: units in, 1 kept and 0 removed; logits of two classes out."""
-
-    def __init__(self, question: Question, other: Baseline) -> None:
-        super().__init__()
-        self.question, self.other = question, other
-        self.anchor = torch.nn.Parameter(torch.zeros(()))  # Quantus asks a parameter for its device
-
-    def forward(self, units: torch.Tensor) -> torch.Tensor:
-        """``(B, 1, units)`` to ``(B, 2)``."""
-        odds = self.question(*mixed(self.question, self.other, units.flatten(1).float()))
-        return torch.stack([torch.zeros_like(odds), odds], dim=1)
-
-
-def by_quantus(asked: list[Question], names: list[str]) -> Table:
-    """Sparseness, complexity and faithfulness correlation of some methods."""
-    import quantus
-
-    table = Table(title="\nQuantus", title_justify="left", box=None, pad_edge=False)
-    for column in ("method", "sparseness", "complexity", "faithfulness correlation"):
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for name in names:
-        values: dict[str, list[float]] = defaultdict(list)
-        for question in asked:
-            units = unit_relevance(attributed(question, name)).astype(np.float32)[None, None]
-            model = Units(question, baseline(question)).eval()
-            common = {
-                "model": model,
-                "x_batch": np.ones_like(units),
-                "y_batch": np.array([1]),
-                "a_batch": units,
-                "device": "cpu",
-            }
-            faithful = quantus.FaithfulnessCorrelation(
-                nr_runs=50, subset_size=24, perturb_baseline=0.0, disable_warnings=True,
-                display_progressbar=False,
-            )  # fmt: skip
-            plain = {"disable_warnings": True, "display_progressbar": False}
-            for column, metric in (
-                ("sparseness", quantus.Sparseness(**plain)),
-                ("complexity", quantus.Complexity(**plain)),
-                ("faithfulness", faithful),
-            ):
-                values[column].append(float(metric(**common)[0]))
-        table.add_row(
-            name, *(f"{np.nanmean(values[c]):.3f}" for c in ("sparseness", "complexity", "faithfulness"))
-        )
-    return table
-
-
-def concept_table(
-    bundle: Bundle, network: Network, records: tuple[LabelledRecord, ...], seed: int, draws: int
-) -> tuple[Table, list[dict[str, Any]]]:
-    """TCAV: for each label and concept the layer where it counts most."""
-    sets = synthetic_sets(bundle, network, seed=seed)
-    rows: dict[str, Examples] = {}
-    for label in ("V", "S", AFIB):
-        packed = [
-            moments(network, replace(q.trace), [int(q.targets[len(q.targets) // 2])])[0]
-            for q in questions(bundle, network, records, label, 40, seed + 1)
+def method_table(figures: Mapping[str, Figures]) -> str:
+    rows = []
+    for name in measures.NAMES:
+        cells = [f"{mean(figures, name, c):.3f}" for c in COLUMNS] + [
+            f"{mean(figures, name, c):.0f}" for c in COSTS
         ]
-        rows[label] = np.concatenate(packed)
-    bias = np.array([bundle.thresholds.bias.get(name, 0.0) for name in "NSVFP"], np.float32)
-    scores = score_concepts(network, bias, sets, rows, draws=draws, seed=seed)
-    table = Table(title="\nTCAV: score by layer, * p < .01 (Bonferroni)", title_justify="left", box=None)
-    table.add_column("label")
-    table.add_column("concept")
-    for layer in layer_names(network):
-        table.add_column(layer, justify="right")
-    for label in rows:
+        shown = f"**{name}**" if name == DEFAULT else name
+        count = len(figures[name]["deletion"])
+        rows.append([shown, str(count), *("" if cell == "nan" else cell for cell in cells)])
+    return markdown(["method", "beats", *COLUMNS, *COSTS], rows)
+
+
+def concept_table(scores: Sequence[ConceptScore], layers: Sequence[str]) -> str:
+    by = {(s.label, s.concept, s.layer): s for s in scores}
+    rows = []
+    for label in dict.fromkeys(s.label for s in scores):
         for concept in CONCEPTS:
-            own = [s for s in scores if (s.label, s.concept) == (label, concept)]
-            table.add_row(label, concept, *(f"{s.score:.2f}{'*' if s.significant else ' '}" for s in own))
-    return table, [{**vars(s), "significant": s.significant} for s in scores]
+            own = [by[label, concept, layer] for layer in layers]
+            rows.append([label, concept, *(f"{s.score:.2f}{'*' if s.significant else ''}" for s in own)])
+    return markdown(["label", "concept", *(layer.replace("_", " ") for layer in layers)], rows)
+
+
+def goals(
+    results: Mapping[str, Mapping[str, Figures]], scores: Sequence[ConceptScore]
+) -> list[tuple[str, str, bool]]:
+    """Each goal of the issue: what it asks, what was found, whether it is met."""
+    found = []
+    both = {n: {c: results["V"][n].get(c, []) + results["S"][n].get(c, []) for c in (*COLUMNS, *COSTS)}
+            for n in measures.NAMES}  # fmt: skip
+    for label in ("V", "S"):
+        share = mean(results[label], DEFAULT, "pointing")
+        found.append((f"pointing game on {label} at least .95", f"{share:.3f}", share >= 0.95))
+    area = {n: mean(both, n, "deletion") for n in measures.NAMES}
+    for label in ("V", "S"):
+        ratio = mean(results[label], DEFAULT, "deletion") / mean(results[label], "integrated", "deletion")
+        found.append((f"deletion area on {label} 20 % below integrated gradients, same baseline",
+                      f"{100 * (ratio - 1):+.0f} %", ratio <= 0.8))  # fmt: skip
+    own, flat = [], mean(both, FLAT, "deletion")
+    for label in ("V", "S"):
+        own += results[label][DEFAULT]["deletion"][: len(results[label][FLAT]["deletion"])]
+    ratio = float(np.mean(own)) / flat
+    found.append(
+        ("the same, integrated gradients from a flat line", f"{100 * (ratio - 1):+.0f} %", ratio <= 0.8)
+    )
+    correlation = abs(mean(both, DEFAULT, "random"))
+    found.append(("correlation after weight randomization under .1", f"{correlation:.3f}", correlation < 0.1))
+    cheap = [n for n in measures.NAMES if max(mean(both, n, "forward"), mean(both, n, "backward")) <= PASSES]
+    first = min(cheap, key=area.__getitem__)
+    said = f"{first} {area[first]:.3f}, {DEFAULT} {area[DEFAULT]:.3f}"
+    found.append((f"the default has the least area of those with {PASSES} passes", said, first == DEFAULT))
+    for label, concept in concepts.EXPECTED:
+        score = concepts.best(scores, label, concept)
+        said = (
+            "nowhere above chance"
+            if score is None
+            else f"{score.score:.2f} in {score.layer}, p = {score.p:.1g}"
+        )
+        found.append(
+            (f"{concept} counts for {label}, p < .01", said, score is not None and score.significant)
+        )
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--bundle", default="small")
+    parser.add_argument("--beats", type=int, default=40, help="of each label")
+    parser.add_argument("--dear", type=int, default=6, help="of them, on which dear methods are measured")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=30, help="random sets of TCAV")
+    parser.add_argument("--quick", action="store_true", help="8 beats of each label, 2 of them closely")
+    parser.add_argument("--out", type=Path, help="folder for explain.json")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--bundle", default="small")
-    parser.add_argument("--beats", type=int, default=20, help="of each label")
-    parser.add_argument(
-        "--dear", type=int, default=8, help="beats of each label on which dear checks are made"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quantus", action="store_true")
-    parser.add_argument("--concepts", action="store_true")
-    parser.add_argument("--draws", type=int, default=30, help="random sets of TCAV")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
+    args = arguments()
+    beats, dear = (8, 2) if args.quick else (args.beats, args.dear)
     torch.set_num_threads(1)
-    console = Console(width=150)
+    begun = time.perf_counter(), time.process_time()
     bundle = Bundle.open(args.bundle)
     network = load_network(bundle).requires_grad_(False)
-    try:
-        records = labelled_records(["mitdb:DS1", "svdb"], data_root(args.data), args.seed)
-        source = "mitdb DS1 and svdb"
-    except ConfigError:
-        records, source = labelled_records(["synthetic"], seed=args.seed), "synthetic patients"
-    report: dict[str, Any] = {"bundle": bundle.digest, "source": source}
-    everything: list[Question] = []
-    for label in ("V", "S", AFIB):
-        asked = list(questions(bundle, network, records, label, args.beats, args.seed))
-        everything += asked[: args.dear] if label != AFIB else []
-        figures: dict[str, dict[str, list[float]]] = {}
-        for number, question in enumerate(track(asked, f"{label}: {len(asked)} beats", console=console)):
-            reference = attributed(question, "shapley")
-            for name in (*METHODS, FLAT):
-                found = measure(question, name, reference, dear=number < args.dear)
-                for key, value in found.items():
-                    figures.setdefault(name, {}).setdefault(key, []).append(float(value))
-        console.print(table_of(f"\n{label}: {len(asked)} beats of {source}", figures))
-        report[label] = {n: {k: float(np.mean(v)) for k, v in f.items()} for n, f in figures.items()}
-    report["cascade"] = cascade(everything)
-    console.print("\nLayers randomized from the top:", {k: round(v, 3) for k, v in report["cascade"].items()})
-    if args.quantus:
-        console.print(by_quantus(everything[:8], ["path", "held", "integrated", "attention", "random"]))
-    if args.concepts:
-        table, report["concepts"] = concept_table(bundle, network, records, args.seed, args.draws)
-        console.print(table)
-    if args.out:
-        args.out.write_text(json.dumps(report, indent=1))
+    records, source = recordings(args.data, args.seed)
+    asked = {n: questions(bundle, network, records[n], n, beats, args.seed) for n in ("V", "S", AFIB)}
+    results: dict[str, dict[str, Figures]] = {}
+    for label, of_label in asked.items():
+        results[label] = measures.measured(of_label, dear)
+        patients = len({q.trace.record.name for q in of_label})
+        print(f"\n### {label}: {len(of_label)} beats of {patients} recordings, {source}\n", flush=True)
+        print(method_table(results[label]), flush=True)
+    closely = [q for label in ("V", "S") for q in asked[label][:dear]]
+    layers = measures.cascade(closely)
+    print("\n### Layers randomized from the top: rank correlation of the default method with itself\n")
+    print(markdown(list(layers), [[f"{value:.3f}" for value in layers.values()]]), flush=True)
+    judged: dict[str, Any] = {}
+    if not args.quick and importlib.util.find_spec("quantus"):
+        judged = measures.by_quantus(closely, QUANTUS)
+        print(f"\n### Quantus, {len(closely)} beats\n")
+        head = ["method", *next(iter(judged.values()))]
+        print(
+            markdown(head, [[name, *(f"{v:.3f}" for v in row.values())] for name, row in judged.items()]),
+            flush=True,
+        )
+    scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
+    print(f"\n### TCAV, {args.draws} random sets: * p < .01 (Bonferroni over concepts and layers)\n")
+    print(concept_table(scores, layer_names(network)))
+    verdict = goals(results, scores)
+    print("\n### Goals\n")
+    print(markdown(["goal", "found", "met"], [[a, b, "yes" if met else "no"] for a, b, met in verdict]))
+    wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    print(f"\nbundle {bundle.name} {bundle.digest[:12]}; {cpu:.0f} s of one core, {wall:.0f} s on the clock")
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        report = {
+            "bundle": bundle.digest,
+            "source": source,
+            "figures": results,
+            "cascade": layers,
+            "quantus": judged,
+            "concepts": [{**vars(s), "significant": s.significant} for s in scores],
+            "goals": verdict,
+            "cpu_seconds": cpu,
+        }
+        (args.out / "explain.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

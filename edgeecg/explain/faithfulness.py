@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 PATCH = 4  # samples in a unit
-STEPS = 36  # points of a curve, dense where the most relevant units go
+STEPS = 24  # points of a curve, dense where the most relevant units go
 BATCH = 40
 
 Vector = NDArray[np.float64]

@@ -1,0 +1,36 @@
+"""TCAV on the beats of a benchmark: scores by label, concept and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgeecg.bundle import Bundle
+from edgeecg.explain.concepts import moments, synthetic_sets
+from edgeecg.explain.question import Question
+from edgeecg.explain.tcav import ConceptScore, score_concepts
+from edgeecg.model.transformer import Network
+from edgeecg.specs import BEAT_LABELS
+
+EXPECTED = (("V", "wide QRS"), ("S", "premature"), ("AFIB", "irregular RR"), ("AFIB", "absent P"))
+
+
+def concept_scores(
+    bundle: Bundle, network: Network, asked: Mapping[str, Sequence[Question]], seed: int, draws: int
+) -> list[ConceptScore]:
+    """Scores on the target beats of the questions, with concept sets made by the generator."""
+    rows = {}
+    for label, questions in asked.items():
+        packed = [moments(network, q.trace, [int(q.targets[len(q.targets) // 2])])[0] for q in questions]
+        if sum(map(len, packed)):
+            rows[label] = np.concatenate(packed)
+    bias = np.array([bundle.thresholds.bias.get(name, 0.0) for name in BEAT_LABELS], np.float32)
+    sets = synthetic_sets(bundle, network, seed=seed)
+    return score_concepts(network, bias, sets, rows, draws=draws, seed=seed)
+
+
+def best(scores: Sequence[ConceptScore], label: str, concept: str) -> ConceptScore | None:
+    """The layer in which a concept speaks most surely for a label; ``None`` where it never does."""
+    own = [s for s in scores if (s.label, s.concept) == (label, concept) and s.score > s.chance]
+    return min(own, key=lambda s: (s.p, -s.score), default=None)
