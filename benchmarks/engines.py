@@ -66,7 +66,9 @@ def main() -> None:
     figures: list[Figure] = []
     for threads in (0,) if given.gpu else given.threads:
         rate = gpu_rate() if given.gpu else cpu_rate(threads)
-        console.print(f"\nlarge FP32 product: {rate / 1e9:.1f} GFLOP/s {f'on {threads} threads' if threads else ''}")
+        console.print(
+            f"\nlarge FP32 product: {rate / 1e9:.1f} GFLOP/s {f'on {threads} threads' if threads else ''}"
+        )
         for kind in given.kinds:
             for rows in given.batches or BATCHES[kind]:
                 case = subject.case(kind, rows)
@@ -118,9 +120,7 @@ def measure(
         print(f"{name}: ready after {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
     limit = 1e3 * operations(subject.spec, case) / rate
     times = time_in_turns(calls, *how)
-    return [
-        Figure(case.kind, case.rows, threads, name, errors[name], times[name], limit) for name in calls
-    ]
+    return [Figure(case.kind, case.rows, threads, name, errors[name], times[name], limit) for name in calls]
 
 
 def cpu_makers(subject: Subject, case: Case, threads: int, quick: bool, opened: ExitStack) -> Makers:
@@ -138,9 +138,7 @@ def cpu_makers(subject: Subject, case: Case, threads: int, quick: bool, opened: 
     return makers
 
 
-def gpu_makers(
-    subject: Subject, case: Case, precisions: list[str], quick: bool, opened: ExitStack
-) -> Makers:
+def gpu_makers(subject: Subject, case: Case, precisions: list[str], quick: bool, opened: ExitStack) -> Makers:
     """Peers of a GPU, with the CPU's default engine for comparison."""
     makers: Makers = {
         DEFAULT: lambda: graph_peers.onnxruntime(subject, case, "fp32", 1, opened),

@@ -5,19 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import numpy as np
-from inference.subject import Answer, Call, Case, Subject
 
 from edgeecg.bundle import Precision
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt import Options, open_executor
 from edgeecg.runtime.trt.settings import Settings
+from inference.subject import Answer, Call, Case, Subject
 
 __all__ = ["onnxruntime", "openvino", "tensorrt"]
 
 
-def onnxruntime(
-    subject: Subject, case: Case, precision: Precision, threads: int, opened: ExitStack
-) -> Call:
+def onnxruntime(subject: Subject, case: Case, precision: Precision, threads: int, opened: ExitStack) -> Call:
     """Our default engine."""
     executor = opened.enter_context(OrtExecutor(subject.bundle.graph("token", precision), threads))
     state = case.state

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from inference.subject import Answer, Call, Case
 from rich.table import Table
 
 from edgeecg.profile.latency import Percentiles, sample, summarise
+from inference.subject import Answer, Call, Case
 
 __all__ = ["Figure", "agree", "as_json", "gemm_rate", "table_of", "time_in_turns"]
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from inference.subject import Answer, Call, Case, Subject
 from torch import Tensor
+
+from inference.subject import Answer, Call, Case, Subject
 
 __all__ = ["compiled", "cuda_graph", "eager"]
 

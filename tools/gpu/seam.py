@@ -1,12 +1,11 @@
 """The CUDA seam by itself on a GPU: what its calls cost, copies against mapped memory, a lost context.
 
-``python -m tools.gpu.seam pycuda`` or ``cuda-python``; prints one JSON object. No TensorRT and no PyTorch.
+``python -m tools.gpu.seam pycuda`` or ``cuda-python``. No TensorRT and no PyTorch.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -67,7 +66,9 @@ class Kernel:
         )  # fmt: skip
 
 
-def spinning(device: Device, stream: Any, work: Callable[[], None], blocking: bool = False) -> Callable[[], None]:
+def spinning(
+    device: Device, stream: Any, work: Callable[[], None], blocking: bool = False
+) -> Callable[[], None]:
     """A call that queues ``work`` and waits for it, by spinning or in an event's sleep."""
     done = device.event(blocking, timing=False)
 
@@ -83,10 +84,10 @@ def spinning(device: Device, stream: Any, work: Callable[[], None], blocking: bo
     return call
 
 
-def shown(call: Callable[[], object]) -> dict[str, float]:
-    """p50 and p99 of a call, microseconds."""
-    found = measure(call, warmup=200, runs=2000)
-    return {"p50_us": round(1e3 * found.p50, 2), "p99_us": round(1e3 * found.p99, 2)}
+def show(name: str, call: Callable[[], object]) -> None:
+    """p50 and p99 of a call."""
+    found = measure(call, warmup=100, runs=1000)
+    print(f"{name:40}{1e3 * found.p50:9.1f} us{1e3 * found.p99:9.1f} us p99", flush=True)
 
 
 def step_of(device: Device, stream: Any, kernel: Kernel, count: int, mapped: bool) -> Callable[[], None]:
@@ -109,23 +110,48 @@ def step_of(device: Device, stream: Any, kernel: Kernel, count: int, mapped: boo
     return work
 
 
-def costs(device: Device) -> dict[str, Any]:
+def costs(device: Device) -> None:
     """Copies against mapped memory by size, queued call by call and as a graph, spinning and blocking."""
     kernel, stream = Kernel(), device.stream()
-    table: dict[str, Any] = {"an empty wait": shown(spinning(device, stream, lambda: None))}
+    show("an empty wait", spinning(device, stream, lambda: None))
     for count in (128, 9_648, 64 * 9_648):
         for mapped in (False, True):
             work = step_of(device, stream, kernel, count, mapped)
             name = f"{4 * count} bytes, {'mapped' if mapped else 'copied'}"
-            table[name] = shown(spinning(device, stream, work))
-            table[f"{name}, blocking"] = shown(spinning(device, stream, work, blocking=True))
+            show(name, spinning(device, stream, work))
+            show(f"{name}, blocking", spinning(device, stream, work, blocking=True))
             if device.captures:
                 graph = device.capture(stream, work)
-                table[f"{name}, graph"] = shown(spinning(device, stream, lambda graph=graph: graph.launch(stream)))
-    return table
+                show(f"{name}, graph", spinning(device, stream, lambda graph=graph: graph.launch(stream)))
 
 
-def lose(library: str) -> dict[str, Any]:
+def use(library: str) -> None:
+    """Open, take something of everything, run it, close."""
+    device = open_device(library=library)  # type: ignore[arg-type]
+    with device.active():
+        stream = device.stream()
+        for mapped in (False, True):
+            work = step_of(device, stream, Kernel(), 1 << 20, mapped)
+            if device.captures:
+                device.capture(stream, work).launch(stream)
+            spinning(device, stream, work)()
+    device.close()
+
+
+def leaks(library: str, times: int = 30) -> int:
+    """Bytes of the device that are gone after opening and closing again and again."""
+    use(library)
+    watching = open_device(library=library)  # type: ignore[arg-type]
+    with watching.active():
+        before, _ = watching.memory()
+        for _ in range(times):
+            use(library)
+        after, _ = watching.memory()
+    watching.close()
+    return before - after
+
+
+def lose(library: str) -> None:
     """A real sticky error, the reset, and work on the device afterwards."""
     device = open_device(library=library)  # type: ignore[arg-type]
     said, sticky = "nothing", False
@@ -144,20 +170,20 @@ def lose(library: str) -> dict[str, Any]:
         step_of(again, again.stream(), Kernel(), 1000, mapped=False)
     seconds = time.perf_counter() - begin
     again.close()
-    return {"said": said, "sticky": sticky, "seconds to go on": round(seconds, 3)}
+    print(f"a kernel that reads address 0: {said} (sticky: {sticky}); work again after {seconds:.3f} s")
 
 
 def main(library: str) -> None:
-    """Measure, lose the context, go on."""
+    """Measure, look for leaks, lose the context, go on."""
     device = open_device(library=library)  # type: ignore[arg-type]
-    report: dict[str, Any] = {"library": device.library, "GPU": device.info.key}
+    print(f"{device.library} on {device.info}")
     with device.active():
-        report["costs"] = costs(device)
+        costs(device)
         free, total = device.memory()
-        report["memory in use, MiB"] = (total - free) >> 20
+        print(f"memory in use by everybody: {(total - free) >> 20} MiB")
     device.close()
-    report["after a sticky error"] = lose(library)
-    print(json.dumps(report, indent=1))
+    print(f"opened and closed 30 times: {leaks(library)} bytes of the device are gone")
+    lose(library)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ As a pytest plugin (``EDGEECG_GPU`` is ``rtx``, ``rtx-current`` or ``stand-in``;
 
     EDGEECG_GPU=stand-in PYTHONPATH=. python -m pytest -p tools.gpu.standin -m gpu tests/runtime
 
-and in front of a verb or a script: ``python -m tools.gpu.standin doctor``, ``... benchmarks/engines.py --gpu``.
+and in front of a verb or a script: ``python -m tools.gpu.standin doctor``.
 ``EDGEECG_CUDA`` names the CUDA library that is taken where the caller leaves the choice open.
 """
 
