@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -19,19 +20,17 @@ from edgeecg.cli.common import (
     show_table,
 )
 from edgeecg.errors import ConfigError
-from edgeecg.io import Record, read_annotations
+from edgeecg.io import read_annotations
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
 from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
 from edgeecg.metrics.report import Protocol, Report, read_report, write_report
 from edgeecg.metrics.rhythm import RECORD_FRACTION
-from edgeecg.metrics.score import RecordScores, Said, said_by_events, score
+from edgeecg.metrics.score import RecordScores, Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
 from edgeecg.metrics.tables import change_table, tables
 
 __all__ = ["evaluate"]
-
-Annotator = Callable[[Record], Said]
 
 
 def evaluate(
@@ -145,11 +144,13 @@ def _files(
             f"--annotations {folder} is not a folder: name the one that holds the .{extension} files"
         )
 
-    def annotator(record: Record) -> Said:
-        return said_of(read_annotations(folder / record.name, extension), record)
-
-    system = {"annotations": str(folder), "extension": extension}
-    return system, _run(annotator, cases, protocol)
+    scores = []
+    with progress_bar() as bar:
+        for case in bar.track(cases, description="records"):
+            record, truth = case.load()
+            said = said_of(read_annotations(folder / record.name, extension), record)
+            scores.append(score(truth, said, af_fraction=protocol.af_record_fraction))
+    return {"annotations": str(folder), "extension": extension}, scores
 
 
 def _bundle(
@@ -157,35 +158,32 @@ def _bundle(
 ) -> tuple[dict[str, str], list[RecordScores]]:
     """Run a bundle over the records and score its events."""
     from edgeecg.bundle import Precision
-    from edgeecg.pipeline import annotate
+    from edgeecg.pipeline import Recordings
     from edgeecg.runtime.engine import Backend, open_engine
 
     chosen = cast("Literal[Backend, 'auto']", backend)  # names that fit nothing are refused by open_engine
     with open_engine(name, chosen, cast("Precision | None", precision)) as engine:
-
-        def annotator(record: Record) -> Said:
-            return said_by_events(annotate(engine, record), list(MAPPINGS), len(record))
-
-        scores = _run(annotator, cases, protocol)
+        crowd = Recordings[tuple[int, Truth, int]](engine)
+        waiting, scores = deque(enumerate(cases)), dict[int, RecordScores]()
+        with progress_bar() as bar:
+            task = bar.add_task("records", total=len(cases))
+            while waiting or len(crowd):
+                while waiting and not crowd.full:
+                    number, case = waiting.popleft()
+                    bar.update(task, description=f"{case.group} {case.name}")
+                    record, truth = case.load()
+                    crowd.add((number, truth, len(record)), record)
+                for (number, truth, length), events in crowd.step():
+                    said = said_by_events(events, list(MAPPINGS), length)
+                    scores[number] = score(truth, said, af_fraction=protocol.af_record_fraction)
+                    bar.advance(task)
         system = {
             "bundle": engine.bundle.name,
             "digest": engine.bundle.digest,
             "backend": engine.backend,
             "precision": engine.precision,
         }
-    return system, scores
-
-
-def _run(annotator: Annotator, cases: Sequence[LabelledRecord], protocol: Protocol) -> list[RecordScores]:
-    scores = []
-    with progress_bar() as bar:
-        task = bar.add_task("records", total=len(cases))
-        for case in cases:
-            bar.update(task, description=f"{case.group} {case.name}")
-            record, truth = case.load()
-            scores.append(score(truth, annotator(record), af_fraction=protocol.af_record_fraction))
-            bar.advance(task)
-    return scores
+    return system, [scores[number] for number in range(len(cases))]
 
 
 def _groups(

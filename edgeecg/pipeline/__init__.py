@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeecg.pipeline.annotate import annotate
+from edgeecg.pipeline.annotate import Recordings, annotate
 from edgeecg.pipeline.cohort import BATCH, Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
 from edgeecg.pipeline.intake import Intake, hop_samples, rows_of
@@ -16,6 +16,7 @@ __all__ = [
     "Intake",
     "Latency",
     "Mode",
+    "Recordings",
     "annotate",
     "hop_samples",
     "rows_of",

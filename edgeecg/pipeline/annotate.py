@@ -1,6 +1,10 @@
-"""A whole recording through the same path as a live stream, in longer blocks."""
+"""Whole recordings through the same path as live streams, in longer blocks, several side by side."""
 
 from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
@@ -9,12 +13,16 @@ from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
 from edgeecg.pipeline.intake import Intake, rows_of
 from edgeecg.runtime.engine import Engine
+from edgeecg.signal.block import BlockState, Piece
 from edgeecg.specs import Event
 
-__all__ = ["annotate"]
+__all__ = ["Recordings", "annotate"]
 
-TOKENS = 2048  # in a block, 128 s: the longer, the less it matters what a block costs besides the graphs
+TOKENS = 1024  # in a block, 64 s: the longer, the less it matters what a block costs besides the graphs
 STRIDE = 1 << 16  # samples pushed at a time, so that blocks do not pile up
+ROWS = 16  # leads side by side in the token graph: more of them gain nothing
+
+Key = TypeVar("Key")
 
 
 def annotate(
@@ -51,15 +59,111 @@ def annotate(
     SignalError
         If the rate is out of range.
     """
-    policy = lead_policy or engine.bundle.lead_policy
-    leads = len(record.leads)
-    settings = DecoderSettings.of(engine.bundle, alarms, withhold)
-    hop = TOKENS * engine.bundle.spec.patch
-    cohort = Cohort(engine, leads=rows_of(policy, leads), hop=hop, policy=policy, settings=settings)
-    intake = Intake(record.fs, leads, policy, hop, cohort.tail(record.fs))
-    cohort.open(0, record.fs)
-    state = intake.initial()
-    events: list[Event] = []
-    for start in range(0, len(record), STRIDE):
-        events += cohort.run(0, intake.push(record.signal[start : start + STRIDE], state))
-    return events + cohort.run(0, intake.flush(state)) + cohort.flush(0)
+    recordings = Recordings[None](engine, lead_policy=lead_policy, withhold=withhold, alarms=alarms)
+    recordings.add(None, record)
+    while True:
+        for _, events in recordings.step():
+            return events
+
+
+@dataclass
+class Seat(Generic[Key]):
+    """A recording that is being annotated: how far it is, and what has been told."""
+
+    key: Key
+    record: Record
+    intake: Intake
+    state: BlockState
+    slot: int
+    at: int = 0
+    ended: bool = False
+    pieces: deque[Piece] = field(default_factory=deque)
+    events: list[Event] = field(default_factory=list)
+
+    def take(self) -> Piece | None:
+        """The next piece; ``None`` when there is no more."""
+        while not self.pieces and not self.ended:
+            chunk = self.record.signal[self.at : self.at + STRIDE]
+            self.ended = not len(chunk)
+            more = self.intake.flush(self.state) if self.ended else self.intake.push(chunk, self.state)
+            self.pieces.extend(more)
+            self.at += len(chunk)
+        return self.pieces.popleft() if self.pieces else None
+
+
+class Recordings(Generic[Key]):
+    """Recordings that go through one engine side by side, a block of each at a time.
+
+    Each is told what :func:`annotate` would tell of it alone; short ones together take half the time.
+
+    Parameters
+    ----------
+    engine, lead_policy, withhold, alarms
+        As for :func:`annotate`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        lead_policy: LeadPolicy | None = None,
+        withhold: bool = True,
+        alarms: AlarmSettings | None = None,
+    ) -> None:
+        self._engine = engine
+        self._policy: LeadPolicy = lead_policy or engine.bundle.lead_policy
+        self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
+        self._hop = TOKENS * engine.bundle.spec.patch
+        self._cohorts: dict[int, Cohort] = {}
+        self._seats: dict[int, dict[int, Seat[Key]]] = {}  # by rows of the cohort, then slot
+
+    def __len__(self) -> int:
+        return sum(map(len, self._seats.values()))
+
+    @property
+    def full(self) -> bool:
+        """Whether another recording would gain nothing by being added now."""
+        return sum(rows * len(seats) for rows, seats in self._seats.items()) >= ROWS
+
+    def add(self, key: Key, record: Record) -> None:
+        """Let a recording take part; ``key`` names it in what :meth:`step` gives.
+
+        Raises
+        ------
+        SignalError
+            If the rate is out of range.
+        """
+        leads = len(record.leads)
+        cohort, seats = self._cohort(rows_of(self._policy, leads))
+        slot = next(slot for slot in range(len(seats) + 1) if slot not in seats)
+        if slot == cohort.slots:
+            cohort.grow(2 * slot)
+        cohort.open(slot, record.fs)
+        intake = Intake(record.fs, leads, self._policy, self._hop, cohort.tail(record.fs))
+        seats[slot] = Seat(key, record, intake, intake.initial(), slot)
+
+    def step(self) -> list[tuple[Key, list[Event]]]:
+        """Take a block of each; gives those that have come to their end, with all their events."""
+        done: list[tuple[Key, list[Event]]] = []
+        for rows, seats in self._seats.items():
+            cohort, work = self._cohorts[rows], []
+            for seat in list(seats.values()):
+                piece = seat.take()
+                if piece is not None:
+                    work.append((seat.slot, piece))
+                    continue
+                done.append((seat.key, seat.events + cohort.flush(seat.slot)))
+                cohort.close(seat.slot)
+                del seats[seat.slot]
+            for slot, event in cohort.advance(work):
+                seats[slot].events.append(event)
+        return done
+
+    def _cohort(self, rows: int) -> tuple[Cohort, dict[int, Seat[Key]]]:
+        """The cohort of recordings with so many leads in the network."""
+        if rows not in self._cohorts:
+            self._cohorts[rows] = Cohort(
+                self._engine, leads=rows, hop=self._hop, policy=self._policy, settings=self._settings
+            )
+            self._seats[rows] = {}
+        return self._cohorts[rows], self._seats[rows]

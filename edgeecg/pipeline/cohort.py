@@ -31,7 +31,7 @@ __all__ = ["BATCH", "Cohort"]
 BATCH = 64
 """Patients that go through the token graph together, at most: more would not fit the caches."""
 
-STEP = 128
+STEP = 64
 """Tokens in a step of the token graph, at most: its attention grows with their square."""
 
 TOGETHER = 512

@@ -8,7 +8,7 @@ from typing import Any
 from edgeecg.errors import LinkError
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.stream.address import need
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_job
+from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_jobs
 
 distributed = need("distributed", "distributed", "cluster", "annotating on a Dask cluster")
 WorkerPlugin: Any = distributed.WorkerPlugin
@@ -17,6 +17,7 @@ __all__ = ["EnginePlugin", "on_cluster"]
 
 NAME = "edgeecg-engine"
 PATIENCE = "20s"
+SHARE = 16  # records in a task, at most: a worker annotates them side by side
 
 
 class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
@@ -60,17 +61,26 @@ def on_cluster(jobs: Sequence[Job], settings: ArchiveSettings, address: str) -> 
         ) from error
     with client, client.as_current():
         client.register_plugin(EnginePlugin(settings))
-        futures = {client.submit(_annotate, job, pure=False): job for job in jobs}
-        for future in distributed.as_completed(list(futures)):
-            job, failure = futures.pop(future), future.exception()
+        hands = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        size = max(1, min(SHARE, len(jobs) // (4 * hands)))
+        shares = [list(jobs[start : start + size]) for start in range(0, len(jobs), size)]
+        futures = {client.submit(_annotate, share, pure=False): share for share in shares}
+        going = distributed.as_completed(list(futures))
+        for future in going:
+            share, failure = futures.pop(future), future.exception()
             if failure is None:
-                yield future.result()
+                yield from future.result()
+            elif len(share) > 1:  # one of them may be the reason: each by itself
+                again = {client.submit(_annotate, [job], pure=False): [job] for job in share}
+                futures |= again
+                going.update(list(again))
             else:
-                yield Outcome(str(job.path), settings.key, error=f"{job.path}: {failure!r}")
+                path = share[0].path
+                yield Outcome(str(path), settings.key, error=f"{path}: {failure!r}")
         client.unregister_worker_plugin(NAME)
 
 
-def _annotate(job: Job) -> Outcome:
-    """One record, on a worker."""
+def _annotate(jobs: Sequence[Job]) -> list[Outcome]:
+    """A few records, on a worker."""
     plugin: EnginePlugin = distributed.get_worker().plugins[NAME]
-    return annotate_job(plugin.live(), job, plugin.settings)
+    return list(annotate_jobs(plugin.live(), jobs, plugin.settings))

@@ -1,4 +1,4 @@
-"""An archive on several processes: a job at a time each, so that it is known what a dead one did."""
+"""An archive on several processes: a few jobs at a time each, so that it is known what a dead one did."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from edgeecg.runtime.engine import open_engine
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_job
+from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_jobs
 
 __all__ = ["ATTEMPTS", "on_processes"]
 
 ATTEMPTS = 3
 """Times that a record is begun before it is held to be what kills its workers."""
+
+SHARE = 32
+"""Records that a worker gets at once, at most; fewer where they would not go round."""
 
 
 def on_processes(jobs: Sequence[Job], settings: ArchiveSettings, workers: int) -> Iterator[Outcome]:
@@ -23,25 +26,37 @@ def on_processes(jobs: Sequence[Job], settings: ArchiveSettings, workers: int) -
     waiting, begun = deque(jobs), Counter[Job]()
     crew = [Worker(settings) for _ in range(workers)]
     try:
-        while waiting or any(worker.job for worker in crew):
+        while waiting or any(worker.jobs for worker in crew):
             for worker in crew:
-                if worker.job is None and waiting:
-                    begun[waiting[0]] += 1
-                    worker.give(waiting.popleft())
-            at_work = {worker.line: worker for worker in crew if worker.job}
+                if waiting and not worker.jobs:
+                    share = _share(waiting, begun, workers)
+                    begun.update(share)
+                    worker.give(share)
+            at_work = {worker.line: worker for worker in crew if worker.jobs}
             for line in wait(list(at_work)):
                 worker = at_work[line]  # type: ignore[index]
-                job, outcome = worker.job, worker.take()
+                outcome = worker.take()
                 if outcome is not None:
                     yield outcome
-                elif job is not None and begun[job] < ATTEMPTS:
-                    waiting.appendleft(job)
-                elif job is not None:
+                    continue
+                for job in worker.leave():
+                    if begun[job] < ATTEMPTS:
+                        waiting.appendleft(job)
+                        continue
                     why = f"its worker died {ATTEMPTS} times (is there enough memory?)"
                     yield Outcome(str(job.path), settings.key, error=f"{job.path}: {why}")
     finally:
         for worker in crew:
             worker.dismiss()
+
+
+def _share(waiting: deque[Job], begun: Counter[Job], workers: int) -> list[Job]:
+    """The next jobs for a worker; one that was begun by a dead one goes alone, for it may be the reason."""
+    share = [waiting.popleft()]
+    count = min(SHARE, len(waiting) // (4 * workers))
+    while not begun[share[0]] and len(share) <= count and not begun[waiting[0]]:
+        share.append(waiting.popleft())
+    return share
 
 
 class Worker:
@@ -53,13 +68,13 @@ class Worker:
 
     Attributes
     ----------
-    job : Job or None
-        What it works on.
+    jobs : dict of str to Job
+        What it works on, by path.
     """
 
     def __init__(self, settings: ArchiveSettings) -> None:
         self.settings = settings
-        self.job: Job | None = None
+        self.jobs: dict[str, Job] = {}
         self.hire()
 
     def hire(self) -> None:
@@ -71,25 +86,31 @@ class Worker:
         its_line.close()
         self._send(self.settings)
 
-    def give(self, job: Job) -> None:
-        """Let it work on a job."""
-        self.job = job
-        self._send(job)
+    def give(self, jobs: list[Job]) -> None:
+        """Let it work on some jobs."""
+        self.jobs = {str(job.path): job for job in jobs}
+        self._send(jobs)
 
-    def _send(self, item: ArchiveSettings | Job) -> None:
+    def _send(self, item: ArchiveSettings | list[Job]) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # it has died: :meth:`take` will hear of it
             self.line.send(item)
 
     def take(self) -> Outcome | None:
-        """What became of its job; ``None`` if it died over it: then another is hired in its place."""
-        self.job = None
+        """What became of one of its jobs; ``None`` if it died over them."""
         try:
             outcome: Outcome = self.line.recv()
         except (EOFError, ConnectionResetError):
-            self.dismiss()
-            self.hire()
             return None
+        del self.jobs[outcome.record]
         return outcome
+
+    def leave(self) -> list[Job]:
+        """Hire another in the place of one that died; gives the jobs that it leaves behind."""
+        left = list(self.jobs.values())
+        self.jobs.clear()
+        self.dismiss()
+        self.hire()
+        return left
 
     def dismiss(self) -> None:
         """End the process."""
@@ -105,7 +126,8 @@ def _work(line: Connection) -> None:
     with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
         while True:
             try:
-                job = line.recv()
+                jobs = line.recv()
             except EOFError:
                 return
-            line.send(annotate_job(engine, job, settings))
+            for outcome in annotate_jobs(engine, jobs, settings):
+                line.send(outcome)
