@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--batches", nargs="+", type=int, help="for both kinds")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--precisions", nargs="+", default=["fp32"], help="of TensorRT, on a GPU")
+    parser.add_argument("--precisions", nargs="*", default=["fp32"], help="of TensorRT, on a GPU")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a round of one peer")
     parser.add_argument("--rounds", type=int, default=4)

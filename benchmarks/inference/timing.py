@@ -51,7 +51,8 @@ def time_in_turns(calls: Mapping[str, Call], rounds: int, seconds: float) -> dic
             begin = time.perf_counter()
             call()
             once = max(time.perf_counter() - begin, 1e-6)
-            times[name] += sample(call, warmup=3, runs=int(np.clip(seconds / once, 5, 2000)))
+            runs = int(np.clip(seconds / once, 3, 2000))
+            times[name] += sample(call, warmup=min(runs // 3, 20), runs=runs)
     return {name: summarise(values) for name, values in times.items()}
 
 

@@ -19,8 +19,8 @@ fetch() { python3 -m pip download -q --no-deps --only-binary=:all: --python-vers
     --implementation cp "${platforms[@]}" -d "$1" "${@:2}"; }
 fetch "$work/wheels" "tensorrt-rtx-cu13-libs==$rtx"
 fetch "$work/small" "tensorrt-rtx-cu13-bindings==$rtx" msgspec pytools siphash24 platformdirs mako
-[ -e "$work/small/tensorrt_rtx-$rtx-py3-none-any.whl" ] ||
-    python3 -m pip wheel -q --no-deps -w "$work/small" "tensorrt-rtx==$rtx"
+ls "$work"/small/tensorrt_rtx_cu13-*.whl >/dev/null 2>&1 ||
+    python3 -m pip wheel -q --no-deps -w "$work/small" "tensorrt-rtx-cu13==$rtx"
 ls "$work"/small/pycuda-*.tar.gz >/dev/null 2>&1 ||
     python3 -m pip download -q --no-deps --no-binary pycuda -d "$work/small" pycuda==2026.1
 

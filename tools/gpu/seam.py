@@ -125,13 +125,13 @@ def costs(device: Device) -> None:
                 show(f"{name}, graph", spinning(device, stream, lambda graph=graph: graph.launch(stream)))
 
 
-def use(library: str) -> None:
+def use(library: str, kernel: Kernel) -> None:
     """Open, take something of everything, run it, close."""
     device = open_device(library=library)  # type: ignore[arg-type]
     with device.active():
         stream = device.stream()
         for mapped in (False, True):
-            work = step_of(device, stream, Kernel(), 1 << 20, mapped)
+            work = step_of(device, stream, kernel, 1 << 20, mapped)
             if device.captures:
                 device.capture(stream, work).launch(stream)
             spinning(device, stream, work)()
@@ -140,12 +140,13 @@ def use(library: str) -> None:
 
 def leaks(library: str, times: int = 30) -> int:
     """Bytes of the device that are gone after opening and closing again and again."""
-    use(library)
     watching = open_device(library=library)  # type: ignore[arg-type]
     with watching.active():
+        kernel = Kernel()
+        use(library, kernel)
         before, _ = watching.memory()
         for _ in range(times):
-            use(library)
+            use(library, kernel)
         after, _ = watching.memory()
     watching.close()
     return before - after
