@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["AugmentSettings", "coloured_noise", "electrode_noise", "mix_leads", "noisy_spans", "warp"]
+__all__ = ["AugmentSettings", "coloured_noise", "electrode_noise", "mix_leads", "noisy_spans", "tone", "warp"]
 
 Signal = NDArray[np.float64]
+
+TONE_TAPS = 8  # on each side: 62 ms
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class AugmentSettings:
         Probability of a random combination of two leads in place of one.
     pair : float
         Probability that two leads of a record come together, and are fused as a stream of two leads is.
+    tone : float
+        Spread of the taps of a short symmetrical filter: another electrode, another amplifier.
     noise : float
         Probability that a window gets noise.
     snr : (float, float)
@@ -48,6 +52,7 @@ class AugmentSettings:
     invert: float = 0.2
     mix: float = 0.35
     pair: float = 0.0
+    tone: float = 0.0
     noise: float = 0.5
     snr: tuple[float, float] = (-3.0, 24.0)
     warp: float = 0.15
@@ -64,6 +69,14 @@ def mix_leads(leads: NDArray[np.float32], probability: float, rng: np.random.Gen
         angle = rng.uniform(-np.pi / 2, np.pi / 2)
         signal = np.asarray(np.cos(angle) * signal + np.sin(angle) * leads[second])
     return signal
+
+
+def tone(signal: Signal, spread: float, rng: np.random.Generator) -> Signal:
+    """The signal through a random filter of 17 taps that moves no wave: other gains at other frequencies."""
+    side = rng.normal(0, spread, TONE_TAPS) * np.exp(-np.arange(TONE_TAPS) / TONE_TAPS) / 2
+    taps = np.concatenate([side[::-1], [1.0], side])
+    edges = np.pad(signal, TONE_TAPS, mode="edge")
+    return np.convolve(edges, taps, mode="valid")
 
 
 def warp(signal: Signal, factor: float, length: int) -> Signal:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.data.augment import AugmentSettings, mix_leads, noise_piece, noisy_spans, warp
+from edgeecg.data.augment import AugmentSettings, mix_leads, noise_piece, noisy_spans, tone, warp
 from edgeecg.decode.peaks import REACH
 from edgeecg.decode.rr import past_intervals, rr_features
 from edgeecg.errors import ConfigError
@@ -240,7 +240,7 @@ class Windows:
         """A lead with noise, gain and sign as they may come, filled up to a window; and how clean it is."""
         settings, used = self.augment, len(lead)
         signal, clean = np.zeros(self.length), np.ones(self.length)
-        signal[:used] = lead
+        signal[:used] = tone(lead, settings.tone, rng) if settings.tone else lead
         if rng.random() < settings.noise:
             snr = rng.uniform(*settings.snr)
             spans = noisy_spans(self.length, rng)

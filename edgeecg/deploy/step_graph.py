@@ -26,7 +26,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from edgeecg.deploy.graph import LAST, GraphWriter
-from edgeecg.model.transformer import ROTARY_BASE, Block, Network, PatchEmbedding, Stack
+from edgeecg.model.transformer import ROTARY_BASE, BeatEncoder, Block, Network, PatchEmbedding, Stack
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, StackSpec
 
 __all__ = ["LONGEST", "StateTable", "write_beat", "write_token"]
@@ -136,15 +136,25 @@ def write_beat(g: GraphWriter, network: Network) -> None:
     length = g.op("Shape", [beats], "beats.length", start=1, end=2)
     x = g.reshape(flat, (-1, length, network.spec.beat.dim), "enter.rows")
     x, new, count = _stack(g, beat.stack, x, state)
-    for name, layer, labels in (
-        ("classes", beat.classes, BEAT_LABELS),
-        ("rhythm", beat.rhythm, RHYTHM_LABELS),
-    ):
-        logits = _linear(g, x, layer.weight, layer.bias, f"{name}.flat")
+    classes = _linear(g, x, beat.classes.weight, beat.classes.bias, "classes.raw")
+    rhythm = _linear(g, x, beat.rhythm.weight, beat.rhythm.bias, "rhythm.flat")
+    classes = g.op("Sub", [classes, _against(g, beat, x)], "classes.flat")
+    for name, logits, labels in (("classes", classes, BEAT_LABELS), ("rhythm", rhythm, RHYTHM_LABELS)):
         g.output(
             g.reshape(logits, (-1, count, len(labels)), f"{name}.out"), name, ("rows", "count", len(labels))
         )
     g.output(_pack(g, table, new), "state_out", ("rows", table.size))
+
+
+def _against(g: GraphWriter, beat: BeatEncoder, x: str) -> str:
+    """What speaks for fibrillation, in the column of S; 0 in the others."""
+    for_it, column = _array(beat.rhythm.weight), _array(beat.supraventricular)
+    sign = np.where(np.arange(len(RHYTHM_LABELS)) == RHYTHM_LABELS.index("AFIB"), 1.0, -1.0).astype(
+        np.float32
+    )
+    weight, bias = sign @ for_it, sign @ _array(beat.rhythm.bias)
+    spread = _gemm(g, x, np.outer(weight, column), bias * column, "rhythm.against")
+    return g.op("Relu", [spread], "rhythm.against.positive")
 
 
 def _array(value: Tensor | None) -> NDArray[np.float32]:

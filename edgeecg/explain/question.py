@@ -175,10 +175,9 @@ class Question:
     def logits(self, beats: Tensor) -> Tensor:
         """Logits ``(B, targets, choices)`` from the beat stack's output ``(B, beats, d)``."""
         chosen = beats[:, torch.from_numpy(self.targets - self.beats.start)]
+        classes, rhythm = self.network.beat.decide(chosen)
         if self.label == AFIB:
-            rhythm: Tensor = self.network.beat.rhythm(chosen)
             return rhythm
-        classes: Tensor = self.network.beat.classes(chosen)
         return classes + torch.from_numpy(self.bias)
 
     def odds(self, beats: Tensor) -> Tensor:

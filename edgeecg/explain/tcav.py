@@ -136,8 +136,8 @@ class MomentNetwork(nn.Module):
         return x.index_copy(1, where, passed)
 
     def _odds(self, top: Tensor) -> Tensor:
-        classes = self.network.beat.classes(top) + self.bias
-        rhythm = self.network.beat.rhythm(top)
+        classes, rhythm = self.network.beat.decide(top)
+        classes = classes + self.bias
         columns = []
         for label, logits in [
             *((i, classes) for i in range(classes.shape[1])),

@@ -38,6 +38,8 @@ class OptimSettings:
         Windows a batch, and their length.
     rate, warmup, decay : float
         Peak learning rate (AdamW), share of the steps that it rises, weight decay.
+    dropout : float
+        Share of what each half of a block adds that is left out while training.
     average : float
         Decay of the running average of the weights, which is what is kept.
     clip : float
@@ -56,6 +58,7 @@ class OptimSettings:
     rate: float = 3e-3
     warmup: float = 0.05
     decay: float = 0.02
+    dropout: float = 0.0
     average: float = 0.998
     clip: float = 1.0
     pseudo_every: int = 1000

@@ -122,13 +122,14 @@ def fused(heads: Tensor, embedding: Tensor, fuse: Tensor) -> Tensor:
     The weights are those of `edgeecg.pipeline.leads`, less the front end's own verdict: how readable
     the network finds each lead.
     """
-    partner = torch.arange(len(fuse), device=fuse.device) + fuse
-    mine = torch.sigmoid(heads[..., COLUMN["quality"]].detach())
-    other = mine[partner] * (fuse != 0)[:, None]
-    share = (mine / (mine + other + 1e-6))[..., None]
-    return torch.where(
-        (fuse != 0)[:, None, None], share * embedding + (1 - share) * embedding[partner], embedding
-    )
+    mine = torch.sigmoid(heads[..., COLUMN["quality"]].detach())[..., None]
+    alone, first = (fuse == 0)[:, None, None], (fuse > 0)[:, None, None]
+
+    def partner(x: Tensor) -> Tensor:
+        return torch.where(first, x.roll(-1, 0), x.roll(1, 0))
+
+    share = mine / (mine + partner(mine) + 1e-6)
+    return torch.where(alone, embedding, share * embedding + (1 - share) * partner(embedding))
 
 
 class Objective(nn.Module):

@@ -8,22 +8,28 @@ each number for itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from edgeecg.data.dataset import UNKNOWN
+from edgeecg.data.dataset import UNKNOWN, Windows
+from edgeecg.errors import StateError
+from edgeecg.io.atomic import atomic_path
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
-from edgeecg.model.train import build_network, learning_rate
+from edgeecg.model.train import build_network, learning_rate, to_tensors
 from edgeecg.model.transformer import Block, Network
 
-__all__ = ["Group", "Member"]
+__all__ = ["Group", "Member", "train_groups"]
 
 # what a row may not teach a network that must not see its patient
 TARGETS = (
@@ -37,6 +43,7 @@ TARGETS = (
     "beat_weak",
     "beat_rhythm",
 )
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 WARM_UP = 3  # steps before a CUDA graph is captured
 
 
@@ -76,12 +83,11 @@ class _Attend(torch.autograd.Function):
         info: Any, in_dims: tuple[int | None, ...], q: Tensor, k: Tensor, v: Tensor, mask: Tensor
     ) -> tuple[Tensor, int]:
         """Networks and rows as one dimension; the mask is the same for all."""
-        folded = [
-            value.movedim(dim, 0).flatten(0, 1)
+        q, k, v = (
+            value.movedim(dim or 0, 0).flatten(0, 1)
             for value, dim in zip((q, k, v), in_dims[:3], strict=True)
-            if dim is not None
-        ]
-        attended = F.scaled_dot_product_attention(*folded, attn_mask=mask)
+        )
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return attended.unflatten(0, (info.batch_size, -1)), 0
 
 
@@ -103,14 +109,14 @@ class Group:
     ) -> None:
         self.config, self.members, self.device = config, tuple(members), device
         networks = [build_network(replace(config, seed=member.seed)) for member in members]
-        self._template = Objective(networks[0], config.loss).to(device)
-        for block in self._template.modules():
-            if isinstance(block, Block):
-                block.attend = _Attend.apply  # type: ignore[method-assign]
         stacked, _ = stack_module_state(networks)
         self.weights: dict[str, Tensor] = {
             f"network.{name}": value.detach().to(device).requires_grad_() for name, value in stacked.items()
         }
+        self._template = Objective(networks[0], config.loss).to(device)
+        for block in self._template.modules():
+            if isinstance(block, Block):
+                block.attend = _Attend.apply  # type: ignore[method-assign]
         self.average = {name: value.detach().clone() for name, value in self.weights.items()}
         visible = torch.ones(len(members), records, dtype=torch.bool)
         for row, member in zip(visible, members, strict=True):
@@ -159,13 +165,16 @@ class Group:
         torch.cuda.current_stream().wait_stream(side)
         if self.step + 1 == WARM_UP:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # other threads go on: the loader pins memory meanwhile
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._step(self._static)
             self._graph = graph  # what was captured has not run: the next step is the first replay
 
     def _step(self, batch: Mapping[str, Tensor]) -> None:
         keep = self._visible[:, batch["record"]]
-        totals = vmap(self._total, in_dims=(0, 0, None))(self.weights, keep, dict(batch))
+        totals = vmap(self._total, in_dims=(0, 0, None), randomness="different")(
+            self.weights, keep, dict(batch)
+        )
         self.losses.copy_(totals.detach())
         totals.sum().backward()
         self._clip()
@@ -191,6 +200,44 @@ class Group:
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)))
 
+    def save(self, path: Path) -> None:
+        """Keep everything that the next step depends on."""
+        tensors = {f"weights.{name}": value for name, value in self.weights.items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        for (name, value), state in zip(self.weights.items(), self.optimizer.state.values(), strict=True):
+            del value
+            tensors |= {f"{moment}.{name}": state[moment] for moment in MOMENTS}
+        facts = {"step": str(self.step), "members": ",".join(member.name for member in self.members)}
+        data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, facts)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+
+    def restore(self, path: Path) -> None:
+        """Go on with what :meth:`save` kept, where it is there.
+
+        Raises
+        ------
+        StateError
+            It is of other networks.
+        """
+        if not path.exists():
+            return
+        with safe_open(path, framework="pt") as kept:
+            facts = kept.metadata()
+            if facts["members"] != ",".join(member.name for member in self.members):
+                raise StateError(f"{path} is of other networks ({facts['members']}): delete it to begin anew")
+            self.step = int(facts["step"])
+            with torch.no_grad():
+                for name, value in self.weights.items():
+                    value.copy_(kept.get_tensor(f"weights.{name}"))
+                    self.average[name].copy_(kept.get_tensor(f"average.{name}"))
+                    moments = {m: kept.get_tensor(f"{m}.{name}").to(self.device) for m in MOMENTS[1:]}
+                    count = kept.get_tensor(f"step.{name}")
+                    self.optimizer.state[value] = {
+                        "step": count.to(self.device) if self.device.type == "cuda" else count,
+                        **moments,
+                    }
+
     def networks(self) -> dict[str, Network]:
         """The averaged networks by their members' names, on the CPU."""
         spec = self._template.network.spec
@@ -202,3 +249,58 @@ class Group:
             )
             made[member.name] = network
         return made
+
+
+class Batches(IterableDataset[dict[str, Tensor]]):
+    """Batches ``begin`` to ``end`` in any order: workers deal them out among themselves."""
+
+    def __init__(self, windows: Windows, begin: int, end: int) -> None:
+        self.windows, self.begin, self.end = windows, begin, end
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        worker = get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        for step in range(self.begin + number, self.end, count):
+            yield to_tensors(self.windows(step))
+
+
+def train_groups(
+    groups: Sequence[Group],
+    windows: Windows,
+    *,
+    workers: int,
+    out: Path,
+    show: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Train every group to the end of its schedule on the same batches; a run that was interrupted goes on.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        Of equal steps.
+    windows : Windows
+    workers : int
+        Processes that prepare batches.
+    out : Path
+        Folder of the run's state.
+    show : callable
+        Told the step after every step.
+    """
+    for number, group in enumerate(groups):
+        group.restore(out / f"group{number}.safetensors")
+    begin, end = groups[0].step, groups[0].config.optim.steps
+    on_gpu = groups[0].device.type == "cuda"
+    loader = DataLoader(
+        Batches(windows, begin, end),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=on_gpu,
+    )
+    for step, batch in enumerate(loader, begin + 1):
+        for group in groups:
+            group.train_step(batch)
+        show(step)
+        if step % groups[0].config.optim.checkpoint_every == 0 or step == end:
+            for number, group in enumerate(groups):
+                group.save(out / f"group{number}.safetensors")

@@ -27,7 +27,7 @@ from edgeecg.model.resume import load_run, read_facts, read_run, save_run
 from edgeecg.model.team import Team
 from edgeecg.model.transformer import Network
 
-__all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate"]
+__all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate", "to_tensors"]
 
 
 class Progress(Protocol):
@@ -40,7 +40,15 @@ class Progress(Protocol):
 def build_network(config: TrainConfig) -> Network:
     """The untrained network of a configuration, seeded."""
     torch.manual_seed(config.seed)
-    return Network(replace(preset(config.preset), positions=config.positions))
+    return with_dropout(Network(replace(preset(config.preset), positions=config.positions)), config)
+
+
+def with_dropout(network: Network, config: TrainConfig) -> Network:
+    """The network, set to leave out what the configuration says while it trains."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = config.optim.dropout
+    return network
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -74,7 +82,8 @@ class _Batches(Dataset[dict[str, NDArray[Any]]]):
         return self.windows(self.begin + index)
 
 
-def _to_tensors(batch: Any) -> dict[str, Tensor]:
+def to_tensors(batch: Any) -> dict[str, Tensor]:
+    """A batch for PyTorch."""
     return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
 
 
@@ -112,7 +121,7 @@ class Trainer:
         self.team = team if team is not None else Team(config)
         self.fabric = self.team.fabric
         self.origin = origin_of(config, initial, records, noise)
-        self.network = initial if initial is not None else build_network(config)
+        self.network = with_dropout(initial, config) if initial is not None else build_network(config)
         # equal in every process, since each takes the same steps
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # finds the beats of unlabelled recordings; part of the run's state, so a resumed run finds the same
@@ -202,7 +211,7 @@ class Trainer:
                 _Batches(self.windows, begin, end),
                 batch_size=None,
                 num_workers=self.config.workers,
-                collate_fn=_to_tensors,
+                collate_fn=to_tensors,
                 prefetch_factor=4 if self.config.workers else None,
             )
             clock = time.monotonic()

@@ -34,6 +34,7 @@ QUERIES = 64  # queries attended at a time in the whole form
 ALIGN = 8  # the fused kernels want rows of the mask in steps of this
 ROTARY_BASE = 1000.0
 LEARNED_POSITIONS = 2048
+AFIB = RHYTHM_LABELS.index("AFIB")
 
 
 def rotary_tables(count: int, width: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
@@ -72,6 +73,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(spec.dim)
         self.grow = nn.Linear(spec.dim, spec.ffn)
         self.shrink = nn.Linear(spec.ffn, spec.dim)
+        self.dropout = nn.Dropout(0.0)  # raised while training
 
     def split(self, x: Tensor) -> Tensor:
         """``(B, T, d)`` to ``(B, T, H, c)``."""
@@ -80,7 +82,7 @@ class Block(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The second half of the block, residual included."""
-        y: Tensor = x + self.shrink(F.gelu(self.grow(self.norm2(x))))
+        y: Tensor = x + self.dropout(self.shrink(F.gelu(self.grow(self.norm2(x)))))
         return y
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -105,7 +107,7 @@ class Block(nn.Module):
             q.transpose(2, 3).flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask[None]
         )
         joined = attended.unflatten(1, (blocks, -1)).transpose(2, 3).flatten(3).flatten(1, 2)[:, :tokens]
-        return self.feed_forward(x + self.out(joined))
+        return self.feed_forward(x + self.dropout(self.out(joined)))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """Scaled dot-product attention by PyTorch's fused kernel: an online softmax over tiles of keys."""
@@ -305,6 +307,9 @@ class BeatEncoder(nn.Module):
         self.stack = Stack(spec.beat)
         self.classes = nn.Linear(spec.beat.dim, len(BEAT_LABELS))
         self.rhythm = nn.Linear(spec.beat.dim, len(RHYTHM_LABELS))
+        column = torch.tensor([float(label == "S") for label in BEAT_LABELS])
+        self.register_buffer("supraventricular", column, persistent=False)
+        self.supraventricular: Tensor
         if spec.beat.right:
             raise ConfigError("the beat encoder looks back only: beat.right must be 0")
 
@@ -315,13 +320,22 @@ class BeatEncoder(nn.Module):
 
     def forward(self, beats: Tensor) -> tuple[Tensor, Tensor]:
         """Whole form: ``(B, n, 2 d + 8)`` to class logits ``(B, n, 5)`` and rhythm logits ``(B, n, 2)``."""
-        x = self.stack(self.enter(beats))
-        return self.classes(x), self.rhythm(x)
+        return self.decide(self.stack(self.enter(beats)))
+
+    def decide(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of class and rhythm from the stack's output ``(B, n, d)``.
+
+        In atrial fibrillation no beat is S by convention, however early it comes: what speaks for
+        fibrillation is taken off S. So labels of beats teach the rhythm too.
+        """
+        classes, rhythm = self.classes(x), self.rhythm(x)
+        against = F.relu(rhythm[..., AFIB] - rhythm[..., 1 - AFIB])
+        return classes - against[..., None] * self.supraventricular, rhythm
 
     def step(self, beats: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Step form: class logits, rhythm logits and the new state."""
         x, state = self.stack.step(self.enter(beats), state)
-        return self.classes(x), self.rhythm(x), state
+        return *self.decide(x), state
 
 
 class Network(nn.Module):
