@@ -1,6 +1,6 @@
 """Which explanation is about the model? All methods, and chance, on the same beats, with what each costs.
 
-    python benchmarks/explain.py [--data DIR] [--bundle small] [--beats 40] [--dear 6] [--out FOLDER]
+    python benchmarks/explain.py [--data DIR] [--bundle small] [--beats 30] [--dear 4] [--out FOLDER]
 
 Beats are those that the model calls V or S and the reference too, from recordings under --data (or
 EDGEECG_DATA: mitdb DS1 and svdb), else from synthetic patients; for AF, stretches that both call so (mitdb
@@ -16,9 +16,9 @@ seeds       rank correlation between two seeds, for methods that draw.
 complete    how far the relevance is from adding up to the change in log-odds, as a share of it (median).
 cost        passes through the network forward and backward, and milliseconds, for one beat.
 
-Occlusion, Shapley values, LIME and integrated gradients from a flat line are measured on the first --dear
-beats of each label only. --quick takes 8 beats and leaves out Quantus, which is used where it is installed
-(pip install quantus).
+Occlusion, Shapley values, LIME, integrated gradients from a flat line and the columns flat, shapley and seeds
+are measured on the first --dear beats of each label only. --quick takes 8 beats and leaves out Quantus, which
+is used where it is installed (pip install quantus).
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--bundle", default="small")
-    parser.add_argument("--beats", type=int, default=40, help="of each label")
-    parser.add_argument("--dear", type=int, default=6, help="of them, on which dear methods are measured")
+    parser.add_argument("--beats", type=int, default=30, help="of each label")
+    parser.add_argument("--dear", type=int, default=4, help="of them, on which dear methods are measured")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--draws", type=int, default=30, help="random sets of TCAV")
     parser.add_argument("--quick", action="store_true", help="8 beats of each label, 2 of them closely")

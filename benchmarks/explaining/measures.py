@@ -59,10 +59,9 @@ def _figures(
     question: Question, name: str, reference: Attribution | None, untrained: Question | None
 ) -> dict[str, float]:
     found = reference if reference is not None and name == "shapley" else attributed(question, name)
-    usual, flat = baseline(question), baseline(question, "flat")
+    usual = baseline(question)
     figures: dict[str, float] = {
         "deletion": deletion(question, found, usual).area,
-        "flat": deletion(question, found, flat).area,
         "insertion": insertion(question, found, usual).area,
         "forward": found.forward,
         "backward": found.backward,
@@ -70,6 +69,7 @@ def _figures(
     }
     if reference is not None:
         figures["shapley"] = segment_agreement(question, found, reference)
+        figures["flat"] = deletion(question, found, baseline(question, "flat")).area
     if question.label != AFIB:
         figures["pointing"] = points_at_the_beat(question, found)
     if name in ADDING:
