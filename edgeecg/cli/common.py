@@ -76,7 +76,7 @@ UnitsOption = Annotated[
     typer.Option(
         "--units",
         metavar="UNIT",
-        help="Unit of samples that state none: V, mV, uV or nV.",
+        help="V, mV, uV or nV, where a file states no unit or a wrong one.",
         rich_help_panel=READING,
     ),
 ]

@@ -148,6 +148,10 @@ def make_synthetic(
     from edgeecg.io import Annotations, write_annotations, write_wfdb
 
     names = tuple(lead.strip() for lead in leads.split(",") if lead.strip())
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--leads {leads}: a lead is named twice")
+    if not -60 <= snr[0] <= snr[1] <= 100:
+        raise ConfigError(f"--snr {snr[0]:g} {snr[1]:g}: give the lower one first, both from -60 to 100 dB")
     plan = plan_cohort(patients, seed, seconds=seconds, fs=fs, leads=names, snr_db=snr)
     table = []
     with atomic_folder(out) as folder:

@@ -111,6 +111,8 @@ def evaluate(
     """
     if bundle is not None and annotations is not None:
         raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
+    if annotations is None and extension != "edg":
+        raise ConfigError(f"--extension {extension} goes with --annotations DIR, the folder of those files")
     if json is not None:
         check_file(json)
     check_data(data)

@@ -22,7 +22,8 @@ _VOLTAGES = {
 }  # fmt: skip
 _ECG = re.compile(r"ecg|ekg", re.IGNORECASE)
 _OTHER = re.compile(r"^(eeg|eog|emg|resp|abp|pleth|acc|scg|pcg)", re.IGNORECASE)
-PLAUSIBLE_MILLIVOLTS = 50.0  # ECG spans 0.2 to 10 mV in ten seconds; counts and microvolts span hundreds
+# ECG spans 0.2 to 10 mV in ten seconds; counts and microvolts span hundreds, wrongly shrunk millivolts less
+PLAUSIBLE_MILLIVOLTS = 0.01, 50.0
 WINDOW_SECONDS = 10.0
 
 
@@ -129,7 +130,7 @@ def in_millivolts(
         columns.append(channel.samples * (factor / (gain or 1.0)))
     signal = np.stack(columns, axis=1)
     leads = Leads(signal, channels[0].fs, _distinct([channel.name for channel in channels]))
-    _check_samples(record, leads, trusted=stated is not None)
+    _check_samples(record, leads, told=stated is not None)
     return leads
 
 
@@ -143,8 +144,8 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
         )
 
 
-def _check_samples(record: str, leads: Leads, trusted: bool) -> None:
-    """Samples must be there, finite or NaN, and no larger than ECG can be."""
+def _check_samples(record: str, leads: Leads, told: bool) -> None:
+    """Samples must be there, finite or NaN, and no larger than ECG can be; in a unit just told, no smaller."""
     signal = leads.signal
     if signal.size == 0:
         raise RecordError(f"record {record} is empty: it has no samples")
@@ -152,14 +153,14 @@ def _check_samples(record: str, leads: Leads, trusted: bool) -> None:
         raise RecordError(f"record {record} has infinite samples: mark missing ones as NaN instead")
     if not np.isfinite(signal).any():
         raise RecordError(f"record {record} has no valid sample: all of them are NaN or marked as missing")
-    if trusted:
-        return
     spans = [_typical_span(signal[:, i], leads.fs) for i in range(signal.shape[1])]
-    worst = int(np.argmax(spans))
-    if spans[worst] > PLAUSIBLE_MILLIVOLTS:
+    largest = int(np.argmax(spans))
+    smallest, most = PLAUSIBLE_MILLIVOLTS
+    # what a file states is read even where nothing but noise was recorded
+    if spans[largest] > most or (told and 0 < spans[largest] < smallest):
         raise RecordError(
-            f"record {record}, lead {leads.names[worst]}: samples span {spans[worst]:.0f} mV, no ECG does: "
-            "the stated unit or gain is wrong; give the right one (--units uV, units='uV', or --gain N)"
+            f"record {record}, lead {leads.names[largest]}: samples span {spans[largest]:.2g} mV, no ECG "
+            "does: the stated unit or gain is wrong; give the right one (--units uV, units='uV', or --gain N)"
         )
 
 

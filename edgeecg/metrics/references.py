@@ -63,6 +63,9 @@ def labelled_records(
     InputError
         If a name fits nothing, or nothing is there.
     """
+    twice = sorted({name for name in wanted if wanted.count(name) > 1})
+    if twice:
+        raise RecordError(f"{', '.join(twice)}: named twice, and would count twice")
     found: list[LabelledRecord] = []
     for name in wanted:
         head, _, split = name.partition(":")

@@ -29,8 +29,8 @@ def hop_samples(seconds: float) -> int:
     ConfigError
         If it is not a multiple of 1/16 s, or out of range.
     """
-    samples = round(seconds * MODEL_FS)
-    if not 0 < seconds <= LONGEST_HOP or samples % PATCH or not math.isclose(samples, seconds * MODEL_FS):
+    samples = round(seconds * MODEL_FS) if 0 < seconds <= LONGEST_HOP else 0
+    if not samples or samples % PATCH or not math.isclose(samples, seconds * MODEL_FS):
         raise ConfigError(
             f"hop is {seconds} s: use a multiple of {PATCH / MODEL_FS} s up to {LONGEST_HOP:g} s"
         )

@@ -161,8 +161,21 @@ def test_what_is_no_parquet_file(tmp_path: Path) -> None:
 @given(scale=st.floats(1e-3, 1e3), unit=st.sampled_from(["V", "mV", "uV", "nV"]))
 def test_gain_and_unit_are_one_factor(scale: float, unit: str) -> None:
     factor = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}[unit]
-    leads = in_millivolts("r", [Channel("II", ecg(), 250.0, None)], gain=scale, units=unit)
-    assert np.allclose(leads.signal[:, 0], ecg() / scale * factor, rtol=1e-12, atol=0)
+    stored = ecg() * scale / factor
+    leads = in_millivolts("r", [Channel("II", stored, 250.0, None)], gain=scale, units=unit)
+    assert np.allclose(leads.signal[:, 0], ecg(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("unit", "gain"), [("V", None), ("uV", None), ("mV", 0.01), ("mV", 1000.0)])
+def test_a_unit_or_gain_told_wrong_shows_in_the_amplitude(unit: str, gain: float | None) -> None:
+    with pytest.raises(RecordError, match="no ECG does"):
+        in_millivolts("r", [Channel("II", ecg(), 250.0, "mV")], gain=gain, units=unit)
+
+
+def test_a_lead_without_any_signal_is_read_in_any_unit() -> None:
+    for value in (0.0, 1e-9):
+        leads = in_millivolts("r", [Channel("II", np.full(5000, value), 250.0, None)], gain=None, units="uV")
+        assert np.ptp(leads.signal) == 0
 
 
 def test_a_table_that_a_spreadsheet_saved_in_latin_1(tmp_path: Path) -> None:

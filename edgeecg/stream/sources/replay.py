@@ -128,7 +128,7 @@ class ReplaySource(RecordSource):
         seed: int = 0,
     ) -> None:
         super().__init__(speed, packet, faults, seed)
-        if start < 0 or (seconds is not None and not seconds > 0):
+        if not start >= 0 or (seconds is not None and not seconds > 0):
             raise ConfigError(f"start={start} must be at least 0 and seconds={seconds} more than 0")
         self._path, self._start, self._length = path, start, seconds
         self._leads, self._fs, self._units, self._gain = leads, fs, units, gain
