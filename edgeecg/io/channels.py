@@ -145,7 +145,7 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
 
 
 def _check_samples(record: str, leads: Leads, told: bool) -> None:
-    """Samples must be there, finite or NaN, and no larger than ECG can be; in a unit just told, no smaller."""
+    """Samples must be there, finite or NaN, no larger than ECG can be, and in a unit just told no smaller."""
     signal = leads.signal
     if signal.size == 0:
         raise RecordError(f"record {record} is empty: it has no samples")
