@@ -16,6 +16,7 @@ __all__ = [
     "BEAT_LABELS",
     "HEADS",
     "MODEL_FS",
+    "REACH",
     "RHYTHM_LABELS",
     "RR_FEATURES",
     "Alarm",
@@ -32,6 +33,9 @@ __all__ = [
 
 MODEL_FS = 128
 """Rate of the model grid, hertz."""
+
+REACH = 2
+"""Tokens on each side that a beat's peak must lead; a beat is known this many tokens late."""
 
 BEAT_LABELS = ("N", "S", "V", "F", "P")
 """Order of the class axis in every graph: AAMI N, S, V, F, and P for a paced beat."""
@@ -134,9 +138,15 @@ class ModelSpec:
     stem : tuple of int
         Channels of the first two convolutions of the patch embedding.
     delay : int
-        Decision delay D, tokens: a beat at token t is classified once token t + delay is settled.
+        Decision delay D, tokens: a beat at token t is classified once token t + delay is settled; no less
+        than ``REACH``, by when it is known.
     positions : str
         ``rotary`` is the one that streams; the others exist for comparison in training.
+
+    Raises
+    ------
+    ConfigError
+        A beat would be decided before it is known.
     """
 
     token: StackSpec
@@ -145,6 +155,12 @@ class ModelSpec:
     stem: tuple[int, int] = (16, 32)
     delay: int = 5
     positions: Positions = "rotary"
+
+    def __post_init__(self) -> None:
+        if self.delay < REACH:
+            raise ConfigError(
+                f"delay is {self.delay} tokens, but a beat is known after {REACH}: give that or more"
+            )
 
     @property
     def stem_context(self) -> int:

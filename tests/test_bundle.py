@@ -27,8 +27,8 @@ from edgeecg.bundle import (
     packaged_names,
     write_bundle,
 )
-from edgeecg.errors import BundleError
-from edgeecg.specs import ModelSpec, SignalSpec, StackSpec
+from edgeecg.errors import BundleError, ConfigError
+from edgeecg.specs import REACH, ModelSpec, SignalSpec, StackSpec
 
 STACK = StackSpec(dim=16, layers=1, heads=1, ffn=16, left=4, right=0)
 SPEC = ModelSpec(token=STACK, beat=STACK)
@@ -296,6 +296,12 @@ def test_writing_replaces_whole_or_not_at_all(path: Path, monkeypatch: pytest.Mo
         write_bundle(path, made(name="other"))
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_beat_is_not_decided_before_it_is_known() -> None:
+    assert replace(SPEC, delay=REACH).latency_tokens == 1 + SPEC.token.lag + REACH
+    with pytest.raises(ConfigError, match="delay is 1"):
+        replace(SPEC, delay=REACH - 1)
 
 
 def test_thresholds_out_of_range_are_refused() -> None:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["REACH", "PeakState", "Peaks", "initial", "step"]
+from edgeecg.specs import REACH
 
-REACH = 2
-"""Tokens on each side that a peak must lead; a peak is known this many tokens late."""
+__all__ = ["REACH", "PeakState", "Peaks", "initial", "step"]
 
 
 class PeakState(NamedTuple):
