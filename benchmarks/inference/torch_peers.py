@@ -25,7 +25,8 @@ class Host:
         self.signal = torch.from_numpy(case.signal)
         self.staging = torch.empty_like(self.signal, pin_memory=pinned)
         self.kind = case.kind
-        self.state = torch.zeros(case.rows, subject.network.token.state_size, device=device)
+        with torch.inference_mode():  # as every later state: compiled code is guarded by the kind of tensor
+            self.state = torch.zeros(case.rows, subject.network.token.state_size, device=device)
 
     def bring(self) -> Tensor:
         """The signal on the device."""

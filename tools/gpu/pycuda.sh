@@ -11,14 +11,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tar xf "$1" -C "$work"
 
-nvcc=$(command -v nvcc || ls /usr/local/cuda*/bin/nvcc 2>/dev/null | tail -1)
-root=$(dirname "$(dirname "$(realpath "$nvcc")")")
-headers=$(for folder in "$root/include" "$root"/targets/*/include /usr/local/cuda*/include \
-    "$("$python" -c 'import site; print(site.getsitepackages()[0])')"/nvidia/*/include; do
-    if [ -e "$folder/cuda.h" ]; then echo "$folder"; fi
-done | head -1)
+nvcc=$(command -v nvcc || ls -d /usr/local/cuda*/bin/nvcc)
+root=$(dirname "$(dirname "$(realpath "${nvcc##*$'\n'}")")")
+site=$("$python" -c 'import site; print(site.getsitepackages()[0])')
+headers=
+for folder in "$root/include" "$root"/targets/*/include /usr/local/cuda*/include "$site"/nvidia/*/include; do
+    if [ -z "$headers" ] && [ -e "$folder/cuda.h" ]; then headers=$folder; fi
+done
 mkdir "$work/link"
-driver=$(ldconfig -p | awk '/libcuda\.so\.1/ {print $NF; exit}')
+driver=$(ldconfig -p | awk '/libcuda\.so\.1/ && !seen++ {print $NF}')
 if [ -n "$driver" ]; then
     ln -s "$driver" "$work/link/libcuda.so"
 else
@@ -53,4 +54,5 @@ CCompiler.compile = compile_all
 sys.argv[0] = "setup.py"
 exec(compile(open("setup.py").read(), "setup.py", "exec"), {"__name__": "__main__"})
 P
-CFLAGS="-O1 -w" "$python" parallel.py -q bdist_wheel -d "$out"
+# a stub has no symbols, and what is needed of it would be forgotten
+CFLAGS="-O1 -w" LDFLAGS="-Wl,--no-as-needed" "$python" parallel.py -q bdist_wheel -d "$out"
