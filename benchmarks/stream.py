@@ -52,7 +52,7 @@ def main() -> None:
             "windows": lambda: capacity.windows(engine, 64, 20 * part),
             "pushes": lambda: latency.pushes(engine, 300 * part),
             "latency": lambda: latency.latency(engine, 1800 * part),
-            "peers": lambda: peers.peers(engine, 1800 * part, 3),
+            "peers": lambda: peers.peers(engine, 1800 * part, 8),
             "day": lambda: peers.whole_day(engine, 7200 * part),
             "soak": lambda: soak.soak(engine, given.hours * part),
         }

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,10 @@ from edgeecg.io import Record, read_annotations, read_record, write_wfdb
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import AAMI
-from edgeecg.stream.archive import ArchiveSettings, Outcome, annotate_archive, find_jobs
+from edgeecg.stream import workers
+from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_archive, annotate_jobs, find_jobs
 from edgeecg.stream.workers import ATTEMPTS
+from edgeecg.stream.workers import _work as work
 from tests.contract.engines import beats, heart
 
 FS = 250.0
@@ -155,6 +158,33 @@ def test_records_that_kill_their_workers_are_given_up(tmp_path: Path, settings: 
     assert len(outcomes) == 2
     assert all(f"died {ATTEMPTS} times" in str(outcome.error) for outcome in outcomes)
     assert not (tmp_path / "out").exists()
+
+
+def _dies_of_r12(line: Connection) -> None:
+    """Life of a worker that does not survive one of the records."""
+
+    def deadly(engine: Engine, jobs: list[Job], settings: ArchiveSettings) -> Iterator[Outcome]:
+        for job in jobs:
+            if job.stem.name == "r12":
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield from annotate_jobs(engine, [job], settings)
+
+    workers.annotate_jobs = deadly
+    work(line)
+
+
+def test_a_record_that_kills_its_workers_takes_no_other_with_it(
+    tmp_path: Path, settings: ArchiveSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker gets several records at once; after its death each goes alone, and only one is given up."""
+    monkeypatch.setattr(workers, "_work", _dies_of_r12)
+    archive = make_archive(tmp_path / "archive", 30, seconds=5)
+    outcomes = list(annotate_archive(find_jobs([archive], tmp_path / "out"), settings, workers=2))
+    failed = [outcome for outcome in outcomes if outcome.error]
+    assert [Path(outcome.record).name for outcome in failed] == ["r12.hea"]
+    assert f"died {ATTEMPTS} times" in str(failed[0].error)
+    assert len({outcome.record for outcome in outcomes}) == len(outcomes) == 30
+    assert len(files(tmp_path / "out")) == 58
 
 
 @pytest.fixture(scope="module")
