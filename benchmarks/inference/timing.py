@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from rich.table import Table
 
-from edgeecg.profile.latency import Percentiles, sample, summarise
+from edgeecg.profile.latency import Percentiles, summarise
 from inference.subject import Answer, Call, Case
 
-__all__ = ["Figure", "agree", "as_json", "gemm_rate", "table_of", "time_in_turns"]
+Clock = Callable[[], int]
+"""Nanoseconds: of the wall, or of this process on any core."""
+
+__all__ = ["Figure", "agree", "as_json", "gemm_rate", "table_of", "time_in_turns", "title_of"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Figure:
     time: Percentiles
     limit: float
 
+    @property
+    def typical(self) -> float:
+        """What ratios are made of: on a CPU, which others use too, the best run; on a GPU the median."""
+        return self.time.minimum if self.threads else self.time.p50
+
 
 def agree(answer: Answer, wanted: Answer, lag: int) -> float:
     """Worst error as a share of the range; a whole form's outputs come ``lag`` tokens earlier."""
@@ -43,7 +51,9 @@ def agree(answer: Answer, wanted: Answer, lag: int) -> float:
     return worst
 
 
-def time_in_turns(calls: Mapping[str, Call], rounds: int, seconds: float) -> dict[str, Percentiles]:
+def time_in_turns(
+    calls: Mapping[str, Call], rounds: int, seconds: float, clock: Clock = time.perf_counter_ns
+) -> dict[str, Percentiles]:
     """Time every call in several short rounds, one after the other: all meet the same machine."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -52,29 +62,44 @@ def time_in_turns(calls: Mapping[str, Call], rounds: int, seconds: float) -> dic
             call()
             once = max(time.perf_counter() - begin, 1e-6)
             runs = int(np.clip(seconds / once, 3, 2000))
-            times[name] += sample(call, warmup=min(runs // 3, 20), runs=runs)
+            times[name] += sample(call, min(runs // 3, 20), runs, clock)
     return {name: summarise(values) for name, values in times.items()}
 
 
-def gemm_rate(product: Callable[[], object], operations: float, rounds: int = 7) -> float:
+def sample(call: Callable[[], object], warmup: int, runs: int, clock: Clock) -> list[float]:
+    """Milliseconds of each of ``runs`` calls by a clock."""
+    for _ in range(warmup):
+        call()
+    elapsed = []
+    for _ in range(runs):
+        begin = clock()
+        call()
+        elapsed.append((clock() - begin) / 1e6)
+    return elapsed
+
+
+def gemm_rate(
+    product: Callable[[], object], operations: float, rounds: int = 7, clock: Clock = time.perf_counter_ns
+) -> float:
     """Operations a second of a large matrix product, the best of a few rounds."""
     product()
-    best = min(min(sample(product, warmup=1, runs=5)) for _ in range(rounds))
+    best = min(min(sample(product, 1, 5, clock)) for _ in range(rounds))
     return operations / (best / 1e3)
 
 
 def table_of(figures: list[Figure], title: str, base: str) -> Table:
     """Times and ratios of one case; ``base`` is the peer that the speed-up is told against."""
     table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
-    for head in ("peer", "p50 ms", "p99 ms", "p99/p50", "to fastest", f"x {base}", "to limit", "error"):
+    for head in ("peer", "best ms", "p50", "p99", "p99/p50", "to fastest", f"x {base}", "to limit", "error"):
         table.add_column(head, justify="left" if head == "peer" else "right")
-    fastest = min(f.time.p50 for f in figures)
-    reference = next((f.time.p50 for f in figures if f.peer == base), None)
+    fastest = min(f.typical for f in figures)
+    reference = next((f.typical for f in figures if f.peer == base), None)
     for f in figures:
         t = f.time
-        faster = f"{reference / t.p50:.2f}" if reference else "-"
-        cells = f"{t.p50:.4f}", f"{t.p99:.4f}", f"{t.p99 / t.p50:.2f}", f"{t.p50 / fastest:.2f}", faster
-        table.add_row(f.peer, *cells, f"{t.p50 / f.limit:.1f}", f"{f.error:.0e}")
+        times = [f"{value:.4f}" for value in (t.minimum, t.p50, t.p99)]
+        ratios = f"{t.p99 / t.p50:.2f}", f"{f.typical / fastest:.2f}"
+        faster = f"{reference / f.typical:.2f}" if reference else "-"
+        table.add_row(f.peer, *times, *ratios, faster, f"{f.typical / f.limit:.1f}", f"{f.error:.0e}")
     return table
 
 
