@@ -7,7 +7,7 @@ The token graph, a step of half a second with carried state and a window of ten 
 1 and 2 threads; every call goes from arrays in to arrays out. Peers take turns in one process, so that they
 meet the same machine, and each must first give the numbers of ONNX Runtime FP32. One thread is timed in CPU
 time of the process, more of them and the GPU by the wall. *To fastest* and *to limit* are ratios of the best
-run on a CPU, of the median on a GPU: to the fastest peer, and to the time that the operations alone (products,
+run on a CPU, of the median on a GPU: to the fastest peer, and to the time that operations alone (products,
 and attention within its band) take at the measured rate of a large FP32 product on as many threads.
 OpenVINO is measured where it is installed: pip install openvino
 """
