@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +18,7 @@ from rich.table import Table
 
 from edgeecg.cli.common import SeedOption, atomic_path, human_console
 from edgeecg.cli.strip import busiest, draw_strip
-from edgeecg.errors import ConfigError
+from edgeecg.errors import ConfigError, MissingExtra
 from edgeecg.io import read_record
 from edgeecg.specs import Beat, Rhythm
 
@@ -89,7 +91,8 @@ def demo(
     """Train, evaluate, quantize, build and stream on synthetic patients, in minutes.
 
     Each step is an ordinary command, shown before it runs; its files stay in the folder to look into. The
-    last one is a picture of a patient that the network has never seen, with the beats it found.
+    last one is a picture of a patient that the network has never seen, with the beats it found. Given again,
+    it goes on with the patients and the training that are there.
 
     For example:
 
@@ -98,6 +101,9 @@ def demo(
     """
     if out.exists() and any(out.iterdir()) and not (out / "demo.toml").exists():
         raise ConfigError(f"{out} holds other things: name a new folder by --out")
+    for package in ("torch", "onnx", "wfdb", "matplotlib"):  # told now, not after minutes of training
+        if find_spec(package) is None:
+            raise MissingExtra(package, "train,plot", "edgeecg demo")
     plan, console, begin = Plan(out), human_console(), time.monotonic()
     _make_patients(console, plan, patients, seed)
     settings = CONFIG.format(preset=preset, seed=seed, steps=steps, root=plan.patients.resolve().as_posix())
@@ -139,6 +145,8 @@ def _make_patients(console: Console, plan: Plan, patients: int, seed: int) -> No
 def _make_bundle(console: Console, plan: Plan) -> None:
     """Recordings to one deployable file."""
     out = plan.out
+    for made in ("graphs", "calibration", "quantized"):  # by an earlier run: verbs replace no folder
+        shutil.rmtree(out / made, ignore_errors=True)
     _run(console, "Train", "train", "--config", out / "demo.toml", "--out", out / "run")
     _run(
         console,

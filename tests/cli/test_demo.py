@@ -38,6 +38,11 @@ def test_demo_in_small(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert str(out / "strip.png") in said.replace("\n", "")
     for verb in ("data synth", "train", "export", "calibrate", "quantize", "build", "evaluate", "stream"):
         assert f"$ edgeecg {verb} " in said
+    assert main(["demo", "--out", str(out), "--steps", "4", "--patients", "20"]) == 0, "given again"
+    again = capfd.readouterr().err
+    assert "are used again" in again
+    assert "this run is finished" in again
+    assert Bundle.open(out / "demo.edgeecg").weights() == bundle.weights()
 
 
 def test_demo_leaves_other_folders_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
