@@ -18,6 +18,7 @@ from edgeecg.metrics.score import Truth
 from edgeecg.model.transformer import Network
 
 TRIES = 3  # places in a recording that are looked at for a beat
+SHORT = "cinc2017"  # at most a minute: no place for what the beat encoder can look back on
 EACH = 2  # beats of a recording, at most
 MATCH = 0.15  # s between the model's beat and the reference's
 PAST, FUTURE = 12, 4  # beats of a trace before and after those that are asked about
@@ -46,10 +47,10 @@ def recordings(root: Path | None, seed: int) -> tuple[dict[str, Records], str]:
 def questions(
     bundle: Bundle, network: Network, records: Records, label: str, count: int, seed: int
 ) -> list[Question]:
-    """Up to ``count`` questions, at most two a recording, recordings in random order."""
+    """Up to ``count`` questions, at most two a recording, recordings in random order, short ones last."""
     rng = np.random.default_rng([seed, ord(label[0])])
     found: list[Question] = []
-    for number in rng.permutation(len(records)):
+    for number in sorted(rng.permutation(len(records)), key=lambda n: records[n].group == SHORT):
         found += list(_of_record(bundle, network, records[number], label, rng))
         if len(found) >= count:
             break

@@ -11,8 +11,13 @@ from rich.table import Table
 
 from edgeecg.bundle import Bundle
 from edgeecg.cli.common import (
+    READING,
     BundleOption,
+    FsOption,
+    GainOption,
+    LeadOption,
     SeedOption,
+    UnitsOption,
     atomic_folder,
     data_console,
     human_console,
@@ -49,8 +54,14 @@ def explain(
     ] = None,
     lead_policy: Annotated[
         Literal["first", "best", "fused"] | None,
-        typer.Option(help="What is done with several leads; else as the bundle says."),
+        typer.Option(
+            help="What is done with several leads; else as the bundle says.", rich_help_panel=READING
+        ),
     ] = None,
+    leads: LeadOption = None,
+    fs: FsOption = None,
+    units: UnitsOption = None,
+    gain: GainOption = None,
     change: Annotated[bool, typer.Option(help="Look for the smallest change that turns the label.")] = True,
     concepts: Annotated[
         bool,
@@ -75,7 +86,7 @@ def explain(
 
     room.method_of(method)
     people, opened = human_console(), Bundle.open(bundle)
-    signal = read_record(record)
+    signal = read_record(record, leads=leads, fs=fs, units=units, gain=gain)
     with atomic_folder(out) as folder:
         sets = _concept_sets(opened, seed) if concepts else None
         with people.status("explaining"):
@@ -125,6 +136,7 @@ def _show(console: Console, why: Explanation) -> None:
     for name, value in why.relevance.items():
         table.add_row(name, f"{value:+.2f}")
     console.print(table)
+    console.print(why.balance(), soft_wrap=True)
     shown = sorted(why.concepts, key=lambda c: -abs(c.pull))[:3]
     if shown:
         words = ", ".join(f"{c.concept} {c.pull:+.1f} in {c.layer.replace('_', ' ')}" for c in shown)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Union
 
 import numpy as np
+import torch
 
 from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.explain.attention import Attention, look
@@ -76,6 +77,21 @@ class Explanation:
         """Relevance of each part of the beat, log-odds."""
         return {part.name: self.attribution.of(part) for part in self.parts}
 
+    @cached_property
+    def difference(self) -> float:
+        """Log-odds of the label here, less those at the baseline: what complete relevance adds up to."""
+        other = self.attribution.baseline
+        with torch.no_grad():
+            usual = self.question(other.samples[None], other.intervals[None])
+        return self.question.answer - float(usual[0])
+
+    def balance(self) -> str:
+        """How much of the difference to the baseline the relevance accounts for, in words."""
+        if self.attribution.method in ("attention", "rollout"):
+            return "Attention is a share of 1 and does not add up to log-odds."
+        whole = f"{self.difference:+.1f} from those of the baseline"
+        return f"The parts add up to {self.attribution.total:+.1f}; the log-odds are {whole}."
+
     def timing(self) -> str:
         """The interval before the beat, and the usual one, in words."""
         if self.question.label == AFIB or not len(self.question.intervals):
@@ -134,6 +150,8 @@ class Explanation:
             "baseline": self.attribution.baseline.kind,
             "passes": {"forward": self.attribution.forward, "backward": self.attribution.backward},
             "parts": self.relevance,
+            "adds_up_to": self.attribution.total,
+            "difference": self.difference,
             "targets": [int(s) for s in trace_.samples[self.question.targets]],
             "samples": {
                 "at": [trace_.sample(place) for place in range(live.start, live.stop)],

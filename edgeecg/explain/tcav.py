@@ -94,6 +94,7 @@ class MomentNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.register_buffer("bias", torch.from_numpy(bias))
+        self.bias: Tensor
         self.taps = nn.ModuleDict({name: nn.Identity() for name in layer_names(network)})
 
     def forward(self, packed: Tensor) -> Tensor:

@@ -168,7 +168,7 @@ def trace(
     Raises
     ------
     SignalError
-        If ``at`` is not in the recording, or lies in a gap.
+        If ``at`` is not in the recording or lies in a gap, or no beat is found around it.
     """
     if not 0 <= at < len(record):
         raise SignalError(f"sample {at} is not in {record.name}: it has samples 0 to {len(record) - 1}")
@@ -191,6 +191,10 @@ def trace(
     ratio = float(frontend.resampler.ratio)
     real = start + segment[0].anchor + np.maximum(0, (place - frontend.latency) / ratio)
     keep = real < start + segment[-1].end
+    if not keep.any():
+        raise SignalError(
+            f"the model found no beat in {record.name} around sample {at}: choose another place"
+        )
     inputs = beat_inputs(joined[1], place[keep], bundle.spec.patch, bundle.spec.delay)
     with torch.no_grad():
         classes, rhythm = network.beat(torch.from_numpy(inputs[None]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 import edgeecg
 from edgeecg.bundle import Bundle
@@ -94,6 +95,7 @@ def test_the_verb(
         (["--at", "100", "--method", "guess"], "no method 'guess': choose one of path"),
         (["--at", "100", "--bundle", "nothing"], "nothing"),
         (["--at", "100", "--label", "X"], "'X' is not one of"),
+        (["--at", "100", "--lead", "aVF"], "aVF"),
     ],
 )
 def test_errors_are_one_line(
@@ -105,6 +107,30 @@ def test_errors_are_one_line(
     assert complaint in said
     assert len(said.splitlines()) == 1
     assert not out.exists()
+
+
+def test_a_recording_without_beats_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bundle: Bundle
+) -> None:
+    table = tmp_path / "flat.csv"
+    table.write_text("time,I\n" + "".join(f"{n / 250},0.0\n" for n in range(3000)))
+    assert main(["explain", str(table), "--at", "50", "--units", "mV", "--out", str(tmp_path / "out"),
+                 "--no-concepts"]) == 2  # fmt: skip
+    assert "found no beat in flat around sample 50" in capsys.readouterr().err
+
+
+def test_the_page_says_what_the_parts_miss(why: Explanation, tmp_path: Path) -> None:
+    """Three gradients do not add up exactly: the reader is told by how much."""
+    assert why.difference == pytest.approx(why.question.answer - baseline_odds(why), abs=1e-4)
+    edgeecg.explain.write(why, tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert f"add up to {sum(why.relevance.values()):+.1f}; the log-odds are {why.difference:+.1f}" in page
+
+
+def baseline_odds(why: Explanation) -> float:
+    other = why.attribution.baseline
+    with torch.no_grad():
+        return float(why.question(other.samples[None], other.intervals[None])[0])
 
 
 def test_a_bundle_without_weights_says_so(bundle: Bundle, why: Explanation) -> None:
