@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OrtExecutor"]
 
+PIECE = 48
+"""Most positions that are run at once. A query looks at its band, but a step of T positions computes its
+scores against all of T + span keys: beyond some fifty this costs more than one call fewer saves."""
+
+STATE, STATE_OUT = "state", "state_out"
+
 
 class OrtExecutor:
     """One ONNX graph in ONNX Runtime's CPU provider.
@@ -50,6 +56,7 @@ class OrtExecutor:
         self._outputs = tuple(TensorSpec(o.name, tuple(o.shape)) for o in self._session.get_outputs())
         self._names = [spec.name for spec in self._outputs]
         self._longest = int(self._session.get_modelmeta().custom_metadata_map.get("longest", 0))
+        self._unit = _unit_of(self._inputs, self._names)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -62,9 +69,23 @@ class OrtExecutor:
         return self._outputs
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """Run the graph once; threads may call it side by side."""
+        """Run the graph once, a long step in pieces; threads may call it side by side."""
         session = self._live()
         check_inputs(self._inputs, inputs, self._longest)
+        name = self._inputs[0].name
+        positions = inputs[name].shape[1] // self._unit if self._unit else 0
+        if positions <= PIECE:
+            return self._run(session, inputs)
+        count = -(-positions // PIECE)
+        edges = [self._unit * round(i * positions / count) for i in range(1, count)]
+        state, parts = inputs[STATE], []
+        for piece in np.split(inputs[name], edges, axis=1):
+            parts.append(self._run(session, {name: piece, STATE: state}))
+            state = parts[-1].pop(STATE_OUT)
+        joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+        return {**joined, STATE_OUT: state}
+
+    def _run(self, session: ort.InferenceSession, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         try:
             values = session.run(self._names, dict(inputs))
         except _errors() as error:
@@ -130,6 +151,14 @@ def _open_session(model: bytes, threads: int, profile_folder: str | None) -> ort
         raise BackendError(
             f"ONNX Runtime {ort.__version__} refuses the graph: {_first_line(error)}"
         ) from error
+
+
+def _unit_of(inputs: tuple[TensorSpec, ...], outputs: list[str]) -> int:
+    """Samples of a position of a graph that carries a state, so that a step of it can be cut; else 0."""
+    if [spec.name for spec in inputs[1:]] != [STATE] or outputs[-1] != STATE_OUT:
+        return 0
+    length = inputs[0].shape[1]
+    return int(length.split("*")[0]) if isinstance(length, str) and "*" in length else 1
 
 
 @cache
