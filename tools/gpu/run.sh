@@ -47,16 +47,16 @@ EDGEECG_GPU=$(sed -n 's/^mode: //p' "$out/run.log" | tail -1)
 export EDGEECG_GPU=${EDGEECG_GPU:-stand-in}
 echo "mode: $EDGEECG_GPU; pycuda from ${PYTHONPATH##*:}; $(tail -1 /tmp/gpu/pycuda.log | cut -c1-100)" >>"$summary"
 
-pytest=(python3 -m pytest -p tools.gpu.standin -p no:cacheprovider -q -rA --timeout 60 -W default)
+pytest=(python3 -m pytest -p tools.gpu.standin -p no:cacheprovider -v -rfEs --timeout 60 -W default)
 leak_test=tests/runtime/trt/test_gpu.py::test_opening_again_and_again_leaks_nothing
 tail_test=tests/runtime/trt/test_gpu.py::test_the_tail_is_short
 tests=(-n 6 -m gpu tests/runtime tests/contract tests/deploy --deselect "$tail_test")
 # PyTorch's allocator keeps a pool for every stream that there ever was: with the stand-in that is a leak
 [ "$EDGEECG_GPU" = stand-in ] && tests+=(--deselect "$leak_test")
-EDGEECG_CUDA=pycuda step "gpu tests, pycuda" 60 tests.log "${pytest[@]}" "${tests[@]}" &
+EDGEECG_CUDA=pycuda step "gpu tests, pycuda" 75 tests.log "${pytest[@]}" "${tests[@]}" &
 one=$!
 sleep 0.2
-EDGEECG_CUDA=cuda-python step "gpu tests, cuda-python" 60 tests-cuda-python.log "${pytest[@]}" "${tests[@]}" &
+EDGEECG_CUDA=cuda-python step "gpu tests, cuda-python" 75 tests-cuda-python.log "${pytest[@]}" "${tests[@]}" &
 two=$!
 wait $one $two
 for policy in cpu raise rebuild; do
@@ -90,7 +90,8 @@ rm -rf "$out"/one "$out"/more
 cat "$out/tests-cuda-python.log" >>"$out/tests.log" && rm -f "$out/tests-cuda-python.log"
 gzip -9f "$out/tests.log" 2>/dev/null
 echo "---- tests"
-zcat "$out/tests.log.gz" | grep -E "^(FAILED|ERROR)|passed|failed" | cut -c1-200 | tail -40
+zcat "$out/tests.log.gz" | grep -E "^(FAILED|ERROR|====)|passed|failed" | cut -c1-200 | tail -40
+echo "lines: $(zcat "$out/tests.log.gz" | grep -oE "^\[gw[0-9]+\].* (PASSED|FAILED|ERROR|SKIPPED)" | awk '{print $NF}' | sort | uniq -c | tr '\n' ' ')"
 echo "---- probe"
 grep -E "^(target|mode|edgeecg|  ERROR|  WARN|  it runs|.*Error)" "$out/run.log" | cut -c1-250 | tail -30
 echo "---- seam"
