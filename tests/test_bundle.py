@@ -256,6 +256,7 @@ def test_a_packaged_name_opens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
 
 
 def test_every_packaged_bundle_opens() -> None:
+    assert "small" in packaged_names()
     for name in packaged_names():
         assert Bundle.open(name).name == name
 

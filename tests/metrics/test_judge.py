@@ -90,7 +90,9 @@ def test_counts_agree_with_wfdb_where_beats_are_apart(data_root, name, records):
     """wfdb pairs by another rule, which gives the same counts where beats do not crowd."""
     processing = pytest.importorskip("wfdb.processing")
     source = np.random.default_rng(0)
-    for path in (p for p in find_records(data_root, name) if p.name in records):
+    paths = [path for path in find_records(data_root, name) if path.name in records]
+    assert len(paths) == len(records)
+    for path in paths:
         true = truth_of(load_record(path, name), name)
         window = window_samples(true.fs)
         shifted = true.sample + source.integers(-window - 4, window + 5, len(true.sample))

@@ -23,7 +23,9 @@ def test_each_stretch_of_flutter_raises_an_alarm(data_root):
         events = annotate(engine, record)
     ended = [event for event in events if isinstance(event, Alarm) and event.end is not None]
     alarms = [alarm for alarm in ended if alarm.label in SPEAKS]
-    for start, stop in truth_of(record, "mitdb").masks:
+    flutter = truth_of(record, "mitdb").masks
+    assert len(flutter) == 6
+    for start, stop in flutter:
         seconds = start / record.fs
         assert any(a.start < stop and a.end > start for a in alarms), (
             f"silent in the flutter at {seconds:.0f} s"
