@@ -40,13 +40,18 @@ class Figure:
         return self.time.minimum if self.threads else self.time.p50
 
 
-def agree(answer: Answer, wanted: Answer, lag: int) -> float:
-    """Worst error as a share of the range; a whole form's outputs come ``lag`` tokens earlier."""
+def agree(answer: Answer, wanted: Answer, lag: int, fresh: bool) -> float:
+    """Worst error as a share of the range.
+
+    A whole form's outputs come ``lag`` tokens earlier. The first ``lag`` of a ``fresh`` stream are of the time
+    before its first sample, and mean nothing.
+    """
     worst = 0.0
     for name, value in wanted.items():
-        got, expected = answer[name], value
-        if answer.get("whole") is not None:
-            got, expected = got[:, :-lag], value[:, lag:]
+        expected = value[:, lag:] if fresh else value
+        got = answer[name]
+        if fresh:
+            got = got[:, :-lag] if "whole" in answer else got[:, lag:]
         worst = max(worst, float(np.abs(got - expected).max() / np.abs(expected).max()))
     return worst
 
