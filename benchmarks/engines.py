@@ -9,7 +9,7 @@ meet the same machine, and each must first give the numbers of ONNX Runtime FP32
 time of the process, more of them and the GPU by the wall. *To fastest* and *to limit* are ratios of the best
 run on a CPU, of the median on a GPU: to the fastest peer, and to the time that operations alone (products,
 and attention within its band) take at the measured rate of a large FP32 product on as many threads.
-OpenVINO is measured where it is installed: pip install 'openvino<2026' (2026.4 crashes as it compiles the graph)
+OpenVINO is measured where it is installed: pip install 'openvino<2026' (2026.4 crashes as it compiles this)
 """
 
 from __future__ import annotations

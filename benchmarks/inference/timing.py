@@ -43,8 +43,8 @@ class Figure:
 def agree(answer: Answer, wanted: Answer, lag: int, fresh: bool) -> float:
     """Worst error as a share of the range.
 
-    A whole form's outputs come ``lag`` tokens earlier. The first ``lag`` of a ``fresh`` stream are of the time
-    before its first sample, and mean nothing.
+    A whole form's outputs come ``lag`` tokens earlier. The first ``lag`` of a ``fresh`` stream are of the
+    time before its first sample, and mean nothing.
     """
     worst = 0.0
     for name, value in wanted.items():
