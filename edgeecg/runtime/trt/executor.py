@@ -113,6 +113,10 @@ class TrtExecutor:
         """Second dimension of the inputs of a step: what buckets and cohorts are built for."""
         return next(iter(self._plan.recipe.extents.values())).step
 
+    def again(self, settings: Settings) -> TrtExecutor:
+        """Another executor of the same plan on the same device, which stays this one's."""
+        return TrtExecutor(self._library, self._plan, self._device, settings)
+
     def cohort(self, rows: int) -> Cohort:
         """Fresh streams whose state stays on the device."""
         return Cohort(self, rows)

@@ -9,6 +9,7 @@ from edgeecg.runtime.executor import Tensors
 from edgeecg.runtime.trt.api import TensorRT
 from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.library import TensorRTLibrary
+from edgeecg.runtime.trt.settings import Settings
 
 __all__ = ["engine_layers", "layer_times"]
 
@@ -18,16 +19,17 @@ def layer_times(
 ) -> dict[str, list[float]]:
     """Milliseconds of each layer in each of ``runs`` runs, in the order of execution.
 
-    TensorRT waits after every layer meanwhile, so the sum is more than a run takes. Use an executor
-    made for this (``Settings(graphs=False)``) and close it afterwards: it stays slow.
+    TensorRT waits after every layer meanwhile, so the sum is more than a run takes. The plan is loaded once
+    more for it, without CUDA graphs: a graph tells no layers, and a context that was profiled stays slow.
     """
     recorder = make_recorder(library.module)
-    executor.run(inputs)
-    for context in executor.contexts():
-        context.profiler = recorder
-        context.enqueue_emits_profile = True
-    for _ in range(runs):
-        executor.run(inputs)
+    with executor.again(Settings(graphs=False, transfer=executor.transfer)) as watched:
+        watched.run(inputs)
+        for context in watched.contexts():
+            context.profiler = recorder
+            context.enqueue_emits_profile = True
+        for _ in range(runs):
+            watched.run(inputs)
     times: dict[str, list[float]] = recorder.times
     return times
 
