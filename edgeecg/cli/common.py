@@ -125,7 +125,7 @@ def show_table(console: Console, table: Table) -> None:
         return
     shown = RichTable(title=table.title, title_justify="left", title_style="bold")
     for number, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if number else "left", no_wrap=number == 0)
+        shown.add_column(column, justify="left" if number in table.words else "right", no_wrap=number == 0)
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)

@@ -276,6 +276,7 @@ def layer_table(title: str, rows: Sequence[LayerRow]) -> Table:
             )
             for row in rows
         ),
+        words=(0, 1, 3, len(heads) - 1),
     )
 
 

@@ -145,7 +145,7 @@ def selection_table(selection: Selection) -> Table:
         rows.append((verdict.candidate.title, *speed, f"{verdict.agreement:.2%}", *changes, mark))
     figures = [f"{name} F1 points" for name in GATED]
     heads = ("candidate", "ms a hop", "speed", "same labels", *figures, "verdict")
-    return Table(f"precision by measurement on {selection.backend}", heads, tuple(rows))
+    return Table(f"precision by measurement on {selection.backend}", heads, tuple(rows), (0, len(heads) - 1))
 
 
 def _points(estimate: Estimate) -> str:

@@ -19,11 +19,15 @@ MAPPINGS = {"dechazal": "AAMI by de Chazal", "bxb": "AAMI by bxb (e, j, n are S)
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the head of each column, and rows of cells; the first column is text, the rest figures."""
+    """A title, the head of each column, and rows of cells.
+
+    ``words`` are the columns of text, set from the left; the others are figures.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = (0,)
 
 
 def tables(report: Report, *, records: bool = True) -> Iterator[Table]:
@@ -64,7 +68,7 @@ def text(table: Table) -> str:
 
     def spread(cells: tuple[str, ...]) -> str:
         padded = [
-            cell.ljust(width) if k == 0 else cell.rjust(width)
+            cell.ljust(width) if k in table.words else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return "  ".join(padded).rstrip()
