@@ -124,8 +124,11 @@ def test_a_graph_set_is_written_and_read(made: Quantized, tmp_path: Path) -> Non
 def test_a_bundle_is_a_graph_set_too(made: Quantized, tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "tiny.edgeecg", made.graphs.bundle("fp32"))
     assert read_graphs(path).graphs == made.graphs.graphs
-    with pytest.raises(BundleError, match="no bundle"):
+    with pytest.raises(ConfigError, match="no graphs at"):
         read_graphs(tmp_path / "nothing")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BundleError, match="not a whole zip"):
+        read_graphs(path)
 
 
 @pytest.mark.parametrize(
