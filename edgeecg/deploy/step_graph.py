@@ -37,8 +37,8 @@ LONGEST = 512
 NEVER = 1e9  # a count that no stream reaches
 
 MASKED = -48.0
-"""Added to a score that must not count: exp(-48) is nothing beside 1, and still a normal number. Less than -87
-would make denormal ones, and on Intel's CPUs each product with one costs a hundred others."""
+"""Added to a score that must not count: exp(-48) is nothing beside 1, and still a normal number. Below -87
+it would be a denormal one, and on Intel's CPUs each product with one costs a hundred others."""
 
 
 @dataclass(frozen=True)
