@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
-from edgeecg.runtime.executor import Executor, Tensors
+from edgeecg.runtime.executor import STATE, STATE_OUT, Executor, Tensors
 from edgeecg.specs import BEAT_LABELS, HEADS
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "labels_of",
 ]
 
-STATE, STATE_OUT = "state", "state_out"
 SHAPES = slice(HEADS.index(f"shape_{BEAT_LABELS[0]}"), HEADS.index(f"shape_{BEAT_LABELS[-1]}") + 1)
 
 

@@ -6,7 +6,7 @@ executor may be ONNX Runtime on a CPU, TensorRT on a GPU, or a fake in a test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
 
-__all__ = ["Executor", "TensorSpec", "Tensors", "check_inputs"]
+__all__ = ["STATE", "STATE_OUT", "Executor", "TensorSpec", "Tensors", "check_inputs", "run_in_pieces"]
 
 ROWS = "rows"
+
+STATE, STATE_OUT = "state", "state_out"
+"""Input and output of a graph that goes on where the last step ended."""
 
 Tensors = Mapping[str, NDArray[np.float32]]
 """Arrays by the name of their graph input or output; always float32."""
@@ -112,6 +115,35 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors, longest: int = 0)
         raise SignalError(
             f"a step of {most} is too long: this graph takes at most {longest}, cut it in several"
         )
+
+
+def run_in_pieces(
+    run: Callable[[Tensors], dict[str, NDArray[np.float32]]],
+    inputs: Tensors,
+    name: str,
+    unit: int,
+    most: int,
+) -> dict[str, NDArray[np.float32]]:
+    """Run a long step in pieces of about equal length, each from the state that the one before left.
+
+    Parameters
+    ----------
+    name : str
+        The input that is cut along its second dimension; it and ``state`` are all inputs.
+    unit : int
+        Samples of a position.
+    most : int
+        Positions of a piece.
+    """
+    positions = inputs[name].shape[1] // unit
+    count = -(-positions // most)
+    edges = [unit * (i * positions // count) for i in range(1, count)]
+    state, parts = inputs[STATE], []
+    for piece in np.split(inputs[name], edges, axis=1):
+        parts.append(run({name: piece, STATE: state}))
+        state = parts[-1].pop(STATE_OUT)
+    joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+    return {**joined, STATE_OUT: state}
 
 
 def _fits(size: int, want: Union[int, str], sizes: dict[str, int]) -> bool:

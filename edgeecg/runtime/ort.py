@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, ConfigError, DeviceError
-from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
+from edgeecg.runtime.executor import STATE, STATE_OUT, Tensors, TensorSpec, check_inputs, run_in_pieces
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -23,8 +23,6 @@ __all__ = ["OrtExecutor"]
 PIECE = 48
 """Most positions that are run at once. A query looks at its band, but a step of T positions computes its
 scores against all of T + span keys: beyond some fifty this costs more than one call fewer saves."""
-
-STATE, STATE_OUT = "state", "state_out"
 
 
 class OrtExecutor:
@@ -76,14 +74,7 @@ class OrtExecutor:
         positions = inputs[name].shape[1] // self._unit if self._unit else 0
         if positions <= PIECE:
             return self._run(session, inputs)
-        count = -(-positions // PIECE)
-        edges = [self._unit * round(i * positions / count) for i in range(1, count)]
-        state, parts = inputs[STATE], []
-        for piece in np.split(inputs[name], edges, axis=1):
-            parts.append(self._run(session, {name: piece, STATE: state}))
-            state = parts[-1].pop(STATE_OUT)
-        joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
-        return {**joined, STATE_OUT: state}
+        return run_in_pieces(lambda piece: self._run(session, piece), inputs, name, self._unit, PIECE)
 
     def _run(self, session: ort.InferenceSession, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         try:

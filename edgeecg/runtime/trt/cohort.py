@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, SignalError
-from edgeecg.runtime.executor import Tensors, check_inputs
+from edgeecg.runtime.executor import STATE, STATE_OUT, Tensors, check_inputs
 from edgeecg.runtime.trt.lane import FLOAT
 
 if TYPE_CHECKING:
     from edgeecg.runtime.trt.executor import TrtExecutor
 
-__all__ = ["STATE", "STATE_OUT", "Cohort"]
-
-STATE, STATE_OUT = "state", "state_out"
+__all__ = ["Cohort"]
 
 
 class Cohort:

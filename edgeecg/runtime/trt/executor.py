@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.cuda import Device, Stream
-from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
+from edgeecg.runtime.executor import STATE, Tensors, TensorSpec, check_inputs, run_in_pieces
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
-from edgeecg.runtime.trt.build import Plan
+from edgeecg.runtime.trt.build import Extent, Plan
 from edgeecg.runtime.trt.cohort import Cohort
 from edgeecg.runtime.trt.lane import Clock, Lane, Transfer
 from edgeecg.runtime.trt.library import TensorRTLibrary
@@ -165,10 +165,7 @@ class TrtExecutor:
         recipe = self._plan.recipe
         for name, extent in recipe.extents.items():
             if inputs[name].shape[1] > extent.longest:
-                raise SignalError(
-                    f"input {name} has length {inputs[name].shape[1]}, but the engine was built for at most "
-                    f"{extent.longest}: cut it into shorter steps"
-                )
+                return self._run_long(inputs, name, extent, timed)
         exact = all(inputs[name].shape[1] == extent.step for name, extent in recipe.extents.items())
         open_profile = len(recipe.buckets)
         parts: list[dict[str, NDArray[np.float32]]] = []
@@ -193,6 +190,25 @@ class TrtExecutor:
         return {
             spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in self.outputs
         }, times
+
+    def _run_long(
+        self, inputs: Tensors, name: str, extent: Extent, timed: bool
+    ) -> tuple[dict[str, NDArray[np.float32]], list[StageTimes]]:
+        """A step that is longer than the engine takes, in pieces; only a graph with a state can go on."""
+        if set(inputs) != {name, STATE}:
+            raise SignalError(
+                f"input {name} has length {inputs[name].shape[1]}, but the engine was built for at most "
+                f"{extent.longest}: cut it into shorter steps"
+            )
+        times: list[StageTimes] = []
+
+        def run(piece: Tensors) -> dict[str, NDArray[np.float32]]:
+            outputs, taken = self._run(piece, timed)
+            times.extend(taken)
+            return outputs
+
+        unit = extent.shortest
+        return run_in_pieces(run, inputs, name, unit, extent.longest // unit), times
 
     def _step_timed(self, lane: Lane) -> StageTimes:
         begin = time.perf_counter()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgeecg.bundle import Bundle, GraphName, Precision
 from edgeecg.errors import BackendError
 from edgeecg.runtime.engine import TOLERANCE
-from edgeecg.runtime.trt.cohort import STATE, STATE_OUT
+from edgeecg.runtime.executor import STATE, STATE_OUT
 from edgeecg.runtime.trt.executor import TrtExecutor
 
 __all__ = ["prove"]

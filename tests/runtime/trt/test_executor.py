@@ -159,11 +159,26 @@ def test_wrong_inputs_are_told_before_the_device_sees_them(open_fake: Open) -> N
         executor.run({"signal": np.zeros((1, 64), np.float32)})
 
 
-def test_a_step_that_is_longer_than_the_engine_takes_is_told(open_fake: Open) -> None:
-    executor = open_fake()
-    inputs = random_inputs(executor, 1, 4104)
-    with pytest.raises(SignalError, match="at most 4096"):
-        executor.run(inputs)
+@pytest.mark.parametrize(("name", "length"), [("token", 8 * 1100), ("beat", 150)])
+def test_a_step_that_is_longer_than_the_engine_takes_runs_in_pieces(
+    bundle: Bundle, open_fake: Open, name: str, length: int
+) -> None:
+    executor = open_fake(name)
+    inputs = random_inputs(executor, 2, length)
+    key, unit = executor.inputs[0].name, 8 if name == "token" else 1
+    out = executor.outputs[0].name
+    parts = []
+    with OrtExecutor(bundle.graph(name)) as reference:  # type: ignore[arg-type]
+        inputs["state"] = reference.run({key: inputs[key][:, : 64 * unit], "state": inputs["state"]})[
+            "state_out"
+        ]
+        state = inputs["state"]
+        for piece in np.split(inputs[key], range(50 * unit, length, 50 * unit), axis=1):
+            parts.append(reference.run({key: piece, "state": state}))
+            state = parts[-1]["state_out"]
+    got = executor.run(inputs)
+    np.testing.assert_allclose(got[out], np.concatenate([part[out] for part in parts], axis=1), atol=1e-4)
+    np.testing.assert_allclose(got["state_out"], state, atol=1e-4)
 
 
 def test_a_closed_executor_says_so(open_fake: Open) -> None:
