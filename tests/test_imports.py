@@ -17,6 +17,7 @@ FLOORS = (
     {"io", "signal", "decode"},
     {"data"},
     {"metrics"},
+    {"manifest"},
     {"bundle"},
     {"runtime"},
     {"pipeline"},

@@ -1,0 +1,160 @@
+"""What a bundle says of itself: ``manifest.json``, typed, with the names and orders that all bundles share.
+
+The format is written down in ``docs/bundle.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from edgeecg.errors import BundleError, EdgeECGError
+from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, RR_FEATURES, ModelSpec, SignalSpec
+
+__all__ = [
+    "GRAPHS",
+    "LEAD_POLICIES",
+    "MANIFEST",
+    "PRECISIONS",
+    "SCHEMA",
+    "GraphName",
+    "Labels",
+    "LeadPolicy",
+    "Manifest",
+    "Part",
+    "Precision",
+    "Thresholds",
+    "graph_part",
+    "parse_manifest",
+]
+
+SCHEMA = 1
+"""Version of the format that this release reads and writes."""
+
+GraphName = Literal["token", "beat"]
+Precision = Literal["fp32", "fp16", "int8", "mixed"]
+LeadPolicy = Literal["first", "best", "fused"]
+LEAD_POLICIES: tuple[LeadPolicy, ...] = ("first", "best", "fused")
+GRAPHS: tuple[GraphName, ...] = ("token", "beat")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "mixed")
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Operating points, chosen on validation patients and settable by the user.
+
+    Parameters
+    ----------
+    beat : float
+        Least probability mass of a beat, 0 to 1. 0.3 balances misses and extras on held-out patients.
+    bias : mapping of label to float
+        Added to the class logits before the softmax; labels left out have 0.
+    rhythm : mapping of name to float
+        Operating points of the rhythm decoder, by its own names.
+    """
+
+    beat: float = 0.3
+    bias: Mapping[str, float] = field(default_factory=dict)
+    rhythm: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beat < 1:
+            raise BundleError(f"the beat threshold is {self.beat}: it must lie between 0 and 1")
+        unknown = sorted(set(self.bias) - set(BEAT_LABELS))
+        if unknown:
+            raise BundleError(f"a bias for {', '.join(unknown)}: the labels are {', '.join(BEAT_LABELS)}")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Order of the columns that the graphs give and take; a bundle of another order is refused."""
+
+    beats: tuple[str, ...] = BEAT_LABELS
+    rhythms: tuple[str, ...] = RHYTHM_LABELS
+    heads: tuple[str, ...] = HEADS
+    rr_features: tuple[str, ...] = RR_FEATURES
+
+
+@dataclass(frozen=True)
+class Part:
+    """Size in bytes and SHA-256 of one part of the zip."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``manifest.json``, typed.
+
+    Parameters
+    ----------
+    schema : int
+        :data:`SCHEMA`.
+    name : str
+        What the bundle calls itself, e.g. ``small``.
+    created : str
+        UTC, ISO 8601.
+    model, signal : ModelSpec, SignalSpec
+        Sizes of the graphs; the front end that feeds them.
+    lead_policy : str
+        ``first``, ``best`` or ``fused``.
+    default_precision : str
+        What an engine opens when it is not told.
+    thresholds, labels : Thresholds, Labels
+        Operating points; order of columns.
+    parts : mapping of path in the zip to Part
+        Every other part of the file.
+    provenance : mapping
+        Data and code that it comes from; free, for people.
+    """
+
+    schema: int
+    name: str
+    created: str
+    model: ModelSpec
+    signal: SignalSpec
+    lead_policy: LeadPolicy
+    default_precision: Precision
+    thresholds: Thresholds
+    labels: Labels
+    parts: Mapping[str, Part]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def graph_part(name: GraphName, precision: Precision) -> str:
+    """Path of a graph in the zip."""
+    return f"graphs/{name}.{precision}.onnx"
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """Manifest from JSON; the schema is looked at first, so that a newer one says so.
+
+    Raises
+    ------
+    BundleError
+        Not JSON, of another schema, or with labels in another order.
+    """
+    try:
+        schema = msgspec.json.decode(text, type=dict).get("schema")
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{MANIFEST} is not JSON ({error}): build the bundle again") from error
+    if schema != SCHEMA:
+        advice = "update edgeecg" if isinstance(schema, int) and schema > SCHEMA else "build the bundle again"
+        raise BundleError(f"bundle schema {schema!r}, but this release reads {SCHEMA}: {advice}")
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, EdgeECGError) as error:
+        raise BundleError(
+            f"{MANIFEST} does not fit schema {SCHEMA} ({error}): build the bundle again"
+        ) from error
+    if manifest.labels != Labels():
+        raise BundleError(
+            "its labels are ordered otherwise than this release reads them: build the bundle again"
+        )
+    return manifest
