@@ -31,7 +31,7 @@ __all__ = ["BATCH", "Cohort"]
 BATCH = 64
 """Patients that go through the token graph together, at most: more would not fit the caches."""
 
-STEP = 64
+STEP = 48
 """Tokens in a step of the token graph, at most: its attention grows with their square."""
 
 TOGETHER = 512
@@ -184,7 +184,7 @@ class Cohort:
         for (slot, block), graded in zip(pairs, ticks, strict=True):
             decoder = self._at(slot)
             found = beats.get(slot, ())
-            if block.end < block.start + block.samples.shape[1]:
+            if block.end < block.start + block.samples.shape[1] or _may_be_a_gap(block):
                 decoder.hold(found, graded)
             else:
                 told = decoder.step(found, graded, int(self._count[slot]))
@@ -244,13 +244,18 @@ class Cohort:
 
     def _decoder(self, slot: int) -> Decoder:
         chain = self._signal.chain(slot)
-        return Decoder(self.settings, chain.fs, float(chain.frontend.resampler.ratio), chain.latency)
+        return Decoder(self.settings, chain.fs, chain.frontend.resampler.ratio, chain.latency)
 
     def _at(self, slot: int) -> Decoder:
         decoder = self._decoders[slot]
         if decoder is None:
             raise IndexError(f"slot {slot} is not open")
         return decoder
+
+
+def _may_be_a_gap(block: Block) -> bool:
+    """Whether the last samples are missing on all leads: what follows tells if the segment ended there."""
+    return block.missing is not None and bool(block.missing[:, -1].all())
 
 
 def _joined(parts: list[Tokens], axis: int) -> Tokens:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import msgspec
@@ -87,7 +88,7 @@ class DecoderState:
     ``anchor``: source sample of the segment's model sample 0; ``first``: of its signal; ``early``: ticks
     that begin before it; ``last``: sample of the last beat told; ``graded``, ``clock``: ticks that were
     told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``open``: start and
-    label of the stretch that is not good; ``held``: beats found since the segment is known to end.
+    label of the stretch that is not good; ``held``: beats found since the segment has, or may have, ended.
     """
 
     anchor: int = 0
@@ -112,14 +113,15 @@ class Decoder:
     settings : DecoderSettings
     fs : float
         Source rate, hertz.
-    ratio : float
+    ratio : Fraction
         Model samples per source sample.
     latency : int
         Of the front end, model samples.
     """
 
-    def __init__(self, settings: DecoderSettings, fs: float, ratio: float, latency: int) -> None:
-        self.settings, self.fs, self.ratio, self.latency = settings, fs, ratio, latency
+    def __init__(self, settings: DecoderSettings, fs: float, ratio: Fraction, latency: int) -> None:
+        self.settings, self.fs, self.latency = settings, fs, latency
+        self.ratio, self._exact = float(ratio), ratio
         self._rhythm = RhythmDecoder(settings.rhythm, fs)
         self._alarms = AlarmFinder(settings.alarms, fs)
         self._size, self._delay = settings.tick, settings.delay
@@ -141,9 +143,10 @@ class Decoder:
 
     def step(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick], now: int) -> list[Event]:
         """Take what a step found; ``now``: tokens that have come in."""
+        held, self.state.held = self.state.held, []
         self.state.ticks += ticks
         events: list[Event] = []
-        for beat in beats:
+        for beat in (*held, *beats):
             known = beat.token + self._delay + 1
             self._until(known, known - 1, events)
             self._beat(beat, events)
@@ -151,18 +154,17 @@ class Decoder:
         return events
 
     def hold(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick]) -> None:
-        """As :meth:`step` while the segment is carried on past its end: told by :meth:`end`."""
+        """As :meth:`step` while the segment is carried on past its end, or may be: what follows tells it."""
         self.state.held.extend(beats)
         self.state.ticks.extend(ticks)
 
     def end(self, stop: int) -> list[Event]:
         """The segment's last sample was ``stop - 1``: what was found beyond it never was."""
         state = self.state
-        made = int((stop - state.anchor) * self.ratio)  # model samples that are real
+        made = math.ceil((stop - state.anchor) * self._exact)  # model samples that are real
         whole = max(state.clock, min(state.clock + len(state.ticks), made // TICK))
         while len(state.ticks) > whole - state.clock:
             state.ticks.pop()
-        state.graded = min(state.graded, whole)  # a tick of held samples may have been told already
         beats = [beat for beat in state.held if self.sample(beat.place) < stop]
         state.held.clear()
         level = state.ticks[-1].level if state.ticks else state.alarms.silence.level

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 VERSION = 2
-MAGIC = b"EdgeECG\x01"
+MAGIC = b"EdgeECG" + bytes([VERSION])
 _TYPES = {"f4", "f8", "i8", "b1"}
 
 Arrays = Mapping[str, NDArray[Any]]

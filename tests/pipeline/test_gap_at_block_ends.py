@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeecg import Stream
+from edgeecg import Record, Stream, annotate
 from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Gap, Quality
+from tests.contract.engines import assert_same_events, heart
 
 
 @pytest.mark.parametrize("shift", range(-30, 31, 3))
@@ -28,3 +29,20 @@ def test_a_gap_near_the_end_of_a_block(nano: Engine, shift: int) -> None:
     whole, cut = told(len(signal)), told(97)
     assert whole == cut
     assert Gap(end + shift, 400) in whole
+
+
+@pytest.mark.parametrize("length", [20, 31, 32, 700])
+@pytest.mark.parametrize("shift", [-35, -31, -12, -1, 0, 1])
+def test_what_is_not_yet_known_to_be_a_gap_is_not_told(nano: Engine, shift: int, length: int) -> None:
+    """A block that ends in a few missing samples may be the segment's last: blocks of any length tell the
+    same of it, in the same order (31 samples are held at 500 Hz, 32 are a gap)."""
+    fs = 500.0
+    signal = heart(20, fs, seed=1)
+    signal[:1115] = np.nan
+    start = 1750 + shift  # blocks of half a second end on 1750
+    signal[start : start + length] = np.nan
+    expected = annotate(nano, Record("heart", signal, fs, ("I",)))
+    for hop, chunk in ((0.5, 50), (0.0625, 250), (1.0, 3000)):
+        stream = Stream(nano, fs, hop=hop)
+        events = [e for i in range(0, len(signal), chunk) for e in stream.push(signal[i : i + chunk])]
+        assert_same_events(events + stream.flush(), expected)
