@@ -155,6 +155,7 @@ OPERATORS: dict[str, Callable[[list[Any], Attributes, torch.device], Any]] = {
     "QuantizeLinear": quantize,
     "ReduceL2": lambda x, o, d: reduced(x[0], x[1], o, norm=True),
     "ReduceSum": lambda x, o, d: reduced(x[0], x[1], o, norm=False),
+    "Relu": lambda x, o, d: torch.relu(x[0]),
     "Reshape": reshape,
     "Shape": length,
     "Slice": cut,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, SignalError
-from edgeecg.runtime.cuda import Device, Stream
+from edgeecg.runtime.cuda import CudaError, Device, Stream
 from edgeecg.runtime.executor import STATE, Tensors, TensorSpec, check_inputs, run_in_pieces
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
 from edgeecg.runtime.trt.build import Extent, Plan
@@ -270,21 +270,33 @@ class TrtExecutor:
         self._lanes.clear()
 
     def close(self) -> None:
-        """Free contexts, buffers and graphs, and the device where it is the executor's own."""
+        """Free contexts, buffers and graphs, and the device where it is the executor's own.
+
+        Of a lost context nothing can be freed, and nothing is left to free: it is let go.
+        """
         with self._lock:
             if self._engine is None:
                 return
-            with self._device.active():
-                self._stream.synchronize()
-                self._close_lanes()
-                self._clock.close()
-                for event in self._done.values():
-                    event.free()
-                self._stream.free()
-                self._engine = None
-                del self._runtime
-            if self._owns_device:
-                self._device.close()
+            try:
+                self._free()
+            except CudaError as error:
+                if not error.sticky:
+                    raise
+                with suppress(CudaError):
+                    self.abandon()
+
+    def _free(self) -> None:
+        with self._device.active():
+            self._stream.synchronize()
+            self._close_lanes()
+            self._clock.close()
+            for event in self._done.values():
+                event.free()
+            self._stream.free()
+            self._engine = None
+            del self._runtime
+        if self._owns_device:
+            self._device.close()
 
     def abandon(self) -> None:
         """After a sticky error: reset the device, which frees all, without another call into the engine."""

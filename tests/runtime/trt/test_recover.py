@@ -126,3 +126,15 @@ def test_two_threads_that_fail_together_replace_once(machine: Machine) -> None:
     recovery.replace(failed, LOST)
     assert len(recovery.incidents) == 1
     assert len(machine.devices) == 2
+
+
+def test_an_engine_on_a_lost_device_can_be_closed(machine: Machine, signal) -> None:
+    token, beat = machine.reopen()
+    token.run(signal())
+    machine.devices[0].lost = LOST
+    for executor in (token, beat):
+        executor.close()
+        executor.close()
+    assert machine.devices[0].resets == 2
+    with pytest.raises(BackendError, match="closed"):
+        token.run(signal())
