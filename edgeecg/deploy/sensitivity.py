@@ -8,9 +8,10 @@ import numpy as np
 
 from edgeecg.bundle import GRAPHS, GraphName, graph_part
 from edgeecg.deploy.calibrate import Calibration
+from edgeecg.deploy.costs import SEPARATOR
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.precision import Kind
-from edgeecg.deploy.quantize import SEPARATOR, plan_of, quantize
+from edgeecg.deploy.quantize import plan_of, quantize
 from edgeecg.deploy.watch import collect_feeds
 from edgeecg.errors import BackendError
 from edgeecg.io.record import Record

@@ -11,10 +11,11 @@ from onnx import numpy_helper
 
 from edgeecg.bundle import GRAPHS, Bundle, graph_part, write_bundle
 from edgeecg.deploy.calibrate import Calibration
+from edgeecg.deploy.costs import fp16_headroom, layer_rows
 from edgeecg.deploy.golden import golden_inputs
 from edgeecg.deploy.graphset import GraphSet, read_graphs, write_graphs
 from edgeecg.deploy.precision import fp16_plan, rewrite
-from edgeecg.deploy.quantize import Quantized, Wanted, fp16_headroom, layer_rows, plan_of, quantize_set
+from edgeecg.deploy.quantize import Quantized, Wanted, plan_of, quantize_set
 from edgeecg.errors import AccuracyError, BundleError, ConfigError
 from edgeecg.runtime.engine import open_engine
 
