@@ -15,7 +15,7 @@ import pytest
 from edgeecg.cli.main import VERBS, load
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<kind>[\w-]*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -71,6 +71,33 @@ def test_what_a_page_points_at_is_there(page: Path) -> None:
     linked = {match["path"]: page.parent / match["path"] for match in LINK.finditer(text)}
     named = {match["path"]: ROOT / match["path"] for match in NAMED.finditer(text)}
     assert [path for path, target in (linked | named).items() if not target.exists()] == []
+
+
+QUOTED = re.compile(r"^```python (?P<path>[\w/]+\.py)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+QUOTING = [page for page in PAGES if QUOTED.search(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.name)
+def test_quoted_code_is_in_the_file_that_it_names(page: Path) -> None:
+    found = list(QUOTED.finditer(page.read_text(encoding="utf-8")))
+    stale = [m["body"] for m in found if m["body"] not in (ROOT / m["path"]).read_text(encoding="utf-8")]
+    assert stale == []
+
+
+TRANSLATED = [ROOT / "README.zh.md", ROOT / "docs" / "theory.zh.md"]
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_a_translation_shows_the_same_code_and_pictures(page: Path) -> None:
+    original = page.with_name(page.name.replace(".zh", "")).read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    shown = [m.group() for m in FENCE.finditer(text)] + re.findall(r"!\[[^\]]*(\]\([^)]+\))", text)
+    assert shown
+    assert [part for part in shown if part not in original] == []
+
+
+def test_the_theory_quotes_code() -> None:
+    assert {"theory.md", "theory.zh.md"} <= {page.name for page in QUOTING}
 
 
 def test_the_check_sees_a_wrong_command() -> None:

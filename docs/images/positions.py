@@ -2,7 +2,7 @@
 
 Run it as ``EDGEECG_DATA=DIR python docs/images/positions.py``: mitdb DS1 without fold 4 of 5 trains, fold 4
 is asked. Without recordings synthetic patients do both. It draws docs/images/theory-positions.png, prints a
-table and takes about ten minutes of one core. All networks see the same batches.
+table and takes about five minutes of one core. All networks see the same batches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from edgeecg.specs import Positions
 
 HERE = Path(__file__).parent
 KINDS = get_args(Positions)
-SEEDS, STEPS, BATCH, EVERY = 3, 400, 8, 25
+SEEDS, STEPS, BATCH, EVERY = 2, 250, 8, 25
 ASKED = 6  # batches of held-out windows
 SHOWN = ("beat", "offset", "shape", "beat_class", "total")
 COLOURS = {"rotary": "#b3202a", "none": "#8a97a5", "sinusoidal": "#3b76af", "learned": "#1c2530"}

@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch.profiler import ProfilerActivity, profile
 
 from edgeecg.bundle import Bundle
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.explain import Question, ask, load_network
 from edgeecg.explain.attention import look
 from edgeecg.explain.trace import trace
-from edgeecg.model.transformer import ROTARY_BASE, rotary_tables, rotate, sinusoids
+from edgeecg.model.presets import preset
+from edgeecg.model.transformer import ROTARY_BASE, Stack, rotary_tables, rotate, sinusoids
 
 HERE = Path(__file__).parent
 INK, RED, BLUE, PALE = "#1c2530", "#b3202a", "#3b76af", "#8a97a5"
@@ -194,6 +196,7 @@ def online() -> None:
     fused = F.scaled_dot_product_attention(q[None], k[None], v[None])[0, 0]
     errors = {"online, float32": out, "PyTorch's fused kernel": fused}
     print("  largest error:", {n: f"{float((e - exact).abs().max()):.1e}" for n, e in errors.items()})
+    _kernel()
     naive = scores.half().exp().sum()
     print(f"  exp of the largest score in FP16: {float(scores.max().half().exp())}, sum {float(naive)}")
     shown = figure(9, 2.6)
@@ -223,6 +226,14 @@ def online() -> None:
     right.legend(fontsize=8, frameon=False)
     plain(right, "The sum of exponentials", "tiles seen")
     save(shown, "online")
+
+
+def _kernel() -> None:
+    """Print which of PyTorch's kernels the network's attention runs in."""
+    stack = Stack(preset("small").token)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        stack(torch.randn(2, 200, stack.spec.dim)).sum().backward()
+    print("  kernels:", *(event.key for event in seen.key_averages() if "_attention_" in event.key))
 
 
 def rotary() -> None:

@@ -69,7 +69,9 @@ class Counterfactual:
             parts.append(f"had a QRS {share:.0%} {'wider' if edit.width > 1 else 'narrower'}")
         if edit.p:
             parts.append(f"had {abs(edit.p):.0%} of a usual P wave {'more' if edit.p > 0 else 'less'}")
-        return f"It would be {self.after} if it {', and '.join(parts)}."
+        first = ", ".join(parts[:-1])
+        told = f"{first} and {parts[-1]}" if first else parts[-1]
+        return f"It would be {self.after} if it {told}."
 
 
 def counterfactual(bundle: Bundle, versions: Versions, *, wanted: str | None = None) -> Counterfactual | None:

@@ -104,7 +104,9 @@ class Explanation:
     def sentences(self) -> list[str]:
         """The explanation in words, the most telling first."""
         against = (
-            "the patient's usual beats, on time" if self.attribution.baseline.kind == "usual" else "no signal"
+            "the patient's usual beats, on time"
+            if self.attribution.baseline.kind == "usual"
+            else "a flat line in a regular rhythm"
         )
         weights = self.relevance
         total = sum(abs(value) for value in weights.values()) or 1.0

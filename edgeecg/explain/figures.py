@@ -278,7 +278,7 @@ def change_figure(why: Explanation, change: Counterfactual) -> Figure:
     ax = figure.subplots()
     ax.plot(at, found.record.signal[source, column], color=PALE, lw=1.4, label=f"as it is: {change.before}")
     ax.plot(at, edited[source, column], color=ACCENT, lw=1.0, label=f"changed: {change.after}")
-    ax.legend(fontsize=8, frameon=False, loc="upper right")
+    ax.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     ax.set_title(change.sentence(), fontsize=9, loc="left", color=INK)
     ax.set_xlabel("seconds from the recording's start", fontsize=8)
     ax.set_ylabel(f"{found.record.leads[column]}, mV", fontsize=8)
