@@ -110,7 +110,7 @@ def test_the_engine_is_tried_and_what_came_of_it_is_said(
         ("export @nowhere --out @x", "no checkpoint in"),
         ("export @checkpoint --out @x --lead-policy loudest", "choose first, best, fused"),
         ("export @patients --out @x", "weights.safetensors is missing"),
-        ("calibrate @nowhere --out @x", "no bundle"),
+        ("calibrate @nowhere --out @x", "no graphs at"),
         ("calibrate @checkpoint --out @x", "has no export.json"),
         ("calibrate @graphs --out @x --method best", "choose minmax"),
         ("calibrate @graphs --out @x --recipe @none.toml", "no recipe at"),
