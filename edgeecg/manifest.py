@@ -54,17 +54,22 @@ class Thresholds:
         Least probability mass of a beat, 0 to 1. 0.3 balances misses and extras on held-out patients.
     bias : mapping of label to float
         Added to the class logits before the softmax; labels left out have 0.
+    afib : float
+        Smoothed P(AFIB) from which on no beat is told as S but as N, above 0; above 1 for never.
     rhythm : mapping of name to float
         Operating points of the rhythm decoder, by its own names.
     """
 
     beat: float = 0.3
     bias: Mapping[str, float] = field(default_factory=dict)
+    afib: float = 0.4
     rhythm: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.beat < 1:
             raise BundleError(f"the beat threshold is {self.beat}: it must lie between 0 and 1")
+        if not self.afib > 0:
+            raise BundleError(f"the limit of fibrillation is {self.afib}: it must be above 0")
         unknown = sorted(set(self.bias) - set(BEAT_LABELS))
         if unknown:
             raise BundleError(f"a bias for {', '.join(unknown)}: the labels are {', '.join(BEAT_LABELS)}")

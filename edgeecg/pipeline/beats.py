@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import Thresholds
-from edgeecg.decode import peaks
+from edgeecg.decode import fibrillation, peaks
 from edgeecg.decode.rr import HISTORY, rr_features
 from edgeecg.pipeline.rows import Rows, StateRows
 from edgeecg.pipeline.tokens import Tokens
@@ -125,6 +125,7 @@ class BeatRows:
         self._embedding = np.zeros((rows, self._kept, spec.token.dim), np.float32)
         self._intervals = np.full((rows, HISTORY + 1), np.nan)
         self._last = np.full(rows, np.nan)  # place of the last decided beat
+        self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
         self._pending = _nothing()
         self._every = np.arange(rows)
 
@@ -140,7 +141,7 @@ class BeatRows:
         """Make these rows fresh streams: no beat, no history."""
         self._graph.reset(rows)
         self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
-        self._intervals[rows], self._last[rows] = np.nan, np.nan
+        self._intervals[rows], self._last[rows], self._afib[rows] = np.nan, np.nan, 0
         if len(self._pending.row):
             fresh = np.zeros(len(self._last), bool)
             fresh[rows] = True
@@ -229,17 +230,21 @@ class BeatRows:
         features = rr_features(self._history(due, runs), ahead, known)
         inputs = np.concatenate([*embeddings, features], axis=1)
         classes, rhythm = self._classify(inputs, runs)
-        probabilities = _softmax(classes + self._bias)
-        label = probabilities.argmax(axis=1)
-        return Decided(
-            due.row,
-            due.token,
-            due.place,
-            label,
-            probabilities[np.arange(len(label)), label],
-            due.quality,
-            _softmax(rhythm)[:, AFIB],
-        )
+        probabilities, afib = _softmax(classes + self._bias), _softmax(rhythm)[:, AFIB]
+        label, probability = fibrillation.without_s(probabilities, self._burden(afib, runs), self._limit)
+        return Decided(due.row, due.token, due.place, label, probability, due.quality, afib)
+
+    def _burden(self, afib: NDArray[np.float32], runs: Runs) -> NDArray[np.float64]:
+        """P(AFIB) smoothed up to each beat."""
+        rows, begin, counts = runs
+        smoothed = np.empty(len(afib))
+        for nth in range(int(counts.max())):  # the n-th beat of every row that has one
+            going = counts > nth
+            beat = begin[going] + nth
+            state = fibrillation.burden(afib[beat], self._afib[rows[going]])
+            self._afib[rows[going]] = state
+            smoothed[beat] = state[:, 0] / state[:, 1]
+        return smoothed
 
     def _history(self, due: Pending, runs: Runs) -> NDArray[np.float64]:
         """Intervals that end at each beat and those before, ``(beats, HISTORY + 1)``."""
@@ -297,7 +302,7 @@ class BeatRows:
         self._pending = self._pending.joined(new)
 
 
-_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last")
+_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_afib")
 
 
 def _runs(row: NDArray[np.intp]) -> Runs:
