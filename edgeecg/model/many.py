@@ -8,7 +8,7 @@ each number for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -264,15 +264,8 @@ class Batches(IterableDataset[dict[str, Tensor]]):
             yield to_tensors(self.windows(step))
 
 
-def train_groups(
-    groups: Sequence[Group],
-    windows: Windows,
-    *,
-    workers: int,
-    out: Path,
-    show: Callable[[int], None] = lambda step: None,
-) -> None:
-    """Train every group to the end of its schedule on the same batches; a run that was interrupted goes on.
+def train_groups(groups: Sequence[Group], windows: Windows, *, workers: int, out: Path) -> Iterator[int]:
+    """Train every group to the end of its schedule on the same batches; an interrupted run goes on.
 
     Parameters
     ----------
@@ -282,25 +275,45 @@ def train_groups(
     workers : int
         Processes that prepare batches.
     out : Path
-        Folder of the run's state.
-    show : callable
-        Told the step after every step.
+        Folder of the run's state, kept every ``checkpoint_every`` steps and at the end.
+
+    Returns
+    -------
+    The steps done, one after the other: training goes on as they are asked for.
+
+    Raises
+    ------
+    StateError
+        The state in ``out`` is of other networks.
     """
-    for number, group in enumerate(groups):
-        group.restore(out / f"group{number}.safetensors")
-    begin, end = groups[0].step, groups[0].config.optim.steps
-    on_gpu = groups[0].device.type == "cuda"
-    loader = DataLoader(
+    files = [out / f"group{number}.safetensors" for number in range(len(groups))]
+    for group, file in zip(groups, files, strict=True):
+        group.restore(file)
+    optim = groups[0].config.optim
+    return _train(groups, files, _loader(windows, groups[0].step, optim.steps, workers, groups[0].device))
+
+
+def _train(
+    groups: Sequence[Group], files: Sequence[Path], loader: DataLoader[dict[str, Tensor]]
+) -> Iterator[int]:
+    optim = groups[0].config.optim
+    for step, batch in enumerate(loader, groups[0].step + 1):
+        for group in groups:
+            group.train_step(batch)
+        if step % optim.checkpoint_every == 0 or step == optim.steps:
+            for group, file in zip(groups, files, strict=True):
+                group.save(file)
+        yield step
+
+
+def _loader(
+    windows: Windows, begin: int, end: int, workers: int, device: torch.device
+) -> DataLoader[dict[str, Tensor]]:
+    """Batches in the order of the steps, however many workers prepare them."""
+    return DataLoader(
         Batches(windows, begin, end),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        pin_memory=on_gpu,
+        pin_memory=device.type == "cuda",
     )
-    for step, batch in enumerate(loader, begin + 1):
-        for group in groups:
-            group.train_step(batch)
-        show(step)
-        if step % groups[0].config.optim.checkpoint_every == 0 or step == end:
-            for number, group in enumerate(groups):
-                group.save(out / f"group{number}.safetensors")

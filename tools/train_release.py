@@ -1,0 +1,198 @@
+"""Make every released artefact again from the recordings; what is there already is left alone.
+
+    python tools/train_release.py --data DIR                  # all four presets
+    python tools/train_release.py nano --data DIR --folds 0   # one bundle, no out-of-fold figures
+
+All networks of all presets, those of the folds and those that are shipped, are trained together on one
+stream of batches (`edgeecg.model.many`), as `tools/release/PRESET.toml` says: six minutes on an H200, a
+night on a CPU. Then each preset goes its way by the public verbs: annotate with the networks of the folds
+and evaluate; export, calibrate, quantize, build. The work lies under `--work`: kill it and start it again at
+will. Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET` and the out-of-fold
+figures `docs/models/PRESET.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.progress import track
+
+from edgeecg.bundle import Bundle
+from edgeecg.cli.main import main
+from edgeecg.data.catalog import patient_folds
+from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.prepare import TrainingData, load_training_data
+from edgeecg.errors import ConfigError, EdgeECGError
+from edgeecg.model.checkpoint import network_from_weights, save_checkpoint
+from edgeecg.model.config import TrainConfig, read_config
+from edgeecg.model.many import Group, Member, train_groups
+from edgeecg.model.train import build_network, find_pseudo_beats
+
+ROOT = Path(__file__).parents[1]
+PRESETS = ("nano", "micro", "small", "base")
+SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
+CALIBRATION = ("mitdb:DS1", "svdb")
+POLICY = ("--lead-policy", "fused")  # on held-out patients ahead of "first" in QRS, V and S
+
+
+def verb(*words: object) -> None:
+    """Run `edgeecg` with these words; stop where it fails."""
+    line = [str(word) for word in words]
+    typer.echo("edgeecg " + " ".join(line[:8]) + (" ..." if len(line) > 8 else ""), err=True)
+    if code := main(line):
+        raise typer.Exit(code)
+
+
+def recipes(presets: Sequence[str], data: Path) -> dict[str, TrainConfig]:
+    """The configurations; refused where one does not fit on the others' batches."""
+    configs = {name: read_config(ROOT / "tools" / "release" / f"{name}.toml") for name in presets}
+    first = next(iter(configs.values()))
+    for name, config in configs.items():
+        optim = replace(
+            config.optim, rate=first.optim.rate, decay=first.optim.decay, dropout=first.optim.dropout
+        )
+        if replace(config, preset=first.preset, optim=optim, loss=first.loss) != first:
+            raise ConfigError(f"{name}.toml may differ in preset, rate, decay, dropout and loss only")
+    return {
+        name: replace(config, data=replace(config.data, root=str(data))) for name, config in configs.items()
+    }
+
+
+def hidden(records: Sequence[TrainingRecord], fold: int, folds: int) -> frozenset[int]:
+    """Numbers of the recordings of a fold's patients; synthetic ones are everybody's."""
+    held: set[str] = set()
+    for source in {record.source for record in records} - {"synthetic"}:
+        people = patient_folds((r.patient for r in records if r.source == source), folds)
+        held |= {person for person, number in people.items() if number == fold}
+    return frozenset(number for number, record in enumerate(records) if record.patient in held)
+
+
+def with_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> TrainingData:
+    """Beats of the recordings that have none labelled, found by a finished network; their class is open."""
+    bundle = Bundle.open(finder)
+    network = network_from_weights(bundle.spec, bundle.weights())
+    windows = Windows(
+        data.training, data.noise, network.spec, config.signal, config.augment, config.data.sets
+    )
+    find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
+    return data
+
+
+def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: str) -> None:
+    """Every network of every preset, on the same batches."""
+    names = [*(f"fold{fold}" for fold in range(folds)), "all"]
+    if all((work / p / n / "checkpoint" / "checkpoint.json").exists() for p in configs for n in names):
+        return
+    first = next(iter(configs.values()))
+    data = with_pseudo_beats(load_training_data(first.data, first.seed), first, finder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_float32_matmul_precision("high")
+    torch.set_num_threads(first.threads)
+    members = [
+        Member(name, first.seed, hidden(data.training, fold, folds) if fold < folds else frozenset())
+        for fold, name in enumerate(names)
+    ]
+    groups = [Group(config, members, len(data.training), device) for config in configs.values()]
+    optim = first.optim
+    windows = Windows(
+        records=data.training,
+        noise=data.noise,
+        spec=build_network(first).spec,
+        signal=first.signal,
+        augment=first.augment,
+        share=first.data.sets,
+        seconds=optim.seconds,
+        batch=optim.batch,
+        rare=optim.rare,
+        seed=first.seed,
+    )
+    clock = time.monotonic()
+    steps = train_groups(groups, windows, workers=first.workers, out=work / "networks")
+    for _ in track(steps, "training", total=optim.steps - groups[0].step):
+        pass
+    for (preset, config), group in zip(configs.items(), groups, strict=True):
+        for member, network in group.networks().items():
+            held = next(m.hidden for m in members if m.name == member)
+            meta = {
+                "config": config.to_dict(),
+                "member": member,
+                "sets": data.counts(),
+                "validation": sorted(data.training[number].name for number in held),
+                "attribution": list(data.attribution),
+                "seconds": round(time.monotonic() - clock, 1),
+                "machine": f"{platform.machine()}, {device.type}, Python {platform.python_version()}",
+                "parameters": network.parameter_count,
+            }
+            save_checkpoint(work / preset / member / "checkpoint", network, meta)
+
+
+def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
+    """Every development recording annotated by a network that never saw its patient, and the scores."""
+    annotations = work / "annotations"
+    for fold in range(folds):
+        run = work / f"fold{fold}"
+        bundle, done = run / f"{preset}.edgeecg", run / "annotated"
+        if not bundle.exists():
+            verb("export", run / "checkpoint", "--out", run / "graphs", *POLICY)
+            verb("build", run / "graphs", "--out", bundle, "--no-engine")
+        if not done.exists():
+            meta = json.loads((run / "checkpoint" / "checkpoint.json").read_text(encoding="utf-8"))["meta"]
+            paths = [data / name for name in meta["validation"]]
+            verb("annotate", *paths, "--bundle", bundle, "--out", annotations)
+            done.touch()
+    table = ROOT / "docs" / "models" / f"{preset}.json"
+    verb("evaluate", *SETS, "--annotations", annotations, "--json", table, "--no-records", "--data", data)
+
+
+def bundle(preset: str, work: Path, data: Path) -> None:
+    """The packaged bundle with all precisions, and the evidence of its INT8 scales."""
+    graphs, evidence, quantized = work / "graphs", ROOT / "calibration" / preset, work / "quantized"
+    references = [word for name in CALIBRATION for word in ("--reference", name)]
+    if not quantized.exists():
+        for stale in (graphs, evidence):
+            shutil.rmtree(stale, ignore_errors=True)
+        verb("export", work / "all" / "checkpoint", "--out", graphs, *POLICY)
+        verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
+        verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
+    made = work / f"{preset}.edgeecg"
+    verb("build", quantized, "--out", made, "--name", preset, "--no-engine")
+    shutil.copyfile(made, ROOT / "edgeecg" / "zoo" / made.name)
+
+
+def release(
+    data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
+    presets: Annotated[
+        list[str] | None, typer.Argument(metavar="[PRESET]...", help="nano, micro, small, base; else all")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Where the work lies.")] = Path("runs/release"),
+    folds: Annotated[int, typer.Option(help="Groups of patients for out-of-fold figures; 0: none.")] = 5,
+    finder: Annotated[
+        str, typer.Option(help="Bundle that finds the beats of recordings without beat labels.")
+    ] = "small",
+    only_folds: Annotated[bool, typer.Option(help="Leave the bundles as they are.")] = False,
+) -> None:
+    """Train, cross-validate, calibrate, quantize, build."""
+    try:
+        chosen = presets or PRESETS
+        train(recipes(chosen, data), work, folds, finder)
+        for preset in chosen:
+            if not only_folds:
+                bundle(preset, work / preset, data)
+            if folds:
+                out_of_fold(preset, work / preset, data, folds)
+    except EdgeECGError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    typer.run(release)
