@@ -50,7 +50,9 @@ def test_chunks_do_not_matter(nano: Engine, fs: float, size: int | None) -> None
 def test_several_leads(request: pytest.FixtureRequest, preset: str, policy: str) -> None:
     engine = request.getfixturevalue(preset)
     signal = heart(40, 200, leads=3)
-    signal[1500:3000, 0] = 0.3  # the first lead falls off, and comes back
+    # The first lead falls off, and comes back. Not to a line without any noise: on that the scores of random
+    # weights are equal but for rounding, which in ONNX Runtime 1.23 depends on the length of a step.
+    signal[1500:3000, 0] = 0.3 + 0.001 * np.random.default_rng(0).standard_normal(1500)
     signal[4000:5000, 1] = np.nan
     expected = annotate(engine, recording(signal, 200), lead_policy=policy)
     for size in (13, 1000):
