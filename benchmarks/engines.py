@@ -31,6 +31,7 @@ import torch
 from inference import graph_peers, torch_peers
 from inference.subject import Call, Case, Subject, operations
 from inference.timing import Figure, agree, as_json, gemm_rate, table_of, time_in_turns, title_of
+from inference.where import where_time_goes
 from rich.console import Console
 
 from edgeecg.errors import EdgeECGError
@@ -59,8 +60,8 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--precisions", nargs="*", default=["fp32"], help="of TensorRT, on a GPU")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a round of one peer")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=0.02, help="of a round of one peer")
+    parser.add_argument("--rounds", type=int, default=30)
     given = parser.parse_args()
     seconds = given.seconds / 10 if given.quick else given.seconds
     console, subject = Console(width=120), Subject(given.bundle)
@@ -85,6 +86,8 @@ def main() -> None:
                 figures += found
                 if given.out is not None:
                     write(given.out, given.bundle, figures)
+        if threads == 1:
+            console.print(where_time_goes(subject, 32, rate))
 
 
 def write(folder: Path, bundle: str, figures: list[Figure]) -> None:
