@@ -60,7 +60,7 @@ def mean(figures: Mapping[str, Figures], name: str, column: str, beats: slice = 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table, aligned for people who read the source."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    line = [["-" * width + (":" if i else "") for i, width in enumerate(widths)]]
+    line = [["-" * (width - 1) + (":" if i else "-") for i, width in enumerate(widths)]]
     cells = [head, *line, *rows]
     return "\n".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells
