@@ -9,8 +9,16 @@ from edgeecg.runtime.trt import Options
 __all__ = ["builder_options"]
 
 
-def builder_options(bars: Progress) -> Options:
-    """Options of TensorRT engines whose builds are shown in ``bars``."""
+def builder_options(bars: Progress, tokens: int = 8, dla: int | None = None) -> Options:
+    """Options of TensorRT engines whose builds are shown in ``bars``.
+
+    Parameters
+    ----------
+    tokens : int
+        Tokens of a step: only steps of this length run as CUDA graphs.
+    dla : int, optional
+        DLA core to prefer.
+    """
     tasks: dict[str, TaskID] = {}
 
     def told(phase: str, step: int, steps: int) -> bool:
@@ -19,4 +27,4 @@ def builder_options(bars: Progress) -> Options:
         bars.update(tasks[phase], completed=step, total=steps, visible=step < steps)
         return True
 
-    return Options(progress=told)
+    return Options(hop_tokens=tokens, dla=dla, progress=told)

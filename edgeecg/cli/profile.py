@@ -26,6 +26,7 @@ from edgeecg.cli.common import (
 from edgeecg.errors import ConfigError
 from edgeecg.io import read_record
 from edgeecg.pipeline import Mode
+from edgeecg.pipeline.tokens import WINDOW_SECONDS
 from edgeecg.profile.collect import ProfileSettings, collect
 from edgeecg.profile.latency import Percentiles
 from edgeecg.profile.layers import by_kind
@@ -34,6 +35,7 @@ from edgeecg.profile.page import render
 from edgeecg.profile.report import Report, compare, load, parse_share
 from edgeecg.profile.sensors import memory_used
 from edgeecg.runtime.engine import Backend, open_engine
+from edgeecg.specs import MODEL_FS
 
 __all__ = ["profile"]
 
@@ -57,6 +59,10 @@ def profile(
         typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads inside one operator.")] = 1,
+    dla: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="CORE", help="TensorRT: prefer this DLA core; tells what it cannot run."),
+    ] = None,
     hop: Annotated[float, typer.Option(metavar="SECONDS", help="Signal that is computed together.")] = 0.5,
     mode: Annotated[
         str, typer.Option(metavar="NAME", help="incremental, or window: ten seconds anew at each hop.")
@@ -129,7 +135,8 @@ def profile(
     with progress_bar() as bars:
         task = bars.add_task("opening", total=None)
         chosen = cast("Backend", backend), cast("Precision | None", precision)
-        with open_engine(opened, *chosen, threads, tensorrt=builder_options(bars)) as engine:
+        options = builder_options(bars, step_tokens(settings, opened.spec.patch), dla)
+        with open_engine(opened, *chosen, threads, tensorrt=options) as engine:
             report = collect(
                 engine, settings, signal, before, lambda text: bars.update(task, description=text)
             )
@@ -169,6 +176,12 @@ def percentile_table(title: str, named: dict[str, Percentiles]) -> Table:
         cells = (f"{value:.3f}" for value in (p.p50, p.p90, p.p99, p.p999, p.maximum, p.jitter))
         table.add_row(name, *cells, style="bold" if name in ("hop", "sample to event") else "")
     return table
+
+
+def step_tokens(settings: ProfileSettings, patch: int) -> int:
+    """Tokens of a step as it will be run: a hop, or a whole window."""
+    seconds = settings.hop if settings.mode == "incremental" else WINDOW_SECONDS
+    return max(1, round(seconds * MODEL_FS / patch))
 
 
 def show(console: Console, report: Report) -> None:
@@ -237,6 +250,11 @@ def summary(report: Report) -> str:
     ]
     if memory.device:
         lines.append(f"Memory of the device: {memory.device / 2**20:.0f} MiB in use")
+    lines += [
+        f"DLA: of the {name} graph {len(layers)} layers fall back to the GPU: {', '.join(layers[:5])}"
+        f"{', ...' if len(layers) > 5 else ''}"
+        for name, layers in report.fallback.items()
+    ]
     lines += [
         f"Energy ({use.busy.source}): {use.millijoules:.3f} mJ a hop above idle, {use.busy.watts:.2f} W "
         f"busy, {use.idle.watts:.2f} W idle"

@@ -15,6 +15,7 @@ from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.errors import ConfigError
 from edgeecg.io.record import Record
 from edgeecg.pipeline import Mode
+from edgeecg.pipeline.tokens import WINDOW_SECONDS
 from edgeecg.profile.latency import Percentiles, measure, sample, summarise
 from edgeecg.profile.layers import LayerTime, onnxruntime_layers, rank
 from edgeecg.profile.machine import identify
@@ -30,6 +31,7 @@ from edgeecg.runtime.trt.layers import layer_times
 from edgeecg.runtime.trt.library import load_library
 from edgeecg.runtime.trt.recover import RecoveringExecutor
 from edgeecg.runtime.trt.settings import WAITS
+from edgeecg.specs import MODEL_FS
 from edgeecg.stream.session import Stream
 
 __all__ = ["ProfileSettings", "collect", "device_executor", "synthetic_record"]
@@ -114,7 +116,8 @@ def collect(
     before = conditions()
     tell("hops")
     hops = hop_times(engine, record, settings.hop, settings.mode, settings.warmup, settings.runs)
-    hop_samples = round(settings.hop * 128)
+    seconds = settings.hop if settings.mode == "incremental" else WINDOW_SECONDS
+    hop_samples = round(seconds * MODEL_FS)
     tell("throughput")
     throughput = [batch_time(engine.token, batch, hop_samples, settings) for batch in settings.batches]
     tell("pace")
@@ -153,7 +156,14 @@ def collect(
         memory=Memory(memory_before, now, peak, device_memory(engine)),
         energy=energy,
         notes=notes,
+        fallback=dla_fallback(engine),
     )
+
+
+def dla_fallback(engine: Engine) -> dict[str, Sequence[str]]:
+    """Layers by graph that a DLA cannot run; nothing where none was asked for."""
+    executors = {"token": device_executor(engine.token), "beat": device_executor(engine.beat)}
+    return {name: found.plan.fallback for name, found in executors.items() if found and found.plan.fallback}
 
 
 def declared_latency(engine: Engine, record: Record, settings: ProfileSettings) -> dict[str, float]:

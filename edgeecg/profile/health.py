@@ -118,7 +118,9 @@ def power_finding(machine: Machine) -> Finding:
 def check_cuda(machine: Machine) -> list[Finding]:
     """Driver and Python libraries of CUDA."""
     libraries = available_libraries()
-    named = ", ".join(f"{name} {installed(name)}".strip() for name in libraries)
+    # cuda-python is a shell around cuda-bindings, which may have come alone
+    versions = {name: installed(name) or installed("cuda-bindings") for name in libraries}
+    named = ", ".join(f"{name} {version}".strip() for name, version in versions.items())
     findings = []
     if machine.driver or machine.jetson:
         findings.append(Finding("NVIDIA driver", "well", machine.driver or "part of Jetson Linux"))

@@ -99,6 +99,8 @@ class Report:
         The hops in order, for the timeline.
     notes : sequence of str
         What could not be measured, and why.
+    fallback : mapping of graph to layers
+        What a DLA that was asked for cannot run, and the GPU does.
     """
 
     created: str
@@ -117,6 +119,7 @@ class Report:
     memory: Memory
     energy: Sequence[EnergyUse]
     notes: Sequence[str] = field(default_factory=tuple)
+    fallback: Mapping[str, Sequence[str]] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:

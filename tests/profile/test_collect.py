@@ -14,8 +14,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeecg.cli.profile import summary
 from edgeecg.errors import ConfigError, InputError
-from edgeecg.profile.collect import ProfileSettings, collect, synthetic_record
+from edgeecg.profile.collect import ProfileSettings, collect, dla_fallback, synthetic_record
 from edgeecg.profile.latency import summarise
 from edgeecg.profile.layers import LayerTime, by_kind, layers_of_events, onnxruntime_layers
 from edgeecg.profile.page import render
@@ -23,6 +24,9 @@ from edgeecg.profile.power import Energy
 from edgeecg.profile.report import EnergyUse, Report, compare, load, parse_share
 from edgeecg.profile.stages import STAGES, TimedExecutor, hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine
+from edgeecg.runtime.trt.build import Plan, token_recipe
+from edgeecg.runtime.trt.executor import TrtExecutor
+from tests.runtime.trt.fakes import FakeDevice, fake_library
 
 QUICK = ProfileSettings(
     runs=40, warmup=5, batches=(1, 4), pace_seconds=0.3, speed=20.0, energy_seconds=0.0, fs=250.0
@@ -142,6 +146,23 @@ def test_a_report_has_everything(report: Report) -> None:
     assert sum(report.declared.values()) > 0.5
     assert (report.subject.backend, report.subject.precision) == ("onnxruntime", "fp32")
     assert report.notes == ["energy was not asked for"]
+
+
+def test_layers_that_a_dla_cannot_run_are_told(engine: Engine, report: Report) -> None:
+    device, model = FakeDevice(), engine.bundle.graph("token")
+    plan = Plan(
+        model,
+        token_recipe(engine.bundle.spec),
+        engine.token.inputs,
+        engine.token.outputs,
+        ("norm", "softmax"),
+    )
+    with TrtExecutor(fake_library(device), plan, device) as executor:
+        told = dla_fallback(dataclasses.replace(engine, token=executor))
+    assert told == {"token": ("norm", "softmax")}
+    assert dla_fallback(engine) == {} == report.fallback
+    shown = summary(dataclasses.replace(report, fallback=told))
+    assert "DLA: of the token graph 2 layers fall back to the GPU: norm, softmax" in shown
 
 
 def test_a_report_goes_through_json(report: Report, tmp_path: Path) -> None:
