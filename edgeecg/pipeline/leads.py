@@ -1,9 +1,11 @@
 """Several leads of a patient to one stream of tokens, by the bundle's lead policy.
 
 Every lead is graded by the causal quality index, a tick at a time. A token is joined by the newest tick
-that was complete when its scores came out, so what is chosen does not depend on the length of steps. A
-lead that stands still in a token, as one does that has just fallen off and is not yet graded so, leaves
-that token to the others that can be read.
+that was complete when its scores came out, so what is chosen does not depend on the length of steps.
+
+A lead that has just fallen off is not yet graded so: its verdict needs a second or two. Meanwhile the
+tokens in which it stands still, and those from which on it is idle (a few microvolts, or mains hum) for as
+long as is known when their scores come out, are left to the others that can be read.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from edgeecg.specs import HEADS, ModelSpec
 __all__ = ["LeadRows", "Tick", "best_ticks"]
 
 QUALITY = HEADS.index("quality")
-_STATE = ("label", "score", "chosen", "still")
+_STATE = ("label", "score", "chosen", "still", "idle")
 
 
 class Tick(NamedTuple):
@@ -68,6 +70,7 @@ class LeadRows:
         self._score = np.empty((0, leads))
         self._chosen = np.empty(0, np.int64)  # lead of the newest tick
         self._still = np.empty((0, leads, spec.token.lag), bool)  # tokens whose scores are not out yet
+        self._idle = self._still.copy()
         self.grow(slots)
 
     def grow(self, slots: int) -> None:
@@ -79,7 +82,8 @@ class LeadRows:
 
     def reset(self, slot: int) -> None:
         """The next block of this slot is the first of a segment."""
-        self._label[slot], self._score[slot], self._chosen[slot], self._still[slot] = 0, 1.0, 0, False
+        self._label[slot], self._score[slot], self._chosen[slot] = 0, 1.0, 0
+        self._still[slot], self._idle[slot] = False, False
 
     def join(self, tokens: Tokens, slots: NDArray[np.intp], verdicts: Sequence[Verdicts]) -> Tokens:
         """Tokens of all leads ``(slots * leads, T, ...)`` to those of the patients ``(slots, T, ...)``."""
@@ -114,7 +118,7 @@ class LeadRows:
         done = group.phase // self.spec.patch + 1 + np.arange(tokens)  # tokens in when each one comes out
         newest = done // (TICK // self.spec.patch) - group.phase // TICK
         label, score = label[..., newest], score[..., newest]
-        label = np.where(self._settled(slots, group.still), np.maximum(label, UNREADABLE), label)
+        label = np.where(self._fallen(slots, group), np.maximum(label, UNREADABLE), label)
         if self.policy == "fused":
             return np.asarray(np.where(label < UNREADABLE, score, 0.0))
         lead, now = np.arange(self.leads)[:, None], chosen[:, None, newest]
@@ -123,11 +127,14 @@ class LeadRows:
         better = leave & (np.take_along_axis(label, best, axis=1) < UNREADABLE)
         return np.asarray(np.where(better, best, now) == lead, np.float64)
 
-    def _settled(self, slots: NDArray[np.intp], still: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which leads stand still, ``(slots, leads, tokens)``, in the tokens whose scores come out now."""
-        both = np.concatenate([self._still[slots], still], axis=2)
-        self._still[slots] = both[..., still.shape[2] :]
-        return both[..., : still.shape[2]]
+    def _fallen(self, slots: NDArray[np.intp], group: Verdicts) -> NDArray[np.bool_]:
+        """Which leads look fallen off, ``(slots, leads, tokens)``, in the tokens whose scores come out."""
+        tokens, lag = group.still.shape[2], self.spec.token.lag
+        still = np.concatenate([self._still[slots], group.still], axis=2)
+        idle = np.concatenate([self._idle[slots], group.idle], axis=2)
+        self._still[slots], self._idle[slots] = still[..., tokens:], idle[..., tokens:]
+        ahead = np.lib.stride_tricks.sliding_window_view(idle, lag + 1, axis=2)
+        return np.asarray(still[..., :tokens] | ahead.all(axis=-1))
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""

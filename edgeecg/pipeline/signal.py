@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeecg.signal.block import PATCH, Block
 from edgeecg.signal.cohort import Batch, SignalChain
-from edgeecg.signal.quality import TICK
+from edgeecg.signal.quality import FLAT_MV, HUM_MV, TICK
 from edgeecg.signal.resample import FS_RANGE
 from edgeecg.specs import SignalSpec
 
@@ -23,7 +23,8 @@ class Verdicts(NamedTuple):
     ``members``: their places in the step; ``phase``: model samples before the step, modulo a period of
     the grid; then ``(members, leads, ticks)`` each: ``label``, an index into ``QUALITY_LABELS``,
     ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts. ``still``
-    (members, leads, tokens): that a lead does not move at all; no tokens where there is a single lead.
+    and ``idle`` (members, leads, tokens): that a lead does not move at all, and that it moves as one does
+    that has fallen off, by microvolts or with mains hum; no tokens where there is a single lead.
     """
 
     members: list[int]
@@ -32,6 +33,7 @@ class Verdicts(NamedTuple):
     score: NDArray[np.float64]
     level: NDArray[np.float64]
     still: NDArray[np.bool_]
+    idle: NDArray[np.bool_]
 
 
 class SignalRows:
@@ -117,11 +119,25 @@ class SignalRows:
         level = self._level(its, output.filtered.reshape(len(its), self.leads, -1), phase % TICK)
         label, score = output.quality.label.astype(np.int64), output.quality.score
         shape = level.shape
-        still = np.empty((len(its), 1, 0), bool)
-        if self.leads > 1:
-            still = _still(chain, batch).reshape(len(its), self.leads, -1)
         grades = label.reshape(shape), score.reshape(shape), level
-        return output.network, Verdicts(members, phase, *grades, still)
+        still, idle = self._motion(chain, batch, output.resampled)
+        return output.network, Verdicts(members, phase, *grades, still, idle)
+
+    def _motion(
+        self, chain: SignalChain, batch: Batch, resampled: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tokens ``(slots, leads, tokens)`` in which a lead stands still, and in which it is idle."""
+        if self.leads == 1:
+            none = np.empty((len(batch.samples), 1, 0), bool)
+            return none, none
+        ends = range(batch.phase, batch.phase + batch.hop, PATCH)
+        taken_at = chain.frontend.resampler.taken_at
+        starts = np.array([taken_at(end) for end in ends]) - taken_at(batch.phase)
+        high = np.maximum.reduceat(batch.samples, starts, axis=1)
+        size = high - np.minimum.reduceat(batch.samples, starts, axis=1)
+        bends = np.abs(np.diff(resampled.reshape(*size.shape, PATCH), n=2)).mean(axis=-1)
+        shape = (-1, self.leads, len(ends))
+        return (size == 0).reshape(shape), ((size < FLAT_MV) | (bends > HUM_MV)).reshape(shape)
 
     def _level(
         self, slots: NDArray[np.intp], filtered: NDArray[np.float64], waiting: int
@@ -152,14 +168,3 @@ class SignalRows:
             chain.period  # noqa: B018 - refuses a rate out of range
             self._chains[fs] = chain
         return self._chains[fs]
-
-
-def _still(chain: SignalChain, batch: Batch) -> NDArray[np.bool_]:
-    """Tokens ``(rows, tokens)`` whose source samples are all the same, as those of a lead that is off."""
-    ends = range(batch.phase, batch.phase + batch.hop, PATCH)
-    taken_at = chain.frontend.resampler.taken_at
-    starts = np.array([taken_at(end) for end in ends]) - taken_at(batch.phase)
-    same = np.ones(batch.samples.shape, bool)
-    same[:, 1:] = batch.samples[:, 1:] == batch.samples[:, :-1]
-    same[:, starts] = True
-    return np.asarray(np.logical_and.reduceat(same, starts, axis=1))

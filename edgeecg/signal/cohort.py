@@ -41,11 +41,12 @@ class Batch(NamedTuple):
 
 
 class SignalOutput(NamedTuple):
-    """``network`` ``(rows, hop)`` float32: the token graph's ``signal``; ``filtered`` ``(rows, hop)``
-    millivolts; ``quality``: verdicts on the ticks that end in this block.
+    """``network`` ``(rows, hop)`` float32: the token graph's ``signal``; ``resampled`` and ``filtered``
+    ``(rows, hop)`` millivolts; ``quality``: verdicts on the ticks that end in this block.
     """
 
     network: NDArray[np.float32]
+    resampled: NDArray[np.float64]
     filtered: NDArray[np.float64]
     quality: QualityOutput
 
@@ -153,7 +154,7 @@ class SignalChain:
         """
         signal, front = self._front(batch, rows[:, : self.frontend.width])
         verdicts, judged = self._judged(batch, signal, rows[:, self.frontend.width :])
-        output = SignalOutput(signal.network.astype(np.float32), signal.filtered, verdicts)
+        output = SignalOutput(signal.network.astype(np.float32), signal.resampled, signal.filtered, verdicts)
         return output, np.concatenate([front, judged], axis=1)
 
     def _front(self, batch: Batch, packed: NDArray[np.float64]) -> tuple[FrontEndOutput, NDArray[np.float64]]:
