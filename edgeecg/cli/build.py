@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,10 @@ from edgeecg.cli.common import (
 from edgeecg.errors import ConfigError
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
+if TYPE_CHECKING:  # loads onnx
+    from edgeecg.deploy.graphset import GraphSet
+    from edgeecg.deploy.select import Evidence
+
 __all__ = ["build"]
 
 
@@ -33,13 +37,8 @@ def build(
         typer.Option(metavar="NAME", help="What the bundle calls itself; as exported if left out."),
     ] = None,
     precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            "-p",
-            metavar="NAME",
-            help="What it opens by default: fp32, fp16, int8, mixed or auto.",
-        ),
+        Literal["fp32", "fp16", "int8", "mixed", "auto"],
+        typer.Option("--precision", "-p", help="What it opens by default; `auto` measures first."),
     ] = "fp32",
     calibration: Annotated[
         Path | None,
@@ -66,7 +65,7 @@ def build(
         bool, typer.Option(help="Refuse a precision other than fp32 that loses more than its budget.")
     ] = True,
     backend: Annotated[
-        str, typer.Option(metavar="NAME", help="Measure on auto, onnxruntime or tensorrt.")
+        Literal["auto", "onnxruntime", "tensorrt"], typer.Option(help="What to measure on.")
     ] = "auto",
     rows: Annotated[int, typer.Option(min=1, help="Patients in the hop that is timed.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads inside one operator.")] = 1,
@@ -92,50 +91,55 @@ def build(
     - `edgeecg build quantized -o ward3.edgeecg --precision auto --reference mitdb:DS1 --data ~/ecg`
     - `edgeecg build graphs -c calibration -o ward3.edgeecg -p auto --budget 0.3 --backend tensorrt`
     """
-    from edgeecg.bundle import PRECISIONS, SUFFIX, write_bundle
+    from edgeecg.bundle import SUFFIX, Precision, write_bundle
     from edgeecg.deploy.build import build_engine
-    from edgeecg.deploy.calibrate import read_calibration, read_windows
     from edgeecg.deploy.graphset import read_graphs
-    from edgeecg.deploy.select import Evidence, select, selection_table
+    from edgeecg.deploy.select import select, selection_table
     from edgeecg.deploy.verdict import SelectSettings
-    from edgeecg.deploy.windows import load_windows
-    from edgeecg.runtime.engine import BACKENDS
 
     if out.suffix != SUFFIX:
         raise ConfigError(f"--out {out}: a bundle's name ends in {SUFFIX}")
-    wanted = next((known for known in PRECISIONS if known == precision), None)
-    if wanted is None and precision != "auto":
-        raise ConfigError(f"--precision {precision}: choose auto, {', '.join(PRECISIONS)}")
-    measured = next((known for known in BACKENDS if known == backend), None)
-    if measured is None and backend != "auto":
-        raise ConfigError(f"--backend {backend}: choose auto, {' or '.join(BACKENDS)}")
     check_file(out)
     check_data(data)
     console = human_console()
     found = read_graphs(graphs)
     found = replace(found, name=name) if name else found
-    if wanted is None or (check and wanted != "fp32"):
+    opens: Precision
+    if precision == "auto" or (check and precision != "fp32"):
         settings = SelectSettings(
-            precisions=(wanted,) if wanted else (),
+            precisions=() if precision == "auto" else (precision,),
             budget=budget,
             agreement=agreement,
-            backend=measured or "auto",
+            backend=backend,
             rows=rows,
             threads=threads,
         )
-        scales = read_calibration(calibration) if calibration is not None else None
-        windows = (
-            load_windows(read_windows(calibration), found.signal, data) if calibration is not None else []
-        )
-        cases = labelled_records(references or [SYNTHETIC], data, seed)
-        selection = select(found, Evidence(cases, scales, windows), settings, console.print)
+        evidence = _evidence(found, calibration, references or [SYNTHETIC], data, seed)
+        selection = select(found, evidence, settings, console.print)
         show_table(data_console(), selection_table(selection))
-        found, wanted = selection.chosen.candidate.graphs, selection.chosen.candidate.precision
-    bundle = found.bundle(wanted)
+        found, opens = selection.chosen.candidate.graphs, selection.chosen.candidate.precision
+    else:
+        opens = precision
+    bundle = found.bundle(opens)
     write_bundle(out, bundle)
     console.print(
-        f"{out}: {bundle.name}, opens {wanted}, holds {', '.join(bundle.precisions)}, "
+        f"{out}: {bundle.name}, opens {opens}, holds {', '.join(bundle.precisions)}, "
         f"digest {bundle.digest[:16]}"
     )
     if engine:
-        console.print(build_engine(bundle, wanted))
+        console.print(build_engine(bundle, opens))
+
+
+def _evidence(
+    graphs: GraphSet, calibration: Path | None, references: list[str], data: Path | None, seed: int
+) -> Evidence:
+    """What the candidates are measured on, and what new ones in INT8 are made with."""
+    from edgeecg.deploy.calibrate import read_calibration, read_windows
+    from edgeecg.deploy.select import Evidence
+    from edgeecg.deploy.windows import load_windows
+
+    cases = labelled_records(references, data, seed)
+    if calibration is None:
+        return Evidence(cases)
+    windows = load_windows(read_windows(calibration), graphs.signal, data)
+    return Evidence(cases, read_calibration(calibration), windows)
