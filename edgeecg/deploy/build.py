@@ -92,12 +92,13 @@ def build_engine(bundle: Bundle, precision: Precision) -> str:
     """Build what TensorRT is installed for, and say in a line what came of it.
 
     On a GPU the plans are built, proved by the golden vectors and kept for the next opening. Without one,
-    TensorRT-RTX compiles the graphs, which proves that they are valid; nothing is kept.
+    TensorRT-RTX compiles the graphs, which proves that they are valid; nothing is kept. A GPU that TensorRT
+    does not take is told: the bundle is as good on other machines.
 
     Raises
     ------
     BackendError
-        TensorRT refuses a graph.
+        TensorRT-RTX refuses a graph.
     """
     from edgeecg.runtime.engine import open_engine
     from edgeecg.runtime.trt import recipes, why_not
@@ -106,8 +107,13 @@ def build_engine(bundle: Bundle, precision: Precision) -> str:
 
     reason = why_not()
     if reason is None:
-        with open_engine(bundle, "tensorrt", precision):
-            return f"TensorRT engine of the {precision} graphs built, proved by the golden vectors, and kept"
+        try:
+            with open_engine(bundle, "tensorrt", precision):
+                return (
+                    f"TensorRT engine of the {precision} graphs built, proved by the golden vectors, and kept"
+                )
+        except BackendError as error:
+            return f"no TensorRT engine: {error}"
     try:
         library = find_library(("tensorrt_rtx",))
     except BackendError:

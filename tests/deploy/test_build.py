@@ -61,6 +61,18 @@ def test_without_tensorrt_it_says_so(graphs: GraphSet, monkeypatch: pytest.Monke
     assert told == "no TensorRT engine: TensorRT is not installed: use onnxruntime"
 
 
+def test_a_gpu_that_tensorrt_refuses_is_told_and_the_bundle_stays(
+    graphs: GraphSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BackendError("tensorrt_rtx 1.7 does not load the plan: unsupported SM 9.0")
+
+    monkeypatch.setattr("edgeecg.runtime.trt.why_not", lambda *_: None)
+    monkeypatch.setattr("edgeecg.runtime.trt.open_executors", refuse)
+    told = build_engine(graphs.bundle(), "fp32")
+    assert told == "no TensorRT engine: tensorrt_rtx 1.7 does not load the plan: unsupported SM 9.0"
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_the_engine_is_kept(
     graphs: GraphSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -5,6 +5,10 @@ are stateless (a step brings its state along), so the step that failed is run ag
 them: no sample is lost, and the stream is late by the time that this took. That time is told in an
 ``Incident`` and in the log. A :class:`~edgeecg.runtime.trt.cohort.Cohort` does lose its state: its owner
 must make another and report the gap.
+
+Whether a device can be opened again within the process is the driver's affair. After an illegal address
+CUDA says that the process must end, and driver 580 keeps to it: the policy ``rebuild`` then ends on the CPU
+(docs/gpu-runs.md). Who wants the GPU back takes ``raise``, and has the service started again.
 """
 
 from __future__ import annotations
