@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# What a lent GPU machine without network lacks, packed into .gpu/a and .gpu/b (ignored by git).
+# What a lent GPU machine without network lacks, packed into .gpu/a, .gpu/b and so on (ignored by git).
 #
-#   tools/gpu/pack.sh
+#   PIECES=2 tools/gpu/pack.sh
 #
 # The machine has Python 3.12, PyTorch, ONNX Runtime, cuda-bindings, nvcc and pytest (see docs/gpu-runs.md).
-# Two folders, since one call takes 64 MiB: TensorRT-RTX's library is compressed and split over both, all
+# Several folders, since one call takes 64 MiB: TensorRT-RTX's library is compressed and split over them, all
 # else is in each. Needs pip, xz, and for the pycuda that is built here g++, CUDA's headers and a Python 3.12
 # in PYTHON312 with numpy, setuptools and wheel; without it the machine builds its own from the sources.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rtx=1.7.1.116
+pieces=${PIECES:-2}
 work=${GPU_WORK:-/tmp/edgeecg-gpu}
-mkdir -p "$work/wheels" "$work/small" .gpu/a .gpu/b
+mkdir -p "$work/wheels" "$work/small" .gpu
 
 platforms=(--platform manylinux2014_x86_64 --platform manylinux1_x86_64)
 for n in 17 24 27 28 31 34 35 39; do platforms+=(--platform "manylinux_2_${n}_x86_64"); done
@@ -28,13 +29,17 @@ ls "$work"/small/pycuda-*.tar.gz >/dev/null 2>&1 ||
 (cd "$work" && unzip -oq wheels/tensorrt_rtx_cu13_libs-*.whl)
 tar czf "$work/small/rtx-libs.tar.gz" -C "$work" --exclude libtensorrt_rtx.so.1 tensorrt_rtx_libs
 [ -e "$work/rtx.so.xz" ] || xz -9e --keep --stdout "$work/tensorrt_rtx_libs/libtensorrt_rtx.so.1" >"$work/rtx.so.xz"
-half=$((($(stat -c %s "$work/rtx.so.xz") + 1) / 2))
-rm -f "$work"/rtx.so.xz.0? && split -d -b "$half" "$work/rtx.so.xz" "$work/rtx.so.xz."
+rm -f "$work"/rtx.so.xz.0? && split -d -n "$pieces" "$work/rtx.so.xz" "$work/rtx.so.xz."
+echo "$pieces" >"$work/small/pieces"
 
 if [ -n "${PYTHON312:-}" ] && ! ls "$work"/small/pycuda-*cp312*.whl >/dev/null 2>&1; then
     PYTHON=$PYTHON312 tools/gpu/pycuda.sh "$work/small/pycuda-2026.1.tar.gz" "$work/small"
 fi
-rm -f .gpu/a/* .gpu/b/*
-cp "$work"/small/* "$work/rtx.so.xz.00" .gpu/a/
-cp "$work"/small/* "$work/rtx.so.xz.01" .gpu/b/
-du -sh .gpu/a .gpu/b
+rm -rf .gpu/?
+letters=abcdefgh
+for ((i = 0; i < pieces; i++)); do
+    folder=.gpu/${letters:i:1}
+    mkdir "$folder"
+    cp "$work"/small/* "$work/rtx.so.xz.0$i" "$folder"
+done
+du -sh .gpu/?

@@ -24,7 +24,7 @@ if [ ! -e .site ]; then
     touch .site
     log "installed to /tmp/site: $(ls /tmp/site | grep -v dist-info | tr '\n' ' ')"
 fi
-if [ ! -e .rtx ] && [ -e rtx.so.xz.00 ] && [ -e rtx.so.xz.01 ]; then
+if [ ! -e .rtx ] && [ "$(ls rtx.so.xz.0? 2>/dev/null | wc -l)" = "$(cat pieces)" ]; then
     target=/tmp/site/tensorrt_rtx_libs/libtensorrt_rtx.so.1
     if command -v xz >/dev/null; then
         cat rtx.so.xz.0? | xz -dc >"$target"

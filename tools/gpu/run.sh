@@ -71,7 +71,9 @@ step "seam, cuda-python" 25 seam.log python3 -m tools.gpu.seam cuda-python
 precisions=fp32
 [ "$EDGEECG_GPU" != stand-in ] && precisions="fp32 fp16 int8"
 # shellcheck disable=SC2086
-step "engines, batch 1" 60 engines.log $(verb benchmarks/engines.py --gpu --rounds 3 --seconds 0.15 --batches 1 --precisions $precisions --out $out/one)
+step "engines, batch 1" 45 engines.log $(verb benchmarks/engines.py --gpu --no-compile --rounds 3 --seconds 0.15 --batches 1 --precisions $precisions --out $out/one)
+# by itself: torch.compile empties PyTorch's pools, in which the graphs of the stand-in keep what they compute
+step "torch.compile, batch 1" 45 engines.log $(verb benchmarks/engines.py --gpu --rounds 3 --seconds 0.15 --batches 1 --precisions)
 step "the tail is short" 20 tests.log "${pytest[@]}" -m gpu $tail_test
 step "profile" 40 profile.log $(verb profile --backend tensorrt --runs 300 --pace-seconds 3 --energy-seconds 2 --batches 1,8,64 --json $out/profile.json)
 # shellcheck disable=SC2086
