@@ -28,6 +28,7 @@ from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from edgeecg.model.transformer import Block, Network
+from edgeecg.specs import ModelSpec
 
 __all__ = ["Group", "Member", "train_groups"]
 
@@ -102,13 +103,20 @@ class Group:
     records : int
         How many records the batches are drawn from.
     device : torch.device
+    spec : ModelSpec, optional
+        Sizes of no preset.
     """
 
     def __init__(
-        self, config: TrainConfig, members: Sequence[Member], records: int, device: torch.device
+        self,
+        config: TrainConfig,
+        members: Sequence[Member],
+        records: int,
+        device: torch.device,
+        spec: ModelSpec | None = None,
     ) -> None:
         self.config, self.members, self.device = config, tuple(members), device
-        networks = [build_network(replace(config, seed=member.seed)) for member in members]
+        networks = [build_network(replace(config, seed=member.seed), spec) for member in members]
         stacked, _ = stack_module_state(networks)
         self.weights: dict[str, Tensor] = {
             f"network.{name}": value.detach().to(device).requires_grad_() for name, value in stacked.items()

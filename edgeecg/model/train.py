@@ -26,6 +26,7 @@ from edgeecg.model.presets import preset
 from edgeecg.model.resume import load_run, read_facts, read_run, save_run
 from edgeecg.model.team import Team
 from edgeecg.model.transformer import Network
+from edgeecg.specs import ModelSpec
 
 __all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate", "to_tensors"]
 
@@ -37,10 +38,11 @@ class Progress(Protocol):
         """After every step."""
 
 
-def build_network(config: TrainConfig) -> Network:
-    """The untrained network of a configuration, seeded."""
+def build_network(config: TrainConfig, spec: ModelSpec | None = None) -> Network:
+    """The untrained network of a configuration, seeded; of other sizes where they are given."""
     torch.manual_seed(config.seed)
-    return with_dropout(Network(replace(preset(config.preset), positions=config.positions)), config)
+    spec = spec or replace(preset(config.preset), positions=config.positions)
+    return with_dropout(Network(spec), config)
 
 
 def with_dropout(network: Network, config: TrainConfig) -> Network:

@@ -1,0 +1,136 @@
+"""What each part is worth: variants of `nano` trained on the same batches, scored on patients held out.
+
+    python tools/ablations.py --data DIR --out runs/ablations      # an hour on one core; resumable
+
+Positions and contexts differ, everything else is the same: mitdb (without DS2) and svdb, groups of patients
+held out in turn, EC57 counts of the first lead, in pieces of a minute, which every kind of positions can
+read. Prints a row for each variant, with the spread over the groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from train_release import hidden  # beside this file
+
+from edgeecg.data.augment import AugmentSettings
+from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.metrics.beats import Confusion
+from edgeecg.model.annotate import annotate_records
+from edgeecg.model.config import OptimSettings, TrainConfig
+from edgeecg.model.many import Group, Member, train_groups
+from edgeecg.model.presets import preset
+from edgeecg.model.transformer import Network
+from edgeecg.model.validate import record_confusion
+from edgeecg.specs import BEAT_LABELS, MODEL_FS, ModelSpec
+
+CLASSES = ("QRS", "V", "S")
+PACED = BEAT_LABELS.index("P")
+
+
+def variants() -> dict[str, ModelSpec]:
+    """`nano` as it is, with other positions, and with other contexts (in tokens of 62.5 ms)."""
+    plain = preset("nano")
+    return {
+        "rotary, 48 back (as shipped)": plain,
+        "sinusoidal": replace(plain, positions="sinusoidal"),
+        "learned": replace(plain, positions="learned"),
+        "none": replace(plain, positions="none"),
+        "12 back": replace(plain, token=replace(plain.token, left=12)),
+        "96 back": replace(plain, token=replace(plain.token, left=96)),
+        "4 beats back": replace(plain, beat=replace(plain.beat, left=4)),
+    }
+
+
+def minutes(record: TrainingRecord) -> Iterator[TrainingRecord]:
+    """A recording in pieces of a minute, each a stream of its own."""
+    length = 60 * MODEL_FS
+    for begin in range(0, record.signal.shape[1] - length + 1, length):
+        inside = (record.beats >= begin) & (record.beats < begin + length)
+        yield replace(
+            record,
+            signal=record.signal[:, begin : begin + length],
+            beats=record.beats[inside] - begin,
+            labels=record.labels[inside],
+            masked=record.masked - begin,
+        )
+
+
+def scored(network: Network, windows: Windows, held: list[TrainingRecord]) -> Confusion:
+    """Counts over held-out recordings whose every beat is labelled; paced ones apart, as everywhere."""
+    wanted = (r for r in held if r.complete and r.source != "synthetic" and not (r.labels == PACED).any())
+    chosen = [piece for record in wanted for piece in minutes(record)]
+    counts = (
+        record_confusion(r, f)
+        for r, f in zip(chosen, annotate_records(network, windows, chosen), strict=True)
+    )
+    return sum(counts, start=Confusion.empty())
+
+
+def figures(counts: list[Confusion]) -> Iterator[str]:
+    """F1 of all groups together, and its spread over the groups, for each class."""
+    total = sum(counts, start=Confusion.empty())
+    for name in CLASSES:
+        spread = np.std([100 * (one.score(name).f1 or 0.0) for one in counts])
+        yield f"{100 * (total.score(name).f1 or 0.0):.1f} ± {spread:.1f}"
+
+
+def ablations(
+    data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
+    out: Annotated[Path, typer.Option(help="Where the work lies.")] = Path("runs/ablations"),
+    steps: Annotated[int, typer.Option(help="Batches of 16 windows of 60 s.")] = 700,
+    folds: Annotated[int, typer.Option(help="Groups of patients.")] = 3,
+) -> None:
+    """Train and score every variant."""
+    torch.set_num_threads(1)
+    config = TrainConfig(
+        preset="nano",
+        data=DataSettings(root=str(data), sets={"mitdb": 0.45, "svdb": 0.45, "synthetic": 0.1}),
+        optim=OptimSettings(steps=steps, rate=4e-3, decay=0.05, rare=0.4, checkpoint_every=50),
+        augment=AugmentSettings(mix=0.4, invert=0.25, noise=0.55, warp=0.2, pair=0.0),
+    )
+    made = load_training_data(config.data, config.seed)
+    away = [hidden(made.training, fold, folds) for fold in range(folds)]
+    members = [Member(f"fold{fold}", 0, away[fold]) for fold in range(folds)]
+    device = torch.device("cpu")
+    chosen = variants()
+    groups = [Group(config, members, len(made.training), device, spec) for spec in chosen.values()]
+    windows = Windows(
+        made.training,
+        made.noise,
+        preset("nano"),
+        config.signal,
+        config.augment,
+        config.data.sets,
+        seconds=config.optim.seconds,
+        batch=config.optim.batch,
+        rare=config.optim.rare,
+    )
+    todo = train_groups(groups, windows, workers=0, out=out)
+    for _ in track(todo, "training", total=steps - groups[0].step):
+        pass
+    table = Table(
+        "nano with", *(f"{name} F1 %" for name in CLASSES), title="mean ± spread over groups of patients"
+    )
+    for name, group in zip(chosen, groups, strict=True):
+        networks = group.networks()
+        counts = [
+            scored(networks[f"fold{fold}"], windows, [made.training[n] for n in sorted(away[fold])])
+            for fold in range(folds)
+        ]
+        table.add_row(name, *figures(counts))
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(ablations)
