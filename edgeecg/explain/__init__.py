@@ -18,6 +18,7 @@ from edgeecg.errors import MissingExtra
 if TYPE_CHECKING:
     from edgeecg.explain.concepts import CONCEPTS as CONCEPTS
     from edgeecg.explain.concepts import ConceptSets as ConceptSets
+    from edgeecg.explain.concepts import real_examples as real_examples
     from edgeecg.explain.concepts import synthetic_sets as synthetic_sets
     from edgeecg.explain.explanation import Explanation as Explanation
     from edgeecg.explain.explanation import explain as explain
@@ -51,6 +52,7 @@ _HOME = {
     "feature_view": "versions",
     "load_network": "trace",
     "method_of": "methods",
+    "real_examples": "concepts",
     "score_concepts": "tcav",
     "synthetic_sets": "concepts",
     "write": "page",
@@ -75,6 +77,7 @@ __all__ = [
     "feature_view",
     "load_network",
     "method_of",
+    "real_examples",
     "score_concepts",
     "synthetic_sets",
     "write",
