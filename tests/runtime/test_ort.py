@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from edgeecg.bundle import Bundle
 from edgeecg.errors import BackendError, ConfigError, DeviceError
 from edgeecg.runtime.ort import OrtExecutor
 from tests.contract.engines import Engine, nano
@@ -91,3 +92,24 @@ def test_a_failure_inside_is_a_device_error(capfd: pytest.CaptureFixture[str]) -
             executor.run({"x": np.zeros(5, np.float32)})
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
+
+
+def test_a_long_step_of_many_rows_is_the_same_step() -> None:
+    """It runs in pieces of rows and positions; each row must be as it is by itself, in pieces of another size."""
+    bundle = Bundle.open("small")
+    rng = np.random.default_rng(0)
+    with OrtExecutor(bundle.graph("token")) as executor:
+        state = np.zeros((35, int(executor.inputs[1].shape[1])), np.float32)
+        warm = rng.standard_normal((35, 8 * 40)).astype(np.float32)
+        state = executor.run({"signal": warm, "state": state})["state_out"]
+        signal = rng.standard_normal((35, 8 * 101)).astype(np.float32)
+        together = executor.run({"signal": signal, "state": state})
+        for row in (0, 15, 16, 34):
+            parts, carried = [], state[row : row + 1]
+            for piece in np.split(signal[row : row + 1], [8 * 30, 8 * 60, 8 * 90], axis=1):
+                parts.append(executor.run({"signal": piece, "state": carried}))
+                carried = parts[-1]["state_out"]
+            for key in ("heads", "embedding"):
+                alone = np.concatenate([part[key] for part in parts], axis=1)
+                np.testing.assert_allclose(together[key][row : row + 1], alone, atol=1e-4)
+            np.testing.assert_allclose(together["state_out"][row : row + 1], carried, atol=1e-4)
