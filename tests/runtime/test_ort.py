@@ -95,7 +95,7 @@ def test_a_failure_inside_is_a_device_error(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_a_long_step_of_many_rows_is_the_same_step() -> None:
-    """It runs in pieces of rows and positions; each row must be as it is by itself, in pieces of another size."""
+    """It runs in pieces of rows and positions; each row must be as it is by itself, cut in another way."""
     bundle = Bundle.open("small")
     rng = np.random.default_rng(0)
     with OrtExecutor(bundle.graph("token")) as executor:
