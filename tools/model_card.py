@@ -1,0 +1,205 @@
+"""Write `docs/models/PRESET.md` and its pictures from the out-of-fold figures of `tools/train_release.py`.
+
+python tools/model_card.py --data DIR --work runs/release
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+
+from edgeecg import Beat, open_engine
+from edgeecg.bundle import Bundle
+from edgeecg.cli.strip import draw_strip
+from edgeecg.data.catalog import load_record, load_reference
+from edgeecg.model.checkpoint import network_from_weights
+from edgeecg.pipeline.annotate import annotate
+
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "docs" / "models"
+PRESETS = ("nano", "micro", "small", "base")
+CLASSES = ("QRS", "V", "S", "F")
+FAILURES = (  # record, what the reference says, what was said
+    ("mitdb/207", "V", "N"),
+    ("mitdb/209", "S", "N"),
+    ("mitdb/201", "N", "V"),
+    ("svdb/804", "N", "S"),
+    ("svdb/841", "V", "S"),
+)
+SECONDS = 10.0
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def interval(figure: dict[str, Any]) -> str:
+    """A figure and its 95 % interval."""
+    if figure["value"] is None:
+        return "-"
+    low, high = figure["low"], figure["high"]
+    return percent(figure["value"]) + (f" [{percent(low)}, {percent(high)}]" if low is not None else "")
+
+
+def primary(group: dict[str, Any]) -> dict[str, Any] | None:
+    """Beat scores over whole records by de Chazal's mapping."""
+    wanted = ("dechazal", "whole record")
+    return next((b for b in group["beats"] if (b["mapping"], b["period"]) == wanted), None)
+
+
+def gross(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """One table of all sets and classes."""
+    yield "| set | class | beats | Se % | +P % | F1 % | mean F1 % of records that have it |"
+    yield "|---|---|---|---|---|---|---|"
+    for group in groups:
+        beats = primary(group)
+        if beats is None:
+            continue
+        for name in CLASSES:
+            scores = beats["classes"][name]
+            count = scores["gross"]["hits"] + scores["gross"]["misses"]
+            if count:
+                cells = (interval(scores[part]) for part in ("sensitivity", "predictivity", "f1"))
+                mean = f"{percent(scores['average']['f1']['value'])} of {scores['average']['records']}"
+                yield f"| {group['title']} | {name} | {count} | {' | '.join(cells)} | {mean} |"
+
+
+def rhythm(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """AF by duration, by episode and by record."""
+    for group in groups:
+        af = group["af"]
+        if af and af["duration_sensitivity"]["value"] is not None:
+            yield (
+                f"- {group['title']}: AF by duration Se {interval(af['duration_sensitivity'])}, "
+                f"+P {interval(af['duration_predictivity'])} %"
+            )
+        if af and af["records"]:
+            r = af["records"]
+            yield (
+                f"- {group['title']}: AF by record, F1 {interval(r['f1'])} %, "
+                f"Se {interval(r['sensitivity'])}, +P {interval(r['predictivity'])} %"
+            )
+
+
+def records(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Hits, misses and false ones of each record."""
+    yield "| record | QRS | V | S | F |"
+    yield "|---|---|---|---|---|"
+    for group in groups:
+        for row in (primary(group) or {"records": []})["records"]:
+            scores = (row["scores"][name] for name in CLASSES)
+            cells = (f"{s['hits']} / {s['misses']} / {s['false']}" for s in scores)
+            yield f"| {row['record']} | {' | '.join(cells)} |"
+
+
+def reliability(preset: str, groups: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The diagram, and a line for each set."""
+    figure = Figure(figsize=(4.2, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0.2, 1], [0.2, 1], color="0.7", linewidth=1)
+    for group in groups:
+        whole = (group.get("calibration") or {}).get("all")
+        if not whole or not whole["count"]:
+            continue
+        bins = [b for b in whole["bins"] if b["count"] >= 20]
+        axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], "o-", label=group["title"])
+        errors = f"ECE {whole['ece']:.4f}, Brier {whole['brier']:.4f}"
+        yield f"- {group['title']}: {errors}, {whole['count']} beats"
+    axes.set(xlabel="probability told", ylabel="share that is right", title=f"{preset}, out of fold")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(MODELS / "images" / f"{preset}-reliability.png", dpi=110)
+
+
+def failure(work: Path, data: Path, name: str, wanted: str, said: str) -> Path:
+    """A strip of a held-out record where the network is wrong in this way most often."""
+    source, _, number = name.partition("/")
+    record = load_record(data / name, source)
+    fold = next(
+        run
+        for run in sorted(work.glob("fold*"))
+        if name in json.loads((run / "checkpoint" / "checkpoint.json").read_text())["meta"]["validation"]
+    )
+    with open_engine(next(fold.glob("*.edgeecg")), backend="onnxruntime") as engine:
+        events = annotate(engine, record)
+    found = [event for event in events if isinstance(event, Beat)]
+    reference = load_reference(record, source)
+    places = np.array([beat.sample for beat in found])
+    wrong = [
+        sample
+        for sample, label in zip(reference.beats.tolist(), reference.labels.tolist(), strict=True)
+        if label == wanted
+        and abs(places - sample).min() <= 0.15 * record.fs
+        and found[int(abs(places - sample).argmin())].label == said
+    ]
+    span = round(SECONDS * record.fs)
+    start = max(wrong, key=lambda at: sum(at <= other < at + span for other in wrong), default=0)
+    target = MODELS / "images" / f"failure-{source}-{number}.png"
+    begin = min(max(0, start - round(record.fs)), len(record) - span)
+    draw_strip(record, events, target, start=begin, title=f"{name}: {wanted} told as {said}")
+    return target
+
+
+def card(preset: str, bundle: Bundle, groups: Sequence[dict[str, Any]]) -> str:
+    """The page of one preset."""
+    spec = bundle.spec
+    token, beat = spec.token, spec.beat
+    count = network_from_weights(spec, bundle.weights()).parameter_count
+    what = (
+        f"**What it is.** A token encoder ({token.layers} layers of width {token.dim}, {token.left} tokens "
+        f"back and {token.right} ahead in each) and a beat encoder ({beat.layers} layers of width {beat.dim} "
+        f"over {beat.left} beats): {count:,} parameters in both graphs. What holds for all four bundles (data, "
+        "training, protocol, use, failures) is in [models](README.md). Written by `tools/model_card.py`.\n"
+    )
+    parts = [f"# Model card: `{preset}`\n", what]
+    if not groups:
+        parts.append(
+            "**Not cross-validated.** Its folds were not trained (the lent GPU's time was up), so there is no "
+            "honest figure of it: take `small` or `micro`, whose figures on unseen patients are known.\n"
+        )
+        return "\n".join(parts)
+    protocol = (
+        "Every patient annotated by a network that never saw him (five folds, one seed), through the "
+        "deployed path; 95 % intervals by bootstrap over patients. The shipped weights are trained on all.\n"
+    )
+    parts += [
+        "## Out of fold\n",
+        protocol,
+        *gross(groups),
+        "",
+        *rhythm(groups),
+        "\n## Probabilities\n",
+        *reliability(preset, groups),
+        f"\n![Reliability](images/{preset}-reliability.png)\n",
+        "## Each record: hits / misses / false\n",
+        *records(groups),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def write(
+    data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
+    work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
+    pictures: Annotated[bool, typer.Option(help="Draw the known failures of small too.")] = True,
+) -> None:
+    """All cards, and the pictures of known failures."""
+    (MODELS / "images").mkdir(exist_ok=True)
+    for preset in PRESETS:
+        source = MODELS / f"{preset}.json"
+        groups = json.loads(source.read_text(encoding="utf-8"))["groups"] if source.exists() else []
+        page = card(preset, Bundle.open(preset), groups)
+        (MODELS / f"{preset}.md").write_text(page, encoding="utf-8")
+    if pictures:
+        for name, wanted, said in FAILURES:
+            typer.echo(failure(work / "small", data, name, wanted, said))
+
+
+if __name__ == "__main__":
+    typer.run(write)
