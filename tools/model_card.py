@@ -154,13 +154,13 @@ def card(preset: str, bundle: Bundle, groups: Sequence[dict[str, Any]]) -> str:
     what = (
         f"**What it is.** A token encoder ({token.layers} layers of width {token.dim}, {token.left} tokens "
         f"back and {token.right} ahead in each) and a beat encoder ({beat.layers} layers of width {beat.dim} "
-        f"over {beat.left} beats): {count:,} parameters in both graphs. What holds for all four bundles (data, "
+        f"over {beat.left} beats): {count:,} parameters in both graphs. What holds for all four (data, "
         "training, protocol, use, failures) is in [models](README.md). Written by `tools/model_card.py`.\n"
     )
     parts = [f"# Model card: `{preset}`\n", what]
     if not groups:
         parts.append(
-            "**Not cross-validated.** Its folds were not trained (the lent GPU's time was up), so there is no "
+            "**Not cross-validated.** Its folds were not trained (the lent GPU's time was up): there is no "
             "honest figure of it: take `small` or `micro`, whose figures on unseen patients are known.\n"
         )
         return "\n".join(parts)
