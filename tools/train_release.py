@@ -7,12 +7,14 @@ All networks of all presets, those of the folds and those that are shipped, are 
 stream of batches (`edgeecg.model.many`), as `tools/release/PRESET.toml` says: six minutes on an H200, a
 night on a CPU. Then each preset goes its way by the public verbs: annotate with the networks of the folds
 and evaluate; export, calibrate, quantize, build. The work lies under `--work`: kill it and start it again at
-will. Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET` and the out-of-fold
-figures `docs/models/PRESET.json`.
+will. Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
+`docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`
+holds the packaged bundles to.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import shutil
@@ -26,16 +28,19 @@ import torch
 import typer
 from rich.progress import track
 
-from edgeecg.bundle import Bundle
+from edgeecg import Beat, open_engine
+from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.main import main
 from edgeecg.data.catalog import patient_folds
 from edgeecg.data.dataset import TrainingRecord, Windows
 from edgeecg.data.prepare import TrainingData, load_training_data
+from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, EdgeECGError
 from edgeecg.model.checkpoint import network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig, read_config
 from edgeecg.model.many import Group, Member, train_groups
 from edgeecg.model.train import build_network, find_pseudo_beats
+from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
 PRESETS = ("nano", "micro", "small", "base")
@@ -168,6 +173,19 @@ def bundle(preset: str, work: Path, data: Path) -> None:
     shutil.copyfile(made, ROOT / "edgeecg" / "zoo" / made.name)
 
 
+def record_released() -> None:
+    """Hashes of the packaged bundles, and what each says of a synthetic patient."""
+    known = {}
+    patient = synthesize(SyntheticSettings(draw_patient("ventricular", 3), seconds=60), seed=3).record
+    for name in packaged_names():
+        opened = Bundle.open(name)
+        with open_engine(name, "onnxruntime") as engine:
+            beats = [[e.sample, e.label] for e in annotate(engine, patient) if isinstance(e, Beat)]
+        weights = hashlib.sha256(opened.parts["weights.safetensors"]).hexdigest()
+        known[name] = {"digest": opened.digest, "weights": weights, "beats": beats}
+    (ROOT / "docs" / "models" / "released.json").write_text(json.dumps(known), encoding="utf-8")
+
+
 def release(
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     presets: Annotated[
@@ -189,6 +207,7 @@ def release(
                 bundle(preset, work / preset, data)
             if folds:
                 out_of_fold(preset, work / preset, data, folds)
+        record_released()
     except EdgeECGError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
