@@ -45,7 +45,7 @@ class RhythmSettings:
 
     smoothing: float = 5.0
     enter: float = 0.6
-    leave: float = 0.4
+    leave: float = 0.3
     beats: int = 8
     hold_seconds: float = 30.0
 

@@ -80,7 +80,7 @@ def test_the_state_is_plain_and_survives_json():
     assert decoder.beat(1000, 0.9, restored) == decoder.beat(1000, 0.9, state)
 
 
-@pytest.mark.parametrize("wrong", [{"enter": 0.3}, {"smoothing": 0}, {"beats": 0}, {"leave": 0}])
+@pytest.mark.parametrize("wrong", [{"enter": 0.2}, {"smoothing": 0}, {"beats": 0}, {"leave": 0}])
 def test_thresholds_out_of_order_are_refused(wrong):
     with pytest.raises(ConfigError, match="rhythm needs"):
         RhythmSettings(**wrong)
