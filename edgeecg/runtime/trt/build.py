@@ -17,6 +17,7 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.api import Builder, IBuilderConfig, INetworkDefinition, ITensor, OnnxParser, TensorRT
 from edgeecg.runtime.trt.library import TensorRTLibrary
+from edgeecg.runtime.trt.rtx import allow_capture
 from edgeecg.specs import ModelSpec
 
 __all__ = ["BUCKETS", "Extent", "Plan", "Progress", "Recipe", "beat_recipe", "build_plan", "token_recipe"]
@@ -183,6 +184,8 @@ def build_plan(
     inputs = tuple(tensor_spec(network.get_input(i)) for i in range(network.num_inputs))
     outputs = tuple(tensor_spec(network.get_output(i)) for i in range(network.num_outputs))
     config = configure(trt, builder, recipe, inputs)
+    if library.rtx:
+        allow_capture(config, trt)
     fallback = use_dla(trt, builder, config, network, recipe.dla) if recipe.dla is not None else ()
     if progress is not None:
         config.progress_monitor = make_monitor(trt, progress)

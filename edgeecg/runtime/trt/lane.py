@@ -18,6 +18,7 @@ from edgeecg.runtime.cuda import Device, DeviceMemory, Event, Graph, HostMemory,
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
 from edgeecg.runtime.trt.library import TensorRTLibrary
+from edgeecg.runtime.trt.rtx import can_be_captured, create_context
 
 __all__ = ["FLOAT", "Clock", "Lane", "Transfer"]
 
@@ -76,7 +77,10 @@ class Lane:
         self._graphs: dict[Hashable, Graph | None] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         strategy = library.module.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
-        context = engine.create_execution_context(strategy)
+        if library.rtx:
+            context = create_context(engine, library.module, strategy)
+        else:
+            context = engine.create_execution_context(strategy)
         if context is None or not context.set_optimization_profile_async(profile, stream.handle):
             raise DeviceError(f"no memory for profile {profile} of the engine: {library.complaint()}")
         self.context: IExecutionContext = context
@@ -153,7 +157,7 @@ class Lane:
 
         TensorRT must have run once with a shape before it can be captured: the first call does that.
         """
-        if not graphs:
+        if not graphs or (self._library.rtx and not can_be_captured(self.context, self._stream.handle)):
             self.queue(elsewhere)
         elif key not in self._graphs:
             self._graphs[key] = None

@@ -76,3 +76,13 @@ def test_a_module_that_lacks_a_name_is_found_out() -> None:
 def test_the_installed_library_has_them_too() -> None:
     trt = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx")
     assert api.missing_names(trt) == []
+
+
+def test_the_names_that_only_rtx_has_are_there() -> None:
+    trt = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx")
+    assert hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION")
+    assert hasattr(trt.DynamicShapesKernelSpecializationStrategy, "EAGER")
+    assert hasattr(trt.ICudaEngine, "create_runtime_config")
+    assert hasattr(trt.IRuntimeConfig, "set_execution_context_allocation_strategy")
+    assert hasattr(trt.IRuntimeConfig, "dynamic_shapes_kernel_specialization_strategy")
+    assert hasattr(trt.IExecutionContext, "is_stream_capturable")

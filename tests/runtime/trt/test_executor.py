@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from edgeecg.runtime.trt.layers import engine_layers, layer_times
 from edgeecg.runtime.trt.prove import prove
 from edgeecg.runtime.trt.settings import choose_slices
 from tests.runtime.trt.conftest import plan_of
-from tests.runtime.trt.fakes import FakeDevice, fake_library
+from tests.runtime.trt.fakes import FakeContext, FakeDevice, FakeEngine, fake_library
 
 Open = Callable[..., TrtExecutor]
 
@@ -77,6 +79,24 @@ def test_a_step_is_one_graph_launch_from_the_second_on(open_fake: Open, device: 
     executor.run(random_inputs(executor, 2, 40))
     executor.run(random_inputs(executor, 2, 40))
     assert len(device.graphs) == 1, "a length that is no step's is not captured"
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+def test_rtx_is_asked_before_a_run_is_captured(
+    bundle: Bundle, device: FakeDevice, monkeypatch: pytest.MonkeyPatch, capturable: bool
+) -> None:
+    settings = SimpleNamespace(set_execution_context_allocation_strategy=lambda strategy: None)
+    monkeypatch.setattr(FakeEngine, "create_runtime_config", lambda self: settings, raising=False)
+    monkeypatch.setattr(FakeContext, "is_stream_capturable", lambda *_: capturable, raising=False)
+    library = replace(fake_library(device), flavour="tensorrt_rtx")
+    library.module.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
+    with TrtExecutor(library, plan_of(bundle, "token"), device) as executor:
+        inputs = random_inputs(executor, 1, 64)
+        first = executor.run(inputs)
+        for _ in range(3):
+            assert_same(executor.run(inputs), first)
+    assert settings.dynamic_shapes_kernel_specialization_strategy == "eager"
+    assert bool(device.graphs) is capturable
 
 
 def test_buffers_are_allocated_once_per_shape(open_fake: Open, device: FakeDevice) -> None:
