@@ -15,7 +15,7 @@ from inference.subject import Answer, Call, Case
 Clock = Callable[[], int]
 """Nanoseconds: of the wall, or of this process on any core."""
 
-__all__ = ["Figure", "agree", "as_json", "gemm_rate", "table_of", "time_in_turns", "title_of"]
+__all__ = ["Figure", "agree", "as_json", "gemm_rate", "sample", "table_of", "time_in_turns", "title_of"]
 
 
 @dataclass(frozen=True)

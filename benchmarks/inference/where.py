@@ -8,6 +8,7 @@ from rich.table import Table
 from edgeecg.profile.layers import onnxruntime_layers
 from edgeecg.runtime.ort import PIECE
 from inference.subject import Subject, operations
+from inference.timing import sample
 
 __all__ = ["where_time_goes"]
 
@@ -45,5 +46,24 @@ def where_time_goes(subject: Subject, rows: int, rate: float) -> Table:
         table.add_row(name, str(len(found)), f"{1e3 * spent / rows / tokens:.2f}", f"{spent / whole:.0%}")
     case = subject.case("step", 1)
     needed = 1e6 * operations(subject.spec, case) / case.tokens / rate
-    table.add_row("the products at the GEMM rate", "", f"{needed:.2f}", "")
+    table.add_row("the products at the rate of a large one", "", f"{needed:.2f}", "")
+    table.add_row("the linear layers alone, PyTorch", "", f"{linear_layers(subject, rows * tokens):.2f}", "")
     return table
+
+
+def linear_layers(subject: Subject, count: int) -> float:
+    """Microseconds a token of the blocks' linear layers as bare products of their shapes, best of many."""
+    stack = subject.spec.token
+    shapes = (
+        (stack.dim, 3 * stack.dim),
+        (stack.dim, stack.dim),
+        (stack.dim, stack.ffn),
+        (stack.ffn, stack.dim),
+    )
+    spent = 0.0
+    for width, out in shapes:
+        x, weight, bias = torch.randn(count, width), torch.randn(width, out), torch.randn(out)
+        spent += min(
+            sample(lambda: torch.addmm(bias, x, weight), 5, 50, time.process_time_ns)  # noqa: B023
+        )
+    return 1e3 * stack.layers * spent / count
