@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import torch
 from rich.table import Table
 
 from edgeecg.profile.layers import onnxruntime_layers
@@ -63,7 +66,5 @@ def linear_layers(subject: Subject, count: int) -> float:
     spent = 0.0
     for width, out in shapes:
         x, weight, bias = torch.randn(count, width), torch.randn(width, out), torch.randn(out)
-        spent += min(
-            sample(lambda: torch.addmm(bias, x, weight), 5, 50, time.process_time_ns)  # noqa: B023
-        )
+        spent += min(sample(lambda t=(bias, x, weight): torch.addmm(*t), 5, 50, time.process_time_ns))
     return 1e3 * stack.layers * spent / count
