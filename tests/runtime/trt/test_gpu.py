@@ -1,4 +1,4 @@
-"""Engines on a real GPU. These tests have not run where they were written: there was no GPU."""
+"""Engines on a real GPU. They have run with a stand-in for TensorRT (docs/gpu-runs.md), not yet with TensorRT."""
 
 from __future__ import annotations
 
