@@ -1,4 +1,4 @@
-"""Engines on a real GPU. They have run with a stand-in for TensorRT (docs/gpu-runs.md), not yet with TensorRT."""
+"""Engines on a real GPU. They have run with a stand-in (docs/gpu-runs.md), not yet with TensorRT."""
 
 from __future__ import annotations
 
