@@ -2,7 +2,7 @@
 
     python benchmarks/stream.py [--out FOLDER] [--quick] [--only PART ...]
 
-One thread, in CPU time of that thread (latency percentiles are in wall time), so that a busy machine
+One thread, in CPU time of that thread (latency percentiles in wall time too), so that a busy machine
 troubles the figures less; every comparison is a ratio within one run. With EDGEECG_DATA the signals are
 records of the MIT-BIH set, else synthetic patients. Peers are measured where they are installed:
 pip install wfdb neurokit2 biosppy sleepecg

@@ -64,8 +64,9 @@ CLIP_NEAR, CLIP_RANGE_MV = 0.05, 0.2
 CLIP_TICKS, CLIP_OF = 2, 4  # once is chance, at low rates
 HUM_TICKS = 2
 
-FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped
+FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped, or stood still
 CLIP = FEATURES - 1
+STOOD = -1.0  # in its place: the source stood still
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -218,10 +219,7 @@ class Quality:
         lengths = ends - starts
         clipped, constant, at_rail = self._extremes(source, starts, lengths)
         features = np.concatenate([features, clipped[:, None]], axis=1)
-        seen = np.concatenate([state.history, features], axis=2)
-        recent = seen[:, :, None]  # of a single tick; the general form costs ten times as much
-        if len(ends) > 1:
-            recent = np.lib.stride_tricks.sliding_window_view(seen, WINDOW, axis=2)
+        seen, recent = _windows(state.history, features, constant)
         logarithms = ratios(recent)
         snr = estimate(logarithms)
         good = _latched(snr, GOOD_DB, state.latch[:, :1])
@@ -251,6 +249,28 @@ class Quality:
         constant = _count(same, starts) >= CONSTANT * (lengths - 1)
         at_rail = (low <= self.rails[0]) | (high >= self.rails[1])
         return plateau & (high - low > CLIP_RANGE_MV), constant, at_rail
+
+
+def _windows(history: Floats, features: Floats, constant: Mask) -> tuple[Floats, Floats]:
+    """Features ``(rows, 6, WINDOW - 1 + ticks)`` as later ticks see them, and each tick's window of them.
+
+    Ticks in which the source stood still, and the two that come then, are seen by nobody else: the leap out
+    of a saturation, and what the filter makes of it, are no measure of what follows.
+    """
+    seen = np.concatenate([history, features], axis=2)
+    stood = np.concatenate([history[:, CLIP, -2:] == STOOD, constant], axis=1)
+    own = seen[:, :, WINDOW - 1 :]
+    if stood.any():
+        hidden = stood[:, 2:] | stood[:, 1:-1] | stood[:, :-2]
+        own[np.broadcast_to(hidden[:, None], own.shape)] = np.nan
+        own[:, CLIP][constant] = STOOD
+    if constant.shape[1] == 1 and not stood.any():
+        return seen, seen[:, :, None]  # of a single tick; the general form costs ten times as much
+    recent = np.lib.stride_tricks.sliding_window_view(seen, WINDOW, axis=2)
+    if stood.any():
+        recent = recent.copy()
+        recent[..., -1] = features
+    return seen, recent
 
 
 def _joined(before: Floats, after: Floats) -> Floats:
