@@ -27,7 +27,7 @@ FLAT = "integrated, flat"
 NAMES = (*METHODS, FLAT)
 DEAR = ("occlusion", "shapley", "lime", FLAT)
 DRAWN = ("shapley", "lime", "random")
-ADDING = ("path", "held", "gradient", "integrated", "occlusion", "shapley", "lime", FLAT)
+ADDING = ("path", "held", "free", "gradient", "integrated", "occlusion", "shapley", "lime", FLAT)
 CONTROLS = ("difference", "random")
 
 Figures = dict[str, list[float]]

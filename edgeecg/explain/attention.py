@@ -46,11 +46,12 @@ class Attention:
 
 
 def attend(
-    block: Block, x: Tensor, cosine: Tensor, sine: Tensor, *, hold: bool = False
+    block: Block, x: Tensor, cosine: Tensor, sine: Tensor, *, hold: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """``Block.forward`` with its weights: output ``(B, T, d)`` and weights ``(B, H, T, T)``.
 
-    With ``hold`` the weights count as constants: gradients pass along them but not into them.
+    ``hold``, 0 to 1, is how far the weights count as constants: gradients pass along them as ever, but into
+    them only by what is left. The output is the same.
     """
     spec = block.spec
     h = block.norm1(x)
@@ -61,12 +62,12 @@ def attend(
     ahead = torch.arange(x.shape[1])[None] - torch.arange(x.shape[1])[:, None]
     band = (ahead >= -spec.left) & (ahead <= spec.right)
     weights = torch.softmax(torch.where(band, scores, BLOCKED), dim=-1)
-    weights = weights.detach() if hold else weights
+    weights = torch.lerp(weights, weights.detach(), hold) if hold else weights
     joined = torch.einsum("bhts,bshc->bthc", weights, v).flatten(2)
     return block.feed_forward(x + block.out(joined)), weights
 
 
-def unfold(stack: Stack, x: Tensor, *, hold: bool = False) -> tuple[Tensor, list[Tensor]]:
+def unfold(stack: Stack, x: Tensor, *, hold: float = 0.0) -> tuple[Tensor, list[Tensor]]:
     """``Stack.forward`` with the weights of each layer, for positions that need no table."""
     cosine, sine = stack.angles(x.shape[1], x.device)
     weights = []
@@ -98,12 +99,12 @@ def look(question: Question) -> Attention:
     )
 
 
-def held(question: Question, samples: Tensor, intervals: Tensor) -> Tensor:
-    """``question(samples, intervals)``, all attention held: the same numbers, other gradients."""
+def held(question: Question, samples: Tensor, intervals: Tensor, hold: float = 1.0) -> Tensor:
+    """``question(samples, intervals)``, attention held by ``hold``: the same numbers, other gradients."""
     token, beat = question.network.token, question.network.beat
-    tokens, _ = unfold(token.stack, token.patch(_padded(question, samples)), hold=True)
+    tokens, _ = unfold(token.stack, token.patch(_padded(question, samples)), hold=hold)
     inputs = question.beat_inputs(question.join(tokens, len(samples)), intervals)
-    encoded, _ = unfold(beat.stack, beat.enter(inputs), hold=True)
+    encoded, _ = unfold(beat.stack, beat.enter(inputs), hold=hold)
     return question.odds(encoded)
 
 

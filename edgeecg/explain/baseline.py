@@ -29,6 +29,7 @@ BEFORE, AFTER = round(0.30 * MODEL_FS), round(0.50 * MODEL_FS)  # samples around
 TAPER = 8  # samples at each end of the usual beat that fade out
 FEWEST = 5  # normal beats that make a usual one
 REFERENCE = 8  # intervals before a beat whose median is the usual one
+FEWEST_INTERVALS = 4  # of those between normal beats
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +99,17 @@ def baseline(question: Question, kind: BaselineKind | None = None) -> Baseline:
 
 
 def usual_interval(question: Question) -> float:
-    """Median of the eight intervals before the first target, seconds; its own where there is none."""
-    end = question.interval_of(int(question.targets[0]))
+    """Median of the last eight intervals between two normal beats before the first target, seconds.
+
+    In a run of ectopic beats the last intervals are the run's own. Where the stretch has fewer than four
+    such intervals, the last eight of all; the beat's own where it is the first.
+    """
+    found, target = question.trace, int(question.targets[0])
+    normal = np.array([label == "N" for label in found.labels[:target]]) & (found.fibrillation[:target] < 0.5)
+    usual = found.intervals[1:target][normal[1:] & normal[:-1]][-REFERENCE:]
+    if len(usual) >= FEWEST_INTERVALS:
+        return float(np.median(usual))
+    end = question.interval_of(target)
     values = question.intervals.numpy()
     recent = values[max(0, end - REFERENCE) : max(0, end)]
     return float(np.median(recent if len(recent) else values)) if len(values) else 0.8

@@ -3,10 +3,11 @@
 Each is a function of a question, a baseline and a seed. Gradients, occlusion, Shapley values and LIME are
 Captum's; attention is our own, since no library knows a banded Transformer with rotary positions.
 
-The default, ``path``, integrates gradients along the straight line from the baseline at three points, and
-averages the relevance of samples over about the width of a token, since three gradients cannot tell apart
-what lies inside one patch. ``held`` does the same with attention held constant: a little better at finding
-the samples that matter most, but blind to timing, which lives in where attention looks; not the default.
+The default, ``path``, takes gradients at three points of the straight line from the baseline, and averages
+the relevance of samples over a token, since three gradients cannot tell apart what lies inside one patch.
+What moves attention counts by half. ``held`` leaves it out (relevance then flows along attention only, as in
+rules of relevance propagation; it is blind to timing, which lives in where attention looks), ``free`` counts
+it in full: with three points that is the part that is estimated worst.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["DEFAULT", "METHODS", "Attribution", "Counted", "attribute", "method_
 
 DEFAULT = "path"
 POINTS = (1 / 6, 1 / 2, 5 / 6)  # of the path, from baseline to recording
-WIDTH = 12  # samples over which relevance is averaged (Hann window)
+WIDTH = 8  # samples over which relevance is averaged (Hann window)
 
 IG_STEPS = 50
 SHAPLEY_ORDERS = 25
@@ -127,17 +128,24 @@ def smooth(samples: Tensor, width: int = WIDTH) -> Tensor:
 
 
 def _path(f: Counted, baseline: Baseline, seed: int) -> Parts:
-    """Three gradients along the path."""
-    samples, intervals = _slopes(f, f.question, baseline, POINTS)
-    return smooth(samples), intervals
+    """Three gradients along the path, attention held by half."""
+    return _along(f, baseline, hold=0.5)
 
 
 def _held(f: Counted, baseline: Baseline, seed: int) -> Parts:
     """The same, attention held: what passes along the weights, not what moves them."""
+    return _along(f, baseline, hold=1.0)
 
+
+def _free(f: Counted, baseline: Baseline, seed: int) -> Parts:
+    """The same, attention free."""
+    return _along(f, baseline, hold=0.0)
+
+
+def _along(f: Counted, baseline: Baseline, hold: float) -> Parts:
     def counted(samples: Tensor, intervals: Tensor) -> Tensor:
         f.note(len(samples), backward=True)
-        return held(f.question, samples, intervals)
+        return held(f.question, samples, intervals, hold)
 
     samples, intervals = _slopes(counted, f.question, baseline, POINTS)
     return smooth(samples), intervals
@@ -279,6 +287,7 @@ def _random(f: Counted, baseline: Baseline, seed: int) -> Parts:
 METHODS: dict[str, Method] = {
     "path": _path,
     "held": _held,
+    "free": _free,
     "gradient": _gradient,
     "integrated": _integrated,
     "occlusion": _occlusion,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgeecg.errors import ConfigError
-from edgeecg.explain.attention import follow, look, rollout, unfold, weighted
+from edgeecg.explain.attention import follow, held, look, rollout, unfold, weighted
 from edgeecg.explain.baseline import baseline
 from edgeecg.explain.faithfulness import (
     agreement,
@@ -47,6 +47,19 @@ def test_the_default_is_cheap_and_most_faithful_of_the_cheap(why_v: Question, wh
             assert found.backward <= 3
             area[method] = deletion(question, found, other).area
         assert min(area, key=area.__getitem__) == DEFAULT
+
+
+def test_held_attention_gives_the_same_numbers_and_other_gradients(why_s: Question) -> None:
+    inputs = why_s.samples[None], why_s.intervals[None].clone().requires_grad_()
+    slopes = []
+    for hold in (0.0, 0.5, 1.0):
+        answer = held(why_s, *inputs, hold)
+        assert float(answer[0]) == pytest.approx(why_s.answer, abs=1e-3)
+        slopes.append(torch.autograd.grad(answer.sum(), inputs[1])[0])
+    plain = torch.autograd.grad(why_s(*inputs).sum(), inputs[1])[0]
+    torch.testing.assert_close(slopes[0], plain, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(slopes[2], plain, atol=1e-2)
+    assert not torch.allclose(slopes[1], plain, atol=1e-2)
 
 
 @pytest.mark.parametrize("method", ["integrated", "shapley"])
@@ -113,7 +126,7 @@ def test_rollout_shares_are_shares(why_v: Question) -> None:
 
 
 def test_unknown_methods_are_refused(why_v: Question) -> None:
-    with pytest.raises(ConfigError, match="choose one of path, held, gradient"):
+    with pytest.raises(ConfigError, match="choose one of path, held, free, gradient"):
         attribute(why_v, baseline(why_v), "tea leaves")
 
 
