@@ -18,6 +18,10 @@ from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle
 from edgeecg.cli.strip import draw_strip
 from edgeecg.data.catalog import load_record, load_reference
+from edgeecg.metrics.references import labelled_records
+from edgeecg.metrics.report import Protocol
+from edgeecg.metrics.score import RecordScores, said_by_events, score
+from edgeecg.metrics.summary import group_report
 from edgeecg.model.checkpoint import network_from_weights
 from edgeecg.pipeline.annotate import annotate
 
@@ -99,19 +103,36 @@ def records(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"| {row['record']} | {' | '.join(cells)} |"
 
 
-def reliability(preset: str, groups: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The diagram, and a line for each set."""
+def folds(work: Path) -> Iterator[tuple[Path, set[str]]]:
+    """The bundle of each fold, and the recordings that it never saw."""
+    for run in sorted(work.glob("fold*")):
+        meta = json.loads((run / "checkpoint" / "checkpoint.json").read_text(encoding="utf-8"))["meta"]
+        yield next(run.glob("*.edgeecg")), set(meta["validation"])
+
+
+def reliability(preset: str, work: Path, data: Path) -> Iterator[str]:
+    """The diagram of probabilities told of held-out patients, and a line for each set."""
+    scores: dict[str, list[RecordScores]] = {}
+    cases = labelled_records(("mitdb:DS1", "svdb"), data)
+    for path, unseen in folds(work):
+        with open_engine(path, backend="onnxruntime") as engine:
+            for case in cases:
+                if f"{case.group.split()[0]}/{case.name}" not in unseen:
+                    continue
+                record, truth = case.load()
+                said = said_by_events(annotate(engine, record), tuple(truth.labels), len(record))
+                scores.setdefault(case.group, []).append(score(truth, said))
     figure = Figure(figsize=(4.2, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.plot([0.2, 1], [0.2, 1], color="0.7", linewidth=1)
-    for group in groups:
-        whole = (group.get("calibration") or {}).get("all")
-        if not whole or not whole["count"]:
-            continue
-        bins = [b for b in whole["bins"] if b["count"] >= 20]
-        axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], "o-", label=group["title"])
-        errors = f"ECE {whole['ece']:.4f}, Brier {whole['brier']:.4f}"
-        yield f"- {group['title']}: {errors}, {whole['count']} beats"
+    for title, found in scores.items():
+        table = group_report(title, found, Protocol(bootstrap_draws=100)).calibration
+        for label, line in (("all", "o-"), ("V", "s--"), ("S", "^:")):
+            bins = [each for each in table[label].bins if each.count >= 20]
+            name = title if label == "all" else f"{title}, told {label}"
+            axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], line, label=name)
+        told = "; ".join(f"{k} {table[k].ece:.4f}" for k in ("all", "N", "V", "S"))
+        yield f"- {title}: expected calibration error by label told: {told}; Brier {table['all'].brier:.4f}"
     axes.set(xlabel="probability told", ylabel="share that is right", title=f"{preset}, out of fold")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(MODELS / "images" / f"{preset}-reliability.png", dpi=110)
@@ -121,12 +142,8 @@ def failure(work: Path, data: Path, name: str, wanted: str, said: str) -> Path:
     """A strip of a held-out record where the network is wrong in this way most often."""
     source, _, number = name.partition("/")
     record = load_record(data / name, source)
-    fold = next(
-        run
-        for run in sorted(work.glob("fold*"))
-        if name in json.loads((run / "checkpoint" / "checkpoint.json").read_text())["meta"]["validation"]
-    )
-    with open_engine(next(fold.glob("*.edgeecg")), backend="onnxruntime") as engine:
+    path = next(path for path, unseen in folds(work) if name in unseen)
+    with open_engine(path, backend="onnxruntime") as engine:
         events = annotate(engine, record)
     found = [event for event in events if isinstance(event, Beat)]
     reference = load_reference(record, source)
@@ -146,8 +163,9 @@ def failure(work: Path, data: Path, name: str, wanted: str, said: str) -> Path:
     return target
 
 
-def card(preset: str, bundle: Bundle, groups: Sequence[dict[str, Any]]) -> str:
+def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) -> str:
     """The page of one preset."""
+    bundle = Bundle.open(preset)
     spec = bundle.spec
     token, beat = spec.token, spec.beat
     count = network_from_weights(spec, bundle.weights()).parameter_count
@@ -175,7 +193,7 @@ def card(preset: str, bundle: Bundle, groups: Sequence[dict[str, Any]]) -> str:
         "",
         *rhythm(groups),
         "\n## Probabilities\n",
-        *reliability(preset, groups),
+        *reliability(preset, work, data),
         f"\n![Reliability](images/{preset}-reliability.png)\n",
         "## Each record: hits / misses / false\n",
         *records(groups),
@@ -194,7 +212,7 @@ def write(
     for preset in PRESETS:
         source = MODELS / f"{preset}.json"
         groups = json.loads(source.read_text(encoding="utf-8"))["groups"] if source.exists() else []
-        page = card(preset, Bundle.open(preset), groups)
+        page = card(preset, groups, work / preset, data)
         (MODELS / f"{preset}.md").write_text(page, encoding="utf-8")
     if pictures:
         for name, wanted, said in FAILURES:
