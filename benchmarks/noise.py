@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import track
@@ -33,7 +34,7 @@ from edgeecg.specs import AAMI
 
 def clean_parts(noisy: NoisyRecord) -> list[tuple[int, int]]:
     """What is left out of the scores."""
-    edges = [0, *(edge for interval in noisy.intervals for edge in interval), len(noisy.record)]
+    edges = [0, *(edge for interval in noisy.noisy for edge in interval), len(noisy.record)]
     return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]
 
 
@@ -43,8 +44,8 @@ def score(engine: Engine, noisy: NoisyRecord, withhold: bool) -> Confusion:
     beats = [e for e in annotate(engine, noisy.record, withhold=withhold) if isinstance(e, Beat)]
     labels = [AAMI.get(label, "Q") for label in reference.labels.tolist()]
     return compare(
-        BeatList(reference.beats, labels),
-        BeatList([beat.sample for beat in beats], [AAMI[beat.label] for beat in beats]),
+        BeatList(reference.beats, np.array(labels)),
+        BeatList(np.array([b.sample for b in beats], np.int64), np.array([AAMI[b.label] for b in beats])),
         noisy.record.fs,
         masks=clean_parts(noisy),
     )
