@@ -266,7 +266,8 @@ class Decoder:
         state.last = sample
         label = BEAT_LABELS[beat.label]
         events.append(Beat(sample, label, beat.probability, beat.quality, rr))
-        rhythms, state.rhythm = self._rhythm.beat(sample, beat.afib, state.rhythm)
+        # noise looks like fibrillation: it counts as far as the beat can be read
+        rhythms, state.rhythm = self._rhythm.beat(sample, beat.afib * beat.quality, state.rhythm)
         self._settle()
         alarms = self._heard(self._alarms.beat(sample, label, state.alarms))
         events += rhythms
