@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes constraints/*.txt again: the newest releases that fit together, for each Python. Needs uv on PATH.
-# Run the tests afterwards: the files state what the tests ran with.
+# Run the tests afterwards, and say in CONTRIBUTING.md what they ran with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ torch=2.13.0 # the newest whose CPU build the tests have run with
 for version in 3.10 3.11 3.12 3.13; do
     target=constraints/py${version/./}.txt
     {
-        echo "# Python $version: what the tests ran with. Made by tools/constraints.sh."
+        echo "# Python $version: the newest releases that fit together. Made by tools/constraints.sh."
         uv pip compile pyproject.toml --quiet --python-version "$version" --no-header --no-annotate \
             --extra dev \
             --constraint <(echo "torch==$torch") |
