@@ -306,7 +306,7 @@ def heads(asked: Question) -> None:
             grid = weights[0, head]
             rows = range(spec.left, grid.shape[0] - spec.right)
             mean = np.mean([grid[r, r - spec.left : r + spec.right + 1].numpy() for r in rows], axis=0)
-            axes[layer, head].bar(places, mean, color=RED if mean.argmax() == spec.left else INK, width=0.9)
+            axes[layer, head].bar(places, mean, color=INK, width=0.9)
             plain(
                 axes[layer, head],
                 f"layer {layer + 1}, head {head + 1}",

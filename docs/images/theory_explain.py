@@ -69,21 +69,24 @@ def parts(asked: Question) -> None:
 
 
 def concept(asked: Question) -> None:
-    """Beats with a wide QRS and beats of all kinds in one layer, along the concept's vector and across it."""
-    bundle = Bundle.open("small")
-    sets = synthetic_sets(bundle, asked.network)
+    """Beats with a wide QRS and beats of all kinds in one layer; how often V rises along the line, by layer."""
+    sets = synthetic_sets(Bundle.open("small"), asked.network)
     model = MomentNetwork(asked.network, asked.bias).eval()
-    wide = activations(model, sets.concepts[CONCEPT], "V")[LAYER]
-    other = activations(model, sets.random(len(sets.concepts[CONCEPT]), 0), "V")[LAYER]
-    x = torch.cat([wide[0], other[0]])
-    signs = torch.cat([torch.ones(len(wide[0])), -torch.ones(len(other[0]))])
-    direction, offset = fit_line(x, signs)
-    across = torch.linalg.svd(
-        x - x.mean(0) - ((x - x.mean(0)) @ direction)[:, None] * direction / direction.square().sum()
-    )[2][0]
+    wide = activations(model, sets.concepts[CONCEPT], "V")
+    other = activations(model, sets.random(len(sets.concepts[CONCEPT]), 0), "V")
+    signs = torch.cat([torch.ones(len(wide[LAYER][0])), -torch.ones(len(other[LAYER][0]))])
+    lines = {layer: fit_line(torch.cat([wide[layer][0], other[layer][0]]), signs) for layer in wide}
     shown = figure(9, 3)
-    left, right = shown.subplots(1, 2, width_ratios=[1.4, 1])
-    for rows, colour, label in ((other[0], PALE, "beats of all kinds"), (wide[0], RED, CONCEPT)):
+    left, right = shown.subplots(1, 2, width_ratios=[1.2, 1])
+    direction, offset = lines[LAYER]
+    x = torch.cat([wide[LAYER][0], other[LAYER][0]])
+    rest = x - x.mean(dim=0)
+    rest = rest - (rest @ direction)[:, None] * direction / direction.square().sum()
+    across = torch.linalg.svd(rest)[2][0]
+    for rows, colour, label in (
+        (other[LAYER][0], PALE, "beats of all kinds"),
+        (wide[LAYER][0], RED, CONCEPT),
+    ):
         left.plot(rows @ direction + offset, rows @ across, ".", color=colour, label=label)
     left.axvline(0, color=INK, lw=0.8, ls=":")
     left.legend(fontsize=8, frameon=False)
@@ -93,10 +96,12 @@ def concept(asked: Question) -> None:
         "along the concept's vector",
         "across it",
     )
-    rise = (wide[1] @ direction / direction.norm()).numpy()
-    right.hist(rise, bins=20, color=RED, alpha=0.8)
-    right.axvline(0, color=INK, lw=0.8)
-    plain(right, f"V rises along it for {np.mean(rise > 0):.0%} of them", "slope of the log-odds of V")
+    shares = [float((wide[layer][1] @ lines[layer][0] > 0).float().mean()) for layer in lines]
+    right.bar([layer.replace("_", "\n") for layer in lines], shares, color=RED, width=0.7)
+    right.axhline(0.5, color=INK, lw=0.8, ls=":")
+    right.set_ylim(0, 1)
+    plain(right, "Share of these beats whose V rises along it", "")
+    right.tick_params(axis="x", labelsize=7)
     save(shown, "concept")
 
 

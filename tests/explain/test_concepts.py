@@ -80,23 +80,25 @@ def test_a_moment_has_all_that_the_answer_hangs_on(bundle: Bundle, network: Netw
 
 
 def test_what_is_planted_is_found(network: Network, single: Trace, sets: ConceptSets) -> None:
-    """Beats of which one feature was changed: the score is the share of beats whose answer rises with it."""
-    column = RR_FEATURES.index("log_rr_over_previous") - len(RR_FEATURES)
-    planted = sets.random(15, seed=9).copy()
-    planted[:, column] -= 2.0
-    both = ConceptSets({"planted": planted, "nothing": sets.random(15, seed=10)}, sets.pool)
+    """Beats with more, and with less, of the feature that raises S most steadily: S rises, and falls."""
     beats = [b for b in range(len(single)) if single.labels[b] == "S"]
     rows, _ = moments(network, single, beats)
     moment = torch.from_numpy(rows).requires_grad_()
     odds = MomentNetwork(network, NO_BIAS)(moment)[:, LABELS.index("S")]
-    slope = torch.autograd.grad(odds.sum(), moment)[0][:, column]
-    expected = float((-slope > 0).float().mean())
-    scores = score_concepts(network, NO_BIAS, both, {"S": rows}, draws=6)
+    slopes = torch.autograd.grad(odds.sum(), moment)[0][:, -len(RR_FEATURES) :][:, :5]  # the logarithms
+    steady = slopes.mean(dim=0) / slopes.std(dim=0)
+    column = int(steady.abs().argmax())
+    step = 2.0 * float(steady[column].sign())
+    more, less = sets.random(15, seed=9).copy(), sets.random(15, seed=11).copy()
+    more[:, column - len(RR_FEATURES)] += step
+    less[:, column - len(RR_FEATURES)] -= step
+    planted = ConceptSets({"more": more, "less": less, "nothing": sets.random(15, seed=10)}, sets.pool)
+    scores = score_concepts(network, NO_BIAS, planted, {"S": rows}, draws=6)
     by = {(s.concept, s.layer): s for s in scores}
-    found = by["planted", "entrance"]
-    assert found.accuracy > 0.85
-    assert found.score == pytest.approx(expected, abs=0.15)
-    assert by["planted", "token_1"].accuracy < 0.75  # an interval is not in the tokens
+    assert by["more", "entrance"].accuracy > 0.85
+    assert by["more", "entrance"].score > 0.75
+    assert by["less", "entrance"].score < 0.25
+    assert by["more", "token_1"].accuracy < 0.75  # an interval is not in the tokens
     assert not any(s.significant for s in scores if s.concept == "nothing")
 
 
