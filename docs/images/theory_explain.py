@@ -69,7 +69,7 @@ def parts(asked: Question) -> None:
 
 
 def concept(asked: Question) -> None:
-    """Beats with a wide QRS and beats of all kinds in one layer; how often V rises along the line, by layer."""
+    """Wide beats and beats of all kinds in one layer; how often V rises along the line, by layer."""
     sets = synthetic_sets(Bundle.open("small"), asked.network)
     model = MomentNetwork(asked.network, asked.bias).eval()
     wide = activations(model, sets.concepts[CONCEPT], "V")
