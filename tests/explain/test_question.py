@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from edgeecg.bundle import Bundle
 from edgeecg.decode.rr import past_intervals, rr_features
 from edgeecg.errors import ConfigError
 from edgeecg.explain.attention import held
+from edgeecg.explain.baseline import usual_interval
 from edgeecg.explain.intervals import IntervalTable, interval_features
 from edgeecg.explain.question import AFIB, Question, ask
 from edgeecg.explain.trace import Trace
@@ -101,3 +104,21 @@ def test_held_attention_changes_gradients_only(why_v: Question) -> None:
 def test_unknown_labels_are_refused(bundle: Bundle, network: Network, ventricular: Trace) -> None:
     with pytest.raises(ConfigError, match="choose one of N, S, V, F, P, AFIB"):
         ask(bundle, network, ventricular, 40, "X")
+
+
+def test_the_usual_interval_is_that_of_normal_beats(why_s: Question) -> None:
+    """In a run of ectopic beats the last intervals are the run's own: nothing in it would come early."""
+    seconds = np.r_[np.full(20, 0.8), np.full(12, 0.4)]
+    run = np.repeat([0, 1], [20, 12])
+    found = replace(
+        why_s.trace,
+        place=128 * np.cumsum(seconds),
+        token=(16 * np.cumsum(seconds)).astype(np.int64),
+        classes=np.eye(5, dtype=np.float32)[run],
+        rhythm=np.tile(np.float32([4, -4]), (32, 1)),
+    )
+    question = replace(why_s, trace=found, targets=np.array([31]))
+    assert usual_interval(question) == pytest.approx(0.8)
+    ectopic = replace(found, classes=np.eye(5, dtype=np.float32)[np.ones(32, int)])
+    table = replace(why_s.table, first=1, count=31)
+    assert usual_interval(replace(question, trace=ectopic, table=table)) == pytest.approx(0.4)
