@@ -77,10 +77,11 @@ def test_usual_beats_stand_in_a_regular_rhythm(why_s: Question) -> None:
     other = baseline(why_s)
     lead = int(np.argmax(other.samples.numpy().std(axis=1)))
     line = other.samples[lead].numpy()
-    place = round(float(why_s.trace.place[why_s.targets[0]])) - why_s.live.start
+    exact = float(why_s.trace.place[why_s.targets[0]]) - why_s.live.start
+    place = round(exact)
     step = float(other.intervals[0]) * MODEL_FS
     for back in (1, 2, 3):
-        start = round(place - back * step)
+        start = round(exact - back * step)
         np.testing.assert_allclose(line[start - 10 : start + 20], line[place - 10 : place + 20], atol=0.8)
     assert np.ptp(line[place - 6 : place + 6]) > 0.6 * np.ptp(line)
 
