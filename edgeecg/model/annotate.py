@@ -66,7 +66,7 @@ def annotate_rows(network: Network, signal: NDArray[np.float32], threshold: floa
     af = heads[row, token, HEADS.index("af")]
     mine = [np.flatnonzero(row == number) for number in range(rows)]
     inputs = [beat_inputs(embedding[i], place[at], spec.patch, spec.delay) for i, at in enumerate(mine)]
-    longest = max(len(at) for at in mine)
+    longest = max(1, *(len(at) for at in mine))  # a row of nothing where no row has a beat
     # the beat encoder looks back only: what fills up the shorter rows changes nothing
     padded = np.stack([np.pad(rows_in, ((0, longest - len(rows_in)), (0, 0))) for rows_in in inputs])
     classes, rhythm = (output.numpy() for output in network.beat(torch.from_numpy(padded)))
