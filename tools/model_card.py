@@ -79,7 +79,7 @@ def rhythm(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
     """AF by duration, by episode and by record."""
     for group in groups:
         af = group["af"]
-        if af and af["duration_sensitivity"]["value"] is not None:
+        if af and (af["duration_sensitivity"] or {}).get("value") is not None:
             yield (
                 f"- {group['title']}: AF by duration Se {interval(af['duration_sensitivity'])}, "
                 f"+P {interval(af['duration_predictivity'])} %"
