@@ -28,8 +28,9 @@ from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import annotate_records
 from edgeecg.model.config import OptimSettings, TrainConfig
-from edgeecg.model.many import Group, Member, train_groups
+from edgeecg.model.many import Group, Member
 from edgeecg.model.presets import preset
+from edgeecg.model.together import train_groups
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import record_confusion
 from edgeecg.specs import BEAT_LABELS, MODEL_FS, ModelSpec

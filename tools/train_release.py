@@ -38,7 +38,8 @@ from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, EdgeECGError
 from edgeecg.model.checkpoint import network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig, read_config
-from edgeecg.model.many import Group, Member, train_groups
+from edgeecg.model.many import Group, Member
+from edgeecg.model.together import train_groups
 from edgeecg.model.train import build_network, find_pseudo_beats
 from edgeecg.pipeline.annotate import annotate
 

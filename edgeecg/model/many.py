@@ -8,29 +8,23 @@ each number for itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from edgeecg.data.dataset import UNKNOWN, Windows
-from edgeecg.errors import StateError
-from edgeecg.io.atomic import atomic_path
+from edgeecg.data.dataset import UNKNOWN
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
-from edgeecg.model.train import build_network, learning_rate, to_tensors
+from edgeecg.model.train import build_network, learning_rate, seed_step
 from edgeecg.model.transformer import Block, Network
 from edgeecg.specs import ModelSpec
 
-__all__ = ["Group", "Member", "train_groups"]
+__all__ = ["Group", "Member"]
 
 # what a row may not teach a network that must not see its patient
 TARGETS = (
@@ -132,7 +126,7 @@ class Group:
         self._visible = visible.to(device)
         optim = config.optim
         self._rate = torch.tensor(0.0, device=device)
-        self._keep = torch.tensor(0.0, device=device)
+        self._decay = torch.tensor(0.0, device=device)
         self.optimizer = torch.optim.AdamW(
             self.weights.values(),
             lr=self._rate if device.type == "cuda" else optim.rate,
@@ -140,6 +134,7 @@ class Group:
             capturable=device.type == "cuda",
         )
         self.step = 0
+        self._warm = 0  # steps of this process, since a graph is captured after some
         self._graph: torch.cuda.CUDAGraph | None = None
         self._static: dict[str, Tensor] = {}
         self.losses = torch.zeros(len(members), device=device)
@@ -147,7 +142,8 @@ class Group:
     def train_step(self, batch: Mapping[str, Tensor]) -> None:
         """One step of every network; ``losses`` holds their totals after it."""
         rate, optim = learning_rate(self.step, self.config), self.config.optim
-        self._keep.fill_(min(optim.average, (2 + self.step) / (11 + self.step)))
+        seed_step(self.config.seed, self.step)
+        self._decay.fill_(min(optim.average, (2 + self.step) / (11 + self.step)))
         if self.device.type != "cuda":
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -171,7 +167,8 @@ class Group:
         with torch.cuda.stream(side):
             self._step(self._static)
         torch.cuda.current_stream().wait_stream(side)
-        if self.step + 1 == WARM_UP:
+        self._warm += 1
+        if self._warm == WARM_UP:
             graph = torch.cuda.CUDAGraph()
             # other threads go on: the loader pins memory meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -190,7 +187,7 @@ class Group:
         self.optimizer.zero_grad(set_to_none=False)
         with torch.no_grad():
             for name, value in self.weights.items():
-                self.average[name].lerp_(value, 1 - self._keep)
+                self.average[name].lerp_(value, 1 - self._decay)
 
     def _total(self, weights: dict[str, Tensor], keep: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Loss of one network: rows that it must not see have no targets."""
@@ -208,120 +205,41 @@ class Group:
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)))
 
-    def save(self, path: Path) -> None:
-        """Keep everything that the next step depends on."""
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on."""
         tensors = {f"weights.{name}": value for name, value in self.weights.items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
-        for (name, value), state in zip(self.weights.items(), self.optimizer.state.values(), strict=True):
-            del value
-            tensors |= {f"{moment}.{name}": state[moment] for moment in MOMENTS}
-        facts = {"step": str(self.step), "members": ",".join(member.name for member in self.members)}
-        data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, facts)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
+        for name, moments in zip(self.weights, self.optimizer.state.values(), strict=True):
+            tensors |= {f"{moment}.{name}": moments[moment] for moment in MOMENTS}
+        return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
-    def restore(self, path: Path) -> None:
-        """Go on with what :meth:`save` kept, where it is there.
+    def load(self, state: Mapping[str, Tensor], step: int) -> None:
+        """Go on at a step with what :meth:`state` gave then."""
+        self.step = step
+        with torch.no_grad():
+            for name, value in self.weights.items():
+                value.copy_(state[f"weights.{name}"])
+                self.average[name].copy_(state[f"average.{name}"])
+                moments = {moment: state[f"{moment}.{name}"].to(self.device) for moment in MOMENTS[1:]}
+                count = state[f"step.{name}"]
+                self.optimizer.state[value] = {
+                    "step": count.to(self.device) if self.device.type == "cuda" else count,
+                    **moments,
+                }
 
-        Raises
-        ------
-        StateError
-            It is of other networks.
-        """
-        if not path.exists():
-            return
-        with safe_open(path, framework="pt") as kept:
-            facts = kept.metadata()
-            if facts["members"] != ",".join(member.name for member in self.members):
-                raise StateError(f"{path} is of other networks ({facts['members']}): delete it to begin anew")
-            self.step = int(facts["step"])
-            with torch.no_grad():
-                for name, value in self.weights.items():
-                    value.copy_(kept.get_tensor(f"weights.{name}"))
-                    self.average[name].copy_(kept.get_tensor(f"average.{name}"))
-                    moments = {m: kept.get_tensor(f"{m}.{name}").to(self.device) for m in MOMENTS[1:]}
-                    count = kept.get_tensor(f"step.{name}")
-                    self.optimizer.state[value] = {
-                        "step": count.to(self.device) if self.device.type == "cuda" else count,
-                        **moments,
-                    }
+    @property
+    def spec(self) -> ModelSpec:
+        """Sizes of every network of the group."""
+        spec: ModelSpec = self._template.network.spec
+        return spec
 
     def networks(self) -> dict[str, Network]:
         """The averaged networks by their members' names, on the CPU."""
-        spec = self._template.network.spec
         made = {}
         for number, member in enumerate(self.members):
-            network = Network(spec).eval()
+            network = Network(self.spec).eval()
             network.load_state_dict(
                 {name.removeprefix("network."): v[number].detach().cpu() for name, v in self.average.items()}
             )
             made[member.name] = network
         return made
-
-
-class Batches(IterableDataset[dict[str, Tensor]]):
-    """Batches ``begin`` to ``end`` in any order: workers deal them out among themselves."""
-
-    def __init__(self, windows: Windows, begin: int, end: int) -> None:
-        self.windows, self.begin, self.end = windows, begin, end
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker = get_worker_info()
-        number, count = (worker.id, worker.num_workers) if worker is not None else (0, 1)
-        for step in range(self.begin + number, self.end, count):
-            yield to_tensors(self.windows(step))
-
-
-def train_groups(groups: Sequence[Group], windows: Windows, *, workers: int, out: Path) -> Iterator[int]:
-    """Train every group to the end of its schedule on the same batches; an interrupted run goes on.
-
-    Parameters
-    ----------
-    groups : sequence of Group
-        Of equal steps.
-    windows : Windows
-    workers : int
-        Processes that prepare batches.
-    out : Path
-        Folder of the run's state, kept every ``checkpoint_every`` steps and at the end.
-
-    Returns
-    -------
-    The steps done, one after the other: training goes on as they are asked for.
-
-    Raises
-    ------
-    StateError
-        The state in ``out`` is of other networks.
-    """
-    files = [out / f"group{number}.safetensors" for number in range(len(groups))]
-    for group, file in zip(groups, files, strict=True):
-        group.restore(file)
-    optim = groups[0].config.optim
-    return _train(groups, files, _loader(windows, groups[0].step, optim.steps, workers, groups[0].device))
-
-
-def _train(
-    groups: Sequence[Group], files: Sequence[Path], loader: DataLoader[dict[str, Tensor]]
-) -> Iterator[int]:
-    optim = groups[0].config.optim
-    for step, batch in enumerate(loader, groups[0].step + 1):
-        for group in groups:
-            group.train_step(batch)
-        if step % optim.checkpoint_every == 0 or step == optim.steps:
-            for group, file in zip(groups, files, strict=True):
-                group.save(file)
-        yield step
-
-
-def _loader(
-    windows: Windows, begin: int, end: int, workers: int, device: torch.device
-) -> DataLoader[dict[str, Tensor]]:
-    """Batches in the order of the steps, however many workers prepare them."""
-    return DataLoader(
-        Batches(windows, begin, end),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=device.type == "cuda",
-    )

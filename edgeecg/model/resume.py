@@ -15,7 +15,7 @@ from torch import Tensor
 from edgeecg.errors import StateError
 from edgeecg.io.atomic import atomic_path
 
-__all__ = ["load_run", "read_facts", "read_run", "save_run"]
+__all__ = ["TENSORS", "load_run", "read_facts", "read_run", "save_run"]
 
 TENSORS, FACTS = "run.safetensors", "run.json"
 
@@ -55,15 +55,15 @@ def read_run(folder: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def read_facts(data: bytes, folder: Path) -> dict[str, Any]:
+def read_facts(data: bytes, path: Path) -> dict[str, Any]:
     """The facts of a state: JSON in the header of a tensor file, whose length is in the first 8 bytes.
 
     Parameters
     ----------
     data : bytes
         As `read_run` gives it.
-    folder : Path
-        Where it lay, for messages.
+    path : Path
+        Of its file, for messages.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def read_facts(data: bytes, folder: Path) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["facts"])
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder) from error
+        raise _damaged(path) from error
     return facts
 
 
@@ -91,7 +91,7 @@ def load_run(
     try:
         tensors = load(data)
     except SafetensorError as error:
-        raise _damaged(folder) from error
+        raise _damaged(folder / TENSORS) from error
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
@@ -110,5 +110,5 @@ def load_run(
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _damaged(folder: Path) -> StateError:
-    return StateError(f"{folder / TENSORS} is damaged: delete it to begin the run anew")
+def _damaged(path: Path) -> StateError:
+    return StateError(f"{path} is damaged: delete it to begin the run anew")

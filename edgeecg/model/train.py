@@ -23,12 +23,12 @@ from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
 from edgeecg.model.origin import check_origin, origin_of
 from edgeecg.model.presets import preset
-from edgeecg.model.resume import load_run, read_facts, read_run, save_run
+from edgeecg.model.resume import TENSORS, load_run, read_facts, read_run, save_run
 from edgeecg.model.team import Team
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
 
-__all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate", "to_tensors"]
+__all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate", "seed_step", "to_tensors"]
 
 
 class Progress(Protocol):
@@ -60,6 +60,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     if step < warm:
         return optim.rate * (step + 1) / warm
     return optim.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, optim.steps - warm)))
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Draw the step's dropout from its number alone, so that a resumed run draws the same."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
 
 def find_pseudo_beats(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> None:
@@ -173,7 +178,7 @@ class Trainer:
         return True
 
     def _restore(self, data: bytes) -> dict[str, Any]:
-        facts = read_facts(data, self.out)
+        facts = read_facts(data, self.out / TENSORS)
         check_origin(self.out, facts, self.origin)
         load_run(data, self.out, self.modules, self.optimizer)
         self.fabric.strategy.precision.load_state_dict(facts.get("precision", {}))
@@ -224,7 +229,7 @@ class Trainer:
                 if progress is not None and self.team.leads:
                     progress.step(self.step, values)
         self.save()
-        return self.average
+        return self.average.eval()
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """One batch: losses, gradient, average, and what is due after it."""
@@ -233,6 +238,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
+        seed_step(self.windows.seed, self.step)
         parts = self._objective(batch)
         self.fabric.backward(parts["total"])
         norm = self._clip()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, warp
+from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, tone, warp
 from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows, on_model_grid
 from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
 from edgeecg.errors import ConfigError
@@ -144,6 +144,28 @@ def test_noise_has_unit_power_and_warp_keeps_places() -> None:
         assert make(4000, rng).std() == pytest.approx(1.0, rel=1e-3)
     ramp = np.arange(100.0)
     np.testing.assert_allclose(warp(ramp, 1.25, 100), np.arange(100) / 1.25)
+
+
+def test_a_tone_moves_no_wave() -> None:
+    impulse = np.zeros(101)
+    impulse[50] = 1.0
+    heard = tone(impulse, 0.3, np.random.default_rng(0))
+    assert heard.shape == impulse.shape
+    np.testing.assert_allclose(heard, heard[::-1], atol=1e-12)
+    assert np.abs(heard[np.abs(np.arange(101) - 50) <= 8]).min() > 0
+    assert np.all(heard[np.abs(np.arange(101) - 50) > 8] == 0)
+    np.testing.assert_array_equal(tone(impulse, 0.0, np.random.default_rng(0)), impulse)
+
+
+def test_two_leads_come_together_only_where_there_is_room_for_both() -> None:
+    two = [
+        replace(
+            record("mitdb/1", "mitdb/1"), signal=np.repeat(record("mitdb/1", "mitdb/1").signal, 2, axis=0)
+        )
+    ]
+    source = replace(windows(two, AugmentSettings(pair=1.0)), batch=3)
+    assert source(0)["fuse"].tolist() == [1, -1, 0]
+    assert set(windows([record("mitdb/1", "mitdb/1")], AugmentSettings(pair=1.0))(0)["fuse"]) == {0}
 
 
 @pytest.mark.parametrize("fs", [100.0, 250.0, 360.0])

@@ -13,10 +13,11 @@ import torch
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import TrainingRecord, Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
-from edgeecg.errors import StateError
+from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import COLUMN, Objective, fused
-from edgeecg.model.many import Batches, Group, Member, train_groups
+from edgeecg.model.many import TARGETS, Group, Member
+from edgeecg.model.together import STATE, Batches, train_groups
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from edgeecg.specs import HEADS
 
@@ -79,36 +80,104 @@ def test_each_network_ends_where_it_would_have_ended_alone(records, tmp_path: Pa
     assert not same(weights(group, 0), weights(group, 1), 1e-2)
 
 
-def test_a_hidden_patient_teaches_nothing(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """Other labels of a recording change the network that sees it, and not a bit of the one that must not."""
-    drawn = {int(n) for step in range(6) for n in windows(records)(step)["record"]}
-    which = next(n for n in drawn if (records[n].labels > 0).any())
-    members = [Member("sees", 0), Member("blind", 0, frozenset({which}))]
-    labels = records[which].labels
-    told = list(records)  # S, V, F in turn: windows are laid around the same beats as before
-    told[which] = replace(records[which], labels=np.where(labels > 0, 1 + labels % 3, 0))
-    one, other = (trained(each, members, tmp_path / str(n)) for n, each in enumerate((records, told)))
-    assert same(weights(one, 1), weights(other, 1), 0.0)
-    assert not same(weights(one, 0), weights(other, 0), 1e-5)
+def test_hidden_rows_teach_nothing_whatever_they_say(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Every target, signal and interval of hidden rows at random: not one bit of the step changes."""
+    rng = np.random.default_rng(0)
+    batch = windows(records)(3)
+    batch["record"][:2], batch["record"][2:], batch["fuse"][:] = 0, 1, 0
+    batch["weak_rhythm"][2:], batch["beat_weak"][2:] = 1, 1  # as a row of cinc2017 has them
+    told = {name: value.copy() for name, value in batch.items()}
+    for name in (*TARGETS, "signal", "beat_rr", "offset", "seen", "beat_present"):
+        value = told[name][:2]
+        real = value.dtype.kind == "f"
+        told[name][:2] = rng.normal(size=value.shape) if real else rng.integers(0, 2, value.shape)
+    outcome = []
+    for each in (batch, told):
+        group = Group(CONFIG, [Member("blind", 0, frozenset({0})), Member("sees", 0)], 2, CPU)
+        group.train_step(to_tensors(each))
+        outcome.append((group.losses.clone(), weights(group, 0), weights(group, 1)))
+    (one, blind, sees), (other, blind2, sees2) = outcome
+    assert one[0] == other[0]
+    assert same(blind, blind2, 0.0)
+    assert one[1] != other[1]
+    assert not same(sees, sees2, 1e-6)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_counts(records, name: str) -> None:  # type: ignore[no-untyped-def]
+    """What the list of hidden targets names is what the losses read."""
+    batch = to_tensors(windows(records)(1))
+    batch["weak_rhythm"][:], batch["beat_weak"][:] = 0, 0
+    objective = Objective(build_network(CONFIG), CONFIG.loss)
+    batch[name][:] = 0 if name != "weak_rhythm" else 1
+    known = float(objective(batch)["total"].detach())
+    batch[name][:] = -1
+    assert float(objective(batch)["total"].detach()) != known
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_killed_run_goes_on_to_the_same_weights(records, dropout: float, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = replace(CONFIG, optim=replace(CONFIG.optim, dropout=dropout))
     members = [Member("a", 0), Member("b", 1, frozenset({1}))]
-    whole = trained(records, members, tmp_path / "whole")
-    trained(records, members, tmp_path / "part", steps=4)  # the last kept state is that of step 3
-    resumed = Group(CONFIG, members, len(records), CPU)
-    steps = list(train_groups([resumed], windows(records), workers=0, out=tmp_path / "part"))
-    assert steps == [4, 5, 6]
-    for member in (0, 1):
-        assert same(weights(whole, member), weights(resumed, member), 0.0)
-    finished = list(train_groups([resumed], windows(records), workers=0, out=tmp_path / "part"))
-    assert finished == []
+
+    def groups() -> list[Group]:
+        return [
+            Group(each, members, len(records), CPU)
+            for each in (config, replace(config, loss=replace(config.loss, shape=1.0)))
+        ]
+
+    whole, part, resumed = groups(), groups(), groups()
+    assert list(train_groups(whole, windows(records), workers=0, out=tmp_path / "whole")) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    for step in train_groups(part, windows(records), workers=0, out=tmp_path / "part"):
+        if step == 4:  # the last kept state is that of step 3
+            break
+    assert list(train_groups(resumed, windows(records), workers=0, out=tmp_path / "part")) == [4, 5, 6]
+    for one, other in zip(whole, resumed, strict=True):
+        assert same(one.state(), other.state(), 0.0)
+    assert list(train_groups(resumed, windows(records), workers=0, out=tmp_path / "part")) == []
+    shipped = whole[0].networks()["b"].state_dict()
+    assert all(torch.equal(shipped[n.removeprefix("network.")], v[1]) for n, v in whole[0].average.items())
 
 
-def test_a_run_of_other_networks_is_refused(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    "members",
+    [
+        [Member("a", 1)],
+        [Member("a", 0, frozenset({2}))],
+        [Member("a", 0), Member("b", 0)],
+    ],
+)
+def test_a_run_that_began_from_anything_else_is_refused(
+    records, members: list[Member], tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
     trained(records, [Member("a", 0)], tmp_path)
-    with pytest.raises(StateError, match="other networks"):
-        trained(records, [Member("a", 0), Member("b", 0)], tmp_path)
+    with pytest.raises(StateError, match="delete it to begin anew"):
+        trained(records, members, tmp_path)
+    with pytest.raises(StateError, match="delete it to begin anew"):
+        trained(records[1:], [Member("a", 0)], tmp_path)
+
+
+def test_a_damaged_state_is_named(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    trained(records, [Member("a", 0)], tmp_path)
+    (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-20])
+    with pytest.raises(StateError, match=STATE):
+        trained(records, [Member("a", 0)], tmp_path)
+
+
+def test_a_loss_that_is_not_finite_is_never_kept(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    group = Group(CONFIG, [Member("a", 0)], len(records), CPU)
+    with torch.no_grad():
+        next(iter(group.weights.values())).fill_(float("nan"))
+    with pytest.raises(ConfigError, match="not finite at step 3"):
+        list(train_groups([group], windows(records), workers=0, out=tmp_path))
+    assert not (tmp_path / STATE).exists()
 
 
 def test_batches_come_in_the_order_of_the_steps_whoever_prepares_them(records) -> None:  # type: ignore[no-untyped-def]

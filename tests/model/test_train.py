@@ -57,8 +57,10 @@ def test_the_loss_falls(data, tmp_path: Path) -> None:  # type: ignore[no-untype
     assert np.mean(seen[-5:]) < 0.7 * np.mean(seen[:5])
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    whole = Trainer(TINY, data.training, data.noise, tmp_path / "whole").run(Silent())
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_killed_run_goes_on_to_the_same_weights(data, dropout: float, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = replace(TINY, optim=replace(TINY.optim, dropout=dropout))
+    whole = Trainer(config, data.training, data.noise, tmp_path / "whole").run(Silent())
 
     class Kill:
         def step(self, step: int, values: dict[str, float]) -> None:
@@ -66,12 +68,13 @@ def test_a_killed_run_goes_on_to_the_same_weights(data, tmp_path: Path) -> None:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(TINY, data.training, data.noise, tmp_path / "killed").run(Kill())
-    again = Trainer(TINY, data.training, data.noise, tmp_path / "killed")
+        Trainer(config, data.training, data.noise, tmp_path / "killed").run(Kill())
+    again = Trainer(config, data.training, data.noise, tmp_path / "killed")
     assert again.restore()
     assert again.step == 4
     resumed = again.run(Silent())
     assert torch.equal(weights(whole), weights(resumed))
+    assert not resumed.training, "nothing is left out of what is kept"
 
 
 def test_a_resumed_run_finds_the_same_beats_in_unlabelled_recordings(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
