@@ -39,5 +39,8 @@ def test_recorded_beats_come_out_again(name: str, recorded) -> None:  # type: ig
     patient = synthesize(SyntheticSettings(draw_patient("ventricular", 3), seconds=60), seed=3).record
     with open_engine(name, "onnxruntime") as engine:
         beats = [[e.sample, e.label] for e in annotate(engine, patient) if isinstance(e, Beat)]
-    assert beats == recorded[name]["beats"]
+    known = recorded[name]["beats"]
+    assert [label for _, label in beats] == [label for _, label in known]
+    moved = [abs(sample - other) for (sample, _), (other, _) in zip(beats, known, strict=True)]
+    assert max(moved) <= 1, "another processor may round a place to the next sample"
     assert {label for _, label in beats} >= {"N", "V"}

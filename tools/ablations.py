@@ -120,9 +120,7 @@ def ablations(
     todo = train_groups(groups, windows, workers=0, out=out)
     for _ in track(todo, "training", total=steps - groups[0].step):
         pass
-    table = Table(
-        "nano with", *(f"{name} F1 %" for name in CLASSES), title="mean ± spread over groups of patients"
-    )
+    table = Table("nano with", *(f"{name} F1 %" for name in CLASSES), title="all groups ± spread over them")
     for name, group in zip(chosen, groups, strict=True):
         networks = group.networks()
         counts = [

@@ -178,8 +178,8 @@ def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) 
     parts = [f"# Model card: `{preset}`\n", what]
     if not groups:
         parts.append(
-            "**Not cross-validated.** Its folds were not trained (the lent GPU's time was up): there is no "
-            "honest figure of it: take `small` or `micro`, whose figures on unseen patients are known.\n"
+            "**Not cross-validated.** Its folds were not trained, so there is no honest figure of it: take a "
+            "preset whose figures on unseen patients are known.\n"
         )
         return "\n".join(parts)
     protocol = (

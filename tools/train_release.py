@@ -4,10 +4,13 @@
     python tools/train_release.py nano --data DIR --folds 0   # one bundle, no out-of-fold figures
 
 All networks of all presets, those of the folds and those that are shipped, are trained together on one
-stream of batches (`edgeecg.model.many`), as `tools/release/PRESET.toml` says: six minutes on an H200, a
-night on a CPU. Then each preset goes its way by the public verbs: annotate with the networks of the folds
-and evaluate; export, calibrate, quantize, build. The work lies under `--work`: kill it and start it again at
-will. Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
+stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten
+minutes on an H200, a night on a CPU. Then each preset goes its way by the public verbs: annotate with the
+networks of the folds and evaluate; export, calibrate, quantize, build. The work lies under `--work`: kill
+it and start it again at will; after a change of the code that annotates, delete `annotations` and
+`fold*/annotated` in it.
+
+Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
 `docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`
 holds the packaged bundles to.
 """
@@ -82,15 +85,14 @@ def hidden(records: Sequence[TrainingRecord], fold: int, folds: int) -> frozense
     return frozenset(number for number, record in enumerate(records) if record.patient in held)
 
 
-def with_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> TrainingData:
-    """Beats of the recordings that have none labelled, found by a finished network; their class is open."""
+def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> None:
+    """Give recordings without labelled beats those that a finished network finds; their class is open."""
     bundle = Bundle.open(finder)
     network = network_from_weights(bundle.spec, bundle.weights())
     windows = Windows(
         data.training, data.noise, network.spec, config.signal, config.augment, config.data.sets
     )
     find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
-    return data
 
 
 def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: str) -> None:
@@ -99,7 +101,8 @@ def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: st
     if all((work / p / n / "checkpoint" / "checkpoint.json").exists() for p in configs for n in names):
         return
     first = next(iter(configs.values()))
-    data = with_pseudo_beats(load_training_data(first.data, first.seed), first, finder)
+    data = load_training_data(first.data, first.seed)
+    add_pseudo_beats(data, first, finder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(first.threads)
@@ -164,7 +167,7 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
     table.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
-def bundle(preset: str, work: Path, data: Path) -> None:
+def package(preset: str, work: Path, data: Path) -> None:
     """The packaged bundle with all precisions, and the evidence of its INT8 scales."""
     graphs, evidence, quantized = work / "graphs", ROOT / "calibration" / preset, work / "quantized"
     references = [word for name in CALIBRATION for word in ("--reference", name)]
@@ -210,7 +213,7 @@ def release(
         train(recipes(chosen, data), work, folds, finder)
         for preset in chosen:
             if not only_folds:
-                bundle(preset, work / preset, data)
+                package(preset, work / preset, data)
             if folds:
                 out_of_fold(preset, work / preset, data, folds)
         record_released()

@@ -35,7 +35,8 @@ class AugmentSettings:
     mix : float
         Probability of a random combination of two leads in place of one.
     pair : float
-        Probability that two leads of a record come together, and are fused as a stream of two leads is.
+        Probability that two leads of a record that has them come together, and are fused as a stream of
+        two leads is.
     tone : float
         Spread of the taps of a short symmetrical filter: another electrode, another amplifier.
     noise : float

@@ -105,7 +105,8 @@ class Windows:
     noise : sequence of float32 arrays
         Recorded noise at 128 Hz.
     share : mapping of source to weight
-        How much of a batch each set fills; within a set every *patient* has the same chance.
+        How much of the draws each set has (a pair of leads is one draw); within a set every *patient* has
+        the same chance.
     rare : float
         Probability that a window is laid around a beat that is not N.
     """

@@ -1,7 +1,7 @@
 """In atrial fibrillation no beat is S: each comes early or late, and is N by the convention of the labels.
 
 P(AFIB) of each beat is smoothed over some twenty beats; once that is at the bundle's limit, a beat that
-would be S is told as N. Chosen on patients that the networks had not seen (docs/models/small.md).
+would be S is told as N. Chosen on patients that the networks had not seen (docs/models/README.md).
 """
 
 from __future__ import annotations
