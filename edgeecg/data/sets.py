@@ -85,7 +85,10 @@ def data_set(name: str) -> DataSet:
         If there is no such set.
     """
     if name not in SETS:
-        raise ConfigError(f"unknown set {name!r}: choose among {', '.join(SETS)}")
+        raise ConfigError(
+            f"unknown set {name!r}: choose among {', '.join(SETS)}; your own recordings lie in a folder of "
+            "that name under --data"
+        )
     return SETS[name]
 
 

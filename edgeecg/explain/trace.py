@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.decode import peaks
+from edgeecg.decode.fibrillation import burden, initial, without_s
 from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
@@ -61,6 +62,8 @@ class Trace:
         Rhythm logits.
     anchor, ratio, latency
         Source sample at which ``signal`` begins, model samples per source sample, delay of the front end.
+    limit : float
+        Smoothed P(AFIB) from which on no beat is S.
     """
 
     record: Record
@@ -75,14 +78,21 @@ class Trace:
     anchor: int
     ratio: float
     latency: int
+    limit: float
 
     def __len__(self) -> int:
         return len(self.place)
 
     @property
     def labels(self) -> list[str]:
-        """What the model says of each beat."""
-        return [BEAT_LABELS[i] for i in self.classes.argmax(axis=1)]
+        """What is told of each beat: the model's class, but no S in fibrillation, smoothed from here on."""
+        state, smoothed = initial(1), np.empty(len(self))
+        for beat, probability in enumerate(self.fibrillation.astype(np.float32)):
+            state = burden(np.array([probability]), state)
+            smoothed[beat] = state[0, 0] / state[0, 1]
+        exp = np.exp(self.classes - self.classes.max(axis=1, keepdims=True))
+        told, _ = without_s(exp / exp.sum(axis=1, keepdims=True), smoothed, self.limit)
+        return [BEAT_LABELS[i] for i in told]
 
     @property
     def fibrillation(self) -> NDArray[np.float64]:
@@ -212,6 +222,7 @@ def trace(
         anchor=start + segment[0].anchor,
         ratio=ratio,
         latency=frontend.latency,
+        limit=bundle.thresholds.afib,
     )
 
 

@@ -155,7 +155,7 @@ def check_rate(fs: float | None, form: str) -> float:
         If it is missing or not a positive number.
     """
     if fs is None:
-        raise ConfigError(f"{form} does not tell its sampling rate: give it as fs=HERTZ")
+        raise ConfigError(f"{form} does not tell its sampling rate: give it by --fs HERTZ (fs= in Python)")
     if not (math.isfinite(fs) and fs > 0):
         raise ConfigError(f"fs={fs} is not a positive number of hertz")
     return float(fs)
