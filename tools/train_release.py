@@ -128,20 +128,25 @@ def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: st
     steps = train_groups(groups, windows, workers=first.workers, out=work / "networks")
     for _ in track(steps, "training", total=optim.steps - groups[0].step):
         pass
-    for (preset, config), group in zip(configs.items(), groups, strict=True):
-        for member, network in group.networks().items():
-            held = next(m.hidden for m in members if m.name == member)
-            meta = {
-                "config": config.to_dict(),
-                "member": member,
-                "sets": data.counts(),
-                "validation": sorted(data.training[number].name for number in held),
-                "attribution": list(data.attribution),
-                "seconds": round(time.monotonic() - clock, 1),
-                "machine": f"{platform.machine()}, {device.type}, Python {platform.python_version()}",
-                "parameters": network.parameter_count,
-            }
-            save_checkpoint(work / preset / member / "checkpoint", network, meta)
+    seconds = round(time.monotonic() - clock, 1)
+    for preset, group in zip(configs, groups, strict=True):
+        keep(work / preset, group, data, seconds)
+
+
+def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
+    """A checkpoint of each network of a preset, with what it was not shown."""
+    for member, network in zip(group.members, group.networks().values(), strict=True):
+        meta = {
+            "config": group.config.to_dict(),
+            "member": member.name,
+            "sets": data.counts(),
+            "validation": sorted(data.training[number].name for number in member.hidden),
+            "attribution": list(data.attribution),
+            "seconds": seconds,
+            "machine": f"{platform.machine()}, {group.device.type}, Python {platform.python_version()}",
+            "parameters": network.parameter_count,
+        }
+        save_checkpoint(work / member.name / "checkpoint", network, meta)
 
 
 def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:

@@ -78,10 +78,8 @@ class _Attend(torch.autograd.Function):
         info: Any, in_dims: tuple[int | None, ...], q: Tensor, k: Tensor, v: Tensor, mask: Tensor
     ) -> tuple[Tensor, int]:
         """Networks and rows as one dimension; the mask is the same for all."""
-        q, k, v = (
-            value.movedim(dim or 0, 0).flatten(0, 1)
-            for value, dim in zip((q, k, v), in_dims[:3], strict=True)
-        )
+        places = [dim for dim in in_dims[:3] if dim is not None]  # every network has its own of each
+        q, k, v = (value.movedim(dim, 0).flatten(0, 1) for value, dim in zip((q, k, v), places, strict=True))
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return attended.unflatten(0, (info.batch_size, -1)), 0
 

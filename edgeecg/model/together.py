@@ -21,6 +21,7 @@ from edgeecg.io.atomic import atomic_path
 from edgeecg.model.many import Group
 from edgeecg.model.resume import read_facts
 from edgeecg.model.train import to_tensors
+from edgeecg.specs import ModelSpec
 
 __all__ = ["Batches", "train_groups"]
 
@@ -62,12 +63,22 @@ def train_groups(groups: Sequence[Group], windows: Windows, *, workers: int, out
     StateError
         The state in ``out`` is damaged, or began from other settings, networks, recordings or folds.
     ConfigError
-        A loss is not finite any more.
+        Networks that need other batches than these, or a loss that is not finite any more.
     """
+    wanted = _targets(windows.spec)
+    if any(_targets(group.spec) != wanted for group in groups):
+        raise ConfigError(
+            "networks that differ in patch, delay or look-ahead cannot share batches: train them apart"
+        )
     path, origin = out / STATE, _origin(groups, windows)
     begin = _restore(groups, path, origin) if path.exists() else 0
     loader = _loader(windows, begin, groups[0].config.optim.steps, workers, groups[0].device)
     return _train(groups, path, origin, loader)
+
+
+def _targets(spec: ModelSpec) -> tuple[int, int, int]:
+    """What of a network's sizes its targets depend on."""
+    return spec.patch, spec.delay, spec.token.lag
 
 
 def _origin(groups: Sequence[Group], windows: Windows) -> str:

@@ -164,6 +164,14 @@ def test_a_run_that_began_from_anything_else_is_refused(
         trained(records[1:], [Member("a", 0)], tmp_path)
 
 
+def test_networks_that_need_other_batches_are_refused(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    plain = build_network(CONFIG).spec
+    for other in (replace(plain, delay=7), replace(plain, token=replace(plain.token, right=4))):
+        group = Group(CONFIG, [Member("a", 0)], len(records), CPU, other)
+        with pytest.raises(ConfigError, match="cannot share batches"):
+            train_groups([group], windows(records), workers=0, out=tmp_path)
+
+
 def test_a_damaged_state_is_named(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     trained(records, [Member("a", 0)], tmp_path)
     (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-20])
