@@ -20,7 +20,7 @@ from edgeecg.model.transformer import Network
 from edgeecg.signal.filter import BandPass
 from edgeecg.specs import HEADS, MODEL_FS
 
-__all__ = ["Found", "annotate_grid", "annotate_records", "annotate_rows", "beat_inputs"]
+__all__ = ["Found", "annotate_grid", "annotate_records", "annotate_rows", "beat_inputs", "found_in"]
 
 ROWS = 8  # recordings that go through the network together: more gain nothing on a CPU
 
@@ -52,11 +52,17 @@ def beat_inputs(
 @torch.no_grad()
 def annotate_rows(network: Network, signal: NDArray[np.float32], threshold: float = 0.5) -> list[Found]:
     """Find and classify the beats of each row of ``(rows, n)`` network input (front end done)."""
-    spec = network.spec
-    rows, tokens = len(signal), signal.shape[1] // spec.patch
-    heads, embedding = (
-        output.numpy() for output in network.token(torch.from_numpy(signal[:, : tokens * spec.patch]))
-    )
+    tokens = signal.shape[1] // network.spec.patch
+    heads, embedding = network.token(torch.from_numpy(signal[:, : tokens * network.spec.patch]))
+    return found_in(network, heads.numpy(), embedding.numpy(), threshold)
+
+
+@torch.no_grad()
+def found_in(
+    network: Network, heads: NDArray[np.float32], embedding: NDArray[np.float32], threshold: float
+) -> list[Found]:
+    """Find and classify the beats of each row from its tokens, ``(rows, T, 10)`` and ``(rows, T, d)``."""
+    spec, (rows, tokens) = network.spec, heads.shape[:2]
     scores = torch.sigmoid(torch.from_numpy(heads[..., 0])).numpy()
     found, _ = peaks.step(np.pad(scores, ((0, 0), (0, peaks.REACH))), peaks.initial(rows), threshold)
     keep = (found.column >= 0) & (found.column + spec.delay < tokens)

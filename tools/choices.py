@@ -1,0 +1,158 @@
+"""What the choices of decoding rest on: variants of the decision on the same held-out outputs.
+
+    python tools/choices.py small --data DIR --work runs/release    # after train_release.py; minutes
+
+In PyTorch, every patient by the network of the fold that never saw him, no beat withheld: the deployed
+figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder, the rule that no
+beat is S in fibrillation at several limits, biases of the classes, and the first lead alone; and F1 of AF by
+record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from train_release import hidden  # beside this file
+
+from edgeecg.bundle import Thresholds
+from edgeecg.data.augment import AugmentSettings
+from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.decode.fibrillation import burden, initial, without_s
+from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings
+from edgeecg.metrics.beats import Confusion
+from edgeecg.model.annotate import Found, found_in
+from edgeecg.model.checkpoint import load_checkpoint
+from edgeecg.model.transformer import Network
+from edgeecg.model.validate import record_confusion
+from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, SignalSpec
+
+SIGNAL = SignalSpec()
+QUALITY, SHAPE = HEADS.index("quality"), HEADS.index("shape_N")
+NEVER = 2.0  # a limit that no probability reaches
+FOLDS = 5
+
+
+class Heard(NamedTuple):
+    """What a network says of each beat of a recording that it never saw."""
+
+    place: NDArray[np.float64]
+    shape: NDArray[np.float32]
+    classes: NDArray[np.float32]
+    afib: NDArray[np.float32]
+    quality: NDArray[np.float32]
+
+
+@torch.no_grad()
+def hear(network: Network, windows: Windows, record: TrainingRecord, leads: int) -> Heard:
+    """The outputs at the beats, leads fused by how readable the network finds each."""
+    patch = network.spec.patch
+    length = record.signal.shape[1] // patch * patch
+    signal = windows.front_end(record.signal[:leads, :length].astype(np.float64))
+    heads, embedding = network.token(torch.from_numpy(signal))
+    weight = torch.sigmoid(heads[..., QUALITY, None])
+    weight = weight / weight.sum(0, keepdim=True)
+    joined, known = ((values * weight).sum(0, keepdim=True).numpy() for values in (heads, embedding))
+    found = found_in(network, joined, known, Thresholds().beat)[0]
+    said = joined[0, (found.place // patch).astype(np.int64)]
+    return Heard(
+        place=np.maximum(found.place - windows.bandpass.latency, 0.0),
+        shape=said[:, SHAPE : SHAPE + len(BEAT_LABELS)],
+        classes=found.classes,
+        afib=torch.from_numpy(found.rhythm).softmax(-1)[:, 1].numpy(),
+        quality=1 / (1 + np.exp(-said[:, QUALITY])),
+    )
+
+
+def labels(heard: Heard, limit: float = NEVER, bias: tuple[float, ...] = (0, 0, 0, 0, 0)) -> NDArray[np.intp]:
+    """Classes with a bias, and no S once the smoothed P(AFIB) is at the limit."""
+    state, smoothed = initial(1), np.empty(len(heard.place))
+    for beat, probability in enumerate(heard.afib):
+        state = burden(np.array([probability], np.float32), state)
+        smoothed[beat] = state[0, 0] / state[0, 1]
+    chances = torch.softmax(torch.from_numpy(heard.classes + np.array(bias, np.float32)), -1).numpy()
+    return without_s(chances, smoothed, limit)[0]
+
+
+def scores(cases: list[tuple[TrainingRecord, Heard]], say: Callable[[Heard], NDArray[np.intp]]) -> list[str]:
+    """F1 of QRS, V and S on mitdb (paced records apart) and on svdb."""
+    cells = []
+    for source in ("mitdb", "svdb"):
+        total = Confusion.empty()
+        for record, heard in cases:
+            if record.source == source and not (record.labels == BEAT_LABELS.index("P")).any():
+                told = np.eye(len(BEAT_LABELS), dtype=np.float32)[say(heard)]
+                rest = np.empty(0, np.float32)
+                total += record_confusion(record, Found(heard.place, rest, told, rest, rest, rest))
+        cells += [f"{100 * (total.score(name).f1 or 0):.2f}" for name in ("QRS", "V", "S")]
+    return cells
+
+
+def af_f1(cases: list[tuple[TrainingRecord, Heard]], settings: RhythmSettings, power: float) -> str:
+    """F1 of AF by record: half of the beats in episodes; what people called too noisy is no AF."""
+    hits = misses = false = 0
+    for record, heard in cases:
+        decoder, inside = RhythmDecoder(settings, MODEL_FS), np.zeros(len(heard.place), bool)
+        state, events = decoder.initial(), []
+        for place, chance in zip(heard.place, heard.afib * heard.quality**power, strict=True):
+            told, state = decoder.beat(int(place), float(chance), state)
+            events += told
+        for event in [*events, *decoder.flush(state)[0]]:
+            if event.end is not None:
+                inside |= (heard.place >= event.start) & (heard.place.astype(int) <= event.end)
+        said, true = len(inside) > 0 and inside.mean() >= 0.5, record.weak_label == "A"
+        hits, misses, false = (
+            hits + (said and true),
+            misses + (true and not said),
+            false + (said and not true),
+        )
+    return f"{200 * hits / (2 * hits + misses + false):.1f}"
+
+
+def choices(
+    preset: Annotated[str, typer.Argument(help="nano, micro or small.")],
+    data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
+    work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
+) -> None:
+    """Print the variants."""
+    torch.set_num_threads(1)
+    sets = {"mitdb": 1.0, "svdb": 1.0, "cinc2017": 1.0}
+    records = load_training_data(DataSettings(root=str(data), sets=sets), 0).training
+    networks = [load_checkpoint(work / preset / f"fold{n}" / "checkpoint").network for n in range(FOLDS)]
+    windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)
+    fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
+    cases, first = [], []
+    for number, record in enumerate(track(records, "listening")):
+        network = networks[fold_of[number]]
+        cases.append((record, hear(network, windows, record, len(record.signal))))
+        if record.complete:
+            first.append((record, hear(network, windows, record, 1)))
+    beats = [case for case in cases if case[0].complete]
+    table = Table(f"{preset}: F1 %", *(f"{s} {c}" for s in ("mitdb", "svdb") for c in ("QRS", "V", "S")))
+    table.add_row("tokens alone", *scores(beats, lambda heard: heard.shape.argmax(1)))
+    table.add_row("beat encoder", *scores(beats, labels))
+    table.add_row("beat encoder, first lead", *scores(first, labels))
+    for limit in (0.3, 0.4, 0.5):
+        table.add_row(f"no S from {limit} on", *scores(beats, lambda heard, a=limit: labels(heard, a)))
+    for name, bias in (("S", (0, -0.5, 0, 0, 0)), ("S", (0, 0.5, 0, 0, 0)), ("V", (0, 0, 0.5, 0, 0))):
+        cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b))
+        table.add_row(f"no S from 0.4 on, {sum(bias):+.1f} for {name}", *cells)
+    records_only = [case for case in cases if case[0].weak_label]
+    rhythm = Table(f"{preset}: AF by record", "F1 %")
+    for leave, power in ((0.4, 0.0), (0.3, 0.0), (0.3, 1.0)):
+        name = f"episode ends below {leave}" + (", times quality" if power else "")
+        rhythm.add_row(name, af_f1(records_only, RhythmSettings(leave=leave), power))
+    Console(width=110).print(table, rhythm)
+
+
+if __name__ == "__main__":
+    typer.run(choices)
