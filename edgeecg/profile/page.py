@@ -127,6 +127,16 @@ def drift(report: Report) -> str:
     )
 
 
+def declared_latency(report: Report) -> str:
+    """What each stage waits for, and the sum."""
+    rows = [[stage, f"{1e3 * seconds:.1f}"] for stage, seconds in report.declared.items()]
+    rows.append(["in all", f"{1e3 * sum(report.declared.values()):.1f}"])
+    return (
+        "<p>What the stages declare; no machine shortens it, and the time of a hop comes on top.</p>"
+        + table(["stage", "ms"], rows, ("in all",))
+    )
+
+
 def sections(report: Report) -> Iterable[tuple[str, str]]:
     """Headings and what stands under them."""
     hop = report.stages["hop"]
@@ -154,21 +164,7 @@ def sections(report: Report) -> Iterable[tuple[str, str]]:
                 + percentile_table({"begun late by": pace.wake, "busy": pace.busy})
             ),
         )
-    declared = sum(report.declared.values())
-    yield (
-        "Latency of the algorithm",
-        (
-            "<p>What the stages declare; no machine shortens it, and the time of a hop comes on top.</p>"
-            + table(
-                ["stage", "ms"],
-                [
-                    *([s, f"{1e3 * v:.1f}"] for s, v in report.declared.items()),
-                    ["in all", f"{1e3 * declared:.1f}"],
-                ],
-                ("in all",),
-            )
-        ),
-    )
+    yield "Latency of the algorithm", declared_latency(report)
     yield (
         "Throughput of the token graph",
         curve(
@@ -179,15 +175,7 @@ def sections(report: Report) -> Iterable[tuple[str, str]]:
         + percentile_table({f"batch {t.batch}": t.call for t in report.throughput}),
     )
     for name, layers in report.layers.items():
-        items = [
-            (
-                f"{layer.name}",
-                layer.milliseconds,
-                f"{1e3 * layer.milliseconds:.1f} µs, {layer.share:.0%} {layer.kind}",
-            )
-            for layer in layers[:15]
-        ]
-        yield f"Slowest layers, {name} graph", bars(items, f"slowest layers of the {name} graph")
+        yield f"Slowest layers, {name} graph", layer_bars(layers[:15], f"slowest layers of the {name} graph")
     yield "Energy", energy(report)
     yield "Clocks and temperatures", drift(report)
     yield "What was profiled", facts(report)
