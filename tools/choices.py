@@ -5,7 +5,7 @@
 In PyTorch, every patient by the network of the fold that never saw him, no beat withheld: the deployed
 figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder, the rule that no
 beat is S in fibrillation at several limits, biases of the classes, and the first lead alone; and F1 of AF by
-record.
+record. With --fitted the same of patients that were trained on.
 """
 
 from __future__ import annotations
@@ -122,12 +122,17 @@ def choices(
     preset: Annotated[str, typer.Argument(help="nano, micro or small.")],
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
+    fitted: Annotated[
+        bool,
+        typer.Option(help="The shipped network on the patients that it was trained on: how well it fits."),
+    ] = False,
 ) -> None:
     """Print the variants."""
     torch.set_num_threads(1)
     sets = {"mitdb": 1.0, "svdb": 1.0, "cinc2017": 1.0}
     records = load_training_data(DataSettings(root=str(data), sets=sets), 0).training
-    networks = [load_checkpoint(work / preset / f"fold{n}" / "checkpoint").network for n in range(FOLDS)]
+    names = ["all" if fitted else f"fold{fold}" for fold in range(FOLDS)]
+    networks = [load_checkpoint(work / preset / name / "checkpoint").network for name in names]
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)
     fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
     cases, first = [], []
