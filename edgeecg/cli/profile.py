@@ -25,8 +25,7 @@ from edgeecg.cli.common import (
 )
 from edgeecg.errors import ConfigError
 from edgeecg.io import read_record
-from edgeecg.pipeline import Mode
-from edgeecg.pipeline.tokens import WINDOW_SECONDS
+from edgeecg.pipeline import Mode, step_tokens
 from edgeecg.profile.collect import ProfileSettings, collect
 from edgeecg.profile.latency import Percentiles
 from edgeecg.profile.layers import by_kind
@@ -35,7 +34,6 @@ from edgeecg.profile.page import render
 from edgeecg.profile.report import Report, compare, load, parse_share
 from edgeecg.profile.sensors import memory_used
 from edgeecg.runtime.engine import Backend, open_engine
-from edgeecg.specs import MODEL_FS
 
 __all__ = ["profile"]
 
@@ -135,7 +133,7 @@ def profile(
     with progress_bar() as bars:
         task = bars.add_task("opening", total=None)
         chosen = cast("Backend", backend), cast("Precision | None", precision)
-        options = builder_options(bars, step_tokens(settings, opened.spec.patch), dla)
+        options = builder_options(bars, step_tokens(hop, settings.mode), dla)
         with open_engine(opened, *chosen, threads, tensorrt=options) as engine:
             report = collect(
                 engine, settings, signal, before, lambda text: bars.update(task, description=text)
@@ -176,12 +174,6 @@ def percentile_table(title: str, named: dict[str, Percentiles]) -> Table:
         cells = (f"{value:.3f}" for value in (p.p50, p.p90, p.p99, p.p999, p.maximum, p.jitter))
         table.add_row(name, *cells, style="bold" if name in ("hop", "sample to event") else "")
     return table
-
-
-def step_tokens(settings: ProfileSettings, patch: int) -> int:
-    """Tokens of a step as it will be run: a hop, or a whole window."""
-    seconds = settings.hop if settings.mode == "incremental" else WINDOW_SECONDS
-    return max(1, round(seconds * MODEL_FS / patch))
 
 
 def show(console: Console, report: Report) -> None:

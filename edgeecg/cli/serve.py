@@ -54,7 +54,8 @@ def serve(
     handler = RichHandler(console=console, show_path=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     settings = read_gateway_config(config)
-    with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
+    chosen = settings.bundle, settings.backend, settings.precision
+    with open_engine(*chosen, tensorrt=settings.tensorrt) as engine:
         if check:
             console.print(
                 f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: all well"

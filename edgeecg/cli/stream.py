@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.live import Live
 
-from edgeecg.cli.common import BundleOption, human_console
+from edgeecg.cli.builder import builder_options
+from edgeecg.cli.common import BundleOption, human_console, progress_bar
 from edgeecg.cli.live import LiveView
+from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Event
 from edgeecg.stream.clock import Piece
@@ -125,7 +127,7 @@ def stream(
     - `sensor | edgeecg stream - --fs 250 --units uV | grep alarm`
     - `edgeecg stream synthetic:7 --speed 8 --faults nan=3,drop=0.02`
     """
-    options: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "speed": speed,
         "start": start,
         "seconds": seconds,
@@ -138,9 +140,11 @@ def stream(
     }
     piped = ["-"] if not sys.stdout.isatty() else []
     with ExitStack() as stack:
-        engine = stack.enter_context(open_engine(bundle, backend, precision))
+        with progress_bar() as bars:
+            options = builder_options(bars, step_tokens(hop, mode))
+            engine = stack.enter_context(open_engine(bundle, backend, precision, tensorrt=options))
         sinks = stack.enter_context(Fanout([open_sink(spec) for spec in (sink or piped)]))
-        opened = stack.enter_context(open_source(source, **options))
+        opened = stack.enter_context(open_source(source, **asked))
         live = Stream(
             engine,
             opened.fs,

@@ -7,7 +7,7 @@ from edgeecg.pipeline.cohort import BATCH, Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
 from edgeecg.pipeline.intake import Intake, hop_samples, rows_of
 from edgeecg.pipeline.latency import Latency
-from edgeecg.pipeline.tokens import Mode
+from edgeecg.pipeline.tokens import Mode, step_tokens
 
 __all__ = [
     "BATCH",
@@ -20,4 +20,5 @@ __all__ = [
     "annotate",
     "hop_samples",
     "rows_of",
+    "step_tokens",
 ]

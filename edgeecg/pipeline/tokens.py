@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import ConfigError
+from edgeecg.pipeline.intake import hop_samples
 from edgeecg.pipeline.resident import open_rows
 from edgeecg.pipeline.rows import Rows, state_width
 from edgeecg.runtime.executor import Executor
+from edgeecg.signal.block import PATCH
 from edgeecg.signal.ring import Ring
 from edgeecg.specs import MODEL_FS, ModelSpec
 
@@ -26,6 +28,7 @@ __all__ = [
     "Tokens",
     "WindowTokens",
     "open_tokens",
+    "step_tokens",
 ]
 
 Mode = Literal["incremental", "window"]
@@ -69,6 +72,20 @@ def open_tokens(mode: Mode, executor: Executor, spec: ModelSpec, rows: int, hop:
     if mode == "window":
         return WindowTokens(executor, spec, rows, hop)
     raise ConfigError(f"no mode {mode!r}: choose incremental or window")
+
+
+def step_tokens(hop: float, mode: Mode = "incremental") -> int:
+    """Tokens that a stream gives to the token graph at once: those of a hop in seconds, or of a window.
+
+    It is what a TensorRT engine should be built for; see ``edgeecg.runtime.trt.Options``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such hop.
+    """
+    samples = hop_samples(hop)
+    return (samples if mode == "incremental" else WINDOW_SECONDS * MODEL_FS) // PATCH
 
 
 class IncrementalTokens:

@@ -14,8 +14,7 @@ import edgeecg
 from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.errors import ConfigError
 from edgeecg.io.record import Record
-from edgeecg.pipeline import Mode
-from edgeecg.pipeline.tokens import WINDOW_SECONDS
+from edgeecg.pipeline import Mode, step_tokens
 from edgeecg.profile.latency import Percentiles, measure, sample, summarise
 from edgeecg.profile.layers import LayerTime, onnxruntime_layers, rank
 from edgeecg.profile.machine import identify
@@ -31,7 +30,6 @@ from edgeecg.runtime.trt.layers import layer_times
 from edgeecg.runtime.trt.library import load_library
 from edgeecg.runtime.trt.recover import RecoveringExecutor
 from edgeecg.runtime.trt.settings import WAITS
-from edgeecg.specs import MODEL_FS
 from edgeecg.stream.session import Stream
 
 __all__ = ["ProfileSettings", "collect", "device_executor", "synthetic_record"]
@@ -116,8 +114,7 @@ def collect(
     before = conditions()
     tell("hops")
     hops = hop_times(engine, record, settings.hop, settings.mode, settings.warmup, settings.runs)
-    seconds = settings.hop if settings.mode == "incremental" else WINDOW_SECONDS
-    hop_samples = round(seconds * MODEL_FS)
+    hop_samples = step_tokens(settings.hop, settings.mode) * engine.bundle.spec.patch
     tell("throughput")
     throughput = [batch_time(engine.token, batch, hop_samples, settings) for batch in settings.batches]
     tell("pace")

@@ -11,6 +11,8 @@ import msgspec
 
 from edgeecg.bundle import LeadPolicy, Precision
 from edgeecg.errors import ConfigError
+from edgeecg.pipeline import step_tokens
+from edgeecg.runtime.trt import Options
 from edgeecg.stream.address import build
 from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
@@ -89,6 +91,12 @@ class GatewayConfig:
             raise ConfigError(f"two patients are called {twice[0]!r}: names must differ")
         if not 0 < self.poll <= 10 or not self.snapshot_every > 0:
             raise ConfigError("poll must lie between 0 and 10 s, and snapshot_every be more than 0 s")
+        step_tokens(self.hop)  # refuses a hop that there is not
+
+    @property
+    def tensorrt(self) -> Options:
+        """How a TensorRT engine is opened for the gateway: built for steps of its hop."""
+        return Options(hop_tokens=step_tokens(self.hop))
 
     @property
     def snapshot_path(self) -> Path | None:

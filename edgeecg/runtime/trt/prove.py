@@ -1,9 +1,10 @@
 """A new engine is held against the bundle's golden vectors in every profile, before it is kept.
 
 Each profile has kernels of its own, so each must prove itself: the golden rows are repeated to fill a
-bucket, and the open profile runs the golden step in two halves with the state carried over. Halves agree
-with the whole only in rows that are warm: what a fresh stream says of the time before its first sample
-means nothing, and depends on the length of the step.
+bucket, and the open profile runs the golden step in pieces with the state carried over. Buckets for another
+step than the golden one run it in theirs, if that is shorter; a longer one is held against pieces of the
+open profile, which is proved by then. Pieces agree with the whole only in rows that are warm: what a fresh
+stream says of the time before its first sample means nothing, and depends on the length of the step.
 """
 
 from __future__ import annotations
@@ -37,18 +38,28 @@ def prove(executor: TrtExecutor, bundle: Bundle, name: GraphName, precision: Pre
     golden = bundle.golden()
     inputs = {spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs}
     wanted = {spec.name: golden[f"{name}.{precision}.{spec.name}"] for spec in executor.outputs}
-    recipe = executor.plan.recipe
-    whole = all(inputs[key].shape[1] == extent.step for key, extent in recipe.extents.items())
+    ((given, extent),) = executor.plan.recipe.extents.items()
+    length, step = inputs[given].shape[1], extent.step
+    warm = np.flatnonzero(inputs[STATE].any(axis=1))
     worst = 0.0
-    for rows in recipe.buckets if whole else ():
-        error = departure(executor.run(fill(inputs, rows)), fill(wanted, rows))
+    piece = length if step != length else length // 2 // extent.shortest * extent.shortest
+    if piece and len(warm):
+        error = departure(in_pieces(executor, chosen(inputs, warm), piece), chosen(wanted, warm))
+        worst = allow(error, f"{name} graph in its open profile", precision)
+    if step != length:
+        inputs, wanted = chosen(inputs, warm), chosen(wanted, warm)
+    if step > length:
+        inputs = {**inputs, given: longer(inputs[given], step)}
+        wanted = in_pieces(executor, inputs, length)
+    for rows in executor.plan.recipe.buckets if len(inputs[STATE]) else ():
+        error = departure(in_pieces(executor, fill(inputs, rows), step), fill(wanted, rows))
         worst = max(worst, allow(error, f"{name} graph in its profile of {rows} rows", precision))
-    warm = inputs[STATE].any(axis=1)
-    halves = in_halves(executor, {key: array[warm] for key, array in inputs.items()}) if warm.any() else None
-    if halves is not None:
-        error = departure(halves, {key: array[warm] for key, array in wanted.items()})
-        worst = max(worst, allow(error, f"{name} graph in its open profile", precision))
     return worst
+
+
+def chosen(arrays: Arrays, rows: NDArray[np.intp]) -> Arrays:
+    """Some rows of all arrays."""
+    return {key: array[rows] for key, array in arrays.items()}
 
 
 def fill(arrays: Arrays, rows: int) -> Arrays:
@@ -56,21 +67,20 @@ def fill(arrays: Arrays, rows: int) -> Arrays:
     return {key: array[np.arange(rows) % len(array)] for key, array in arrays.items()}
 
 
-def in_halves(executor: TrtExecutor, inputs: Arrays) -> Arrays | None:
-    """Outputs of a step that is run in two parts; ``None`` where it cannot be cut."""
-    extents = executor.plan.recipe.extents
-    if any(inputs[key].shape[1] % (2 * extent.shortest) for key, extent in extents.items()):
-        return None
-    state = inputs[STATE]
-    parts = []
-    for half in (0, 1):
-        piece = {key: np.split(inputs[key], 2, axis=1)[half] for key in extents}
-        outputs = executor.run({**piece, STATE: state})
-        state = outputs[STATE_OUT]
-        parts.append(outputs)
-    joined = {
-        key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0] if key != STATE_OUT
-    }
+def longer(array: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Repeat an input in time until it is so long."""
+    return array[:, np.arange(length) % array.shape[1]]
+
+
+def in_pieces(executor: TrtExecutor, inputs: Arrays, length: int) -> Arrays:
+    """Outputs of a step that is run in parts of a length, with the state carried over."""
+    ((given, _),) = executor.plan.recipe.extents.items()
+    state, parts = inputs[STATE], list[Arrays]()
+    for piece in np.split(inputs[given], range(length, inputs[given].shape[1], length), axis=1):
+        parts.append(executor.run({given: piece, STATE: state}))
+        state = parts[-1][STATE_OUT]
+    names = [name for name in parts[0] if name != STATE_OUT]
+    joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in names}
     return {**joined, STATE_OUT: state}
 
 

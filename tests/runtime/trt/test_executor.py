@@ -234,6 +234,15 @@ def test_the_golden_vectors_prove_every_profile(bundle: Bundle, open_fake: Open,
     assert profiles == set(range(8 if name == "token" else 7))  # a step of one beat cannot be cut in halves
 
 
+@pytest.mark.parametrize("tokens", [1, 3, 4, 16, 160])
+def test_a_step_that_is_not_the_golden_one_is_proved_in_every_profile(
+    bundle: Bundle, open_fake: Open, tokens: int
+) -> None:
+    executor = open_fake(hop_tokens=tokens)
+    assert prove(executor, bundle, "token", "fp32") < 1e-4
+    assert {context.profile for context in executor.contexts()} == set(range(8))  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", ["token", "beat"])
 def test_several_layers_prove_themselves_too(name: str) -> None:
     """Half of the golden rows are fresh: in deep networks their first outputs depend on the step's length."""
@@ -242,8 +251,11 @@ def test_several_layers_prove_themselves_too(name: str) -> None:
         assert prove(executor, deep, name, "fp32") < 1e-4  # type: ignore[arg-type]
 
 
-def test_an_engine_that_is_wrong_in_one_profile_is_refused(bundle: Bundle, open_fake: Open) -> None:
-    executor = open_fake()
+@pytest.mark.parametrize("tokens", [4, 8, 16])
+def test_an_engine_that_is_wrong_in_one_profile_is_refused(
+    bundle: Bundle, open_fake: Open, tokens: int
+) -> None:
+    executor = open_fake(hop_tokens=tokens)
     honest = executor.run
 
     def wrong_at_sixteen(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
