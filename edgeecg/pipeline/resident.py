@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import EdgeECGError
+from edgeecg.errors import BackendError, EdgeECGError
 from edgeecg.pipeline.rows import Rows, StateRows, state_width
 from edgeecg.runtime.cuda import CudaError
 from edgeecg.runtime.executor import Executor, Tensors
@@ -112,13 +112,13 @@ class ResidentRows:
 
     def read(self, row: int) -> NDArray[np.float32]:
         """State of one row."""
-        return np.array(self._safely(self._lodges[row // self._size].settle)[row % self._size])
+        return np.array(self._settled(self._lodges[row // self._size])[row % self._size])
 
     def write(self, row: int, state: NDArray[np.float32]) -> None:
         """Set the state of one row."""
         lodge, place = self._lodges[row // self._size], row % self._size
-        self._safely(lodge.settle)[place] = state
-        self._safely(lambda: lodge.put(place))
+        self._settled(lodge)[place] = state
+        self._safely(lodge, lambda: lodge.put(place))
 
     def run(self, x: NDArray[np.float32], rows: Rows) -> dict[str, NDArray[np.float32]]:
         """One step of the streams in ``rows``, ``(rows, ...)`` in their order; see :class:`StateRows`."""
@@ -136,16 +136,16 @@ class ResidentRows:
     def _step(
         self, lodge: Lodge, x: NDArray[np.float32], places: NDArray[np.intp]
     ) -> dict[str, NDArray[np.float32]]:
-        out = self._safely(lambda: self._step_there(lodge, x, places))
+        out = self._safely(lodge, lambda: self._step_there(lodge, x, places))
         if out is not None:
             lodge.steps.append((x, places))
             if len(lodge.steps) >= KEPT:
-                self._safely(lodge.settle)
+                self._settled(lodge)
             return {name: values[places] for name, values in out.items()}
-        state = self._safely(lodge.settle)
+        state = self._settled(lodge)
         out = self.executor.run({self._input: x, "state": state[places]})
         state[places] = out.pop("state_out")
-        self._safely(lodge.put)
+        self._safely(lodge, lodge.put)
         return out
 
     def _step_there(
@@ -153,9 +153,6 @@ class ResidentRows:
     ) -> dict[str, NDArray[np.float32]] | None:
         """A step on the device; ``None`` where there is none, or it was built for another length."""
         keeper = self._keeper()
-        if lodge.device is not None and lodge.keeper is not keeper:
-            self._rebuild()  # somebody else on this device has found out that it was lost
-            keeper = self._keeper()
         if lodge.device is None or keeper is None or x.shape[1] != keeper.step_length:
             return None
         whole = np.zeros((self._size, *x.shape[1:]), np.float32)
@@ -164,15 +161,26 @@ class ResidentRows:
         active[places] = True
         return lodge.device.step({self._input: whole}, None if active.all() else active)
 
-    def _safely(self, call: Callable[[], T]) -> T:
-        """What a call to the device gives; if the device is lost, once more after all is made again."""
-        try:
-            return call()
-        except CudaError as error:
-            if not error.sticky:
-                raise
+    def _settled(self, lodge: Lodge) -> NDArray[np.float32]:
+        return self._safely(lodge, lodge.settle)
+
+    def _safely(self, lodge: Lodge, call: Callable[[], T]) -> T:
+        """What a call to a lodge's device gives; if the device is lost, once more after all is made again.
+
+        Somebody else on the device may have found out before: then its executor is closed, or another one.
+        """
+        if not self._left_behind(lodge):
+            try:
+                return call()
+            except BackendError as error:
+                lost = isinstance(error, CudaError) and error.sticky
+                if not lost and not self._left_behind(lodge):
+                    raise
         self._rebuild()
         return call()
+
+    def _left_behind(self, lodge: Lodge) -> bool:
+        return lodge.device is not None and lodge.keeper is not self._keeper()
 
     def _rebuild(self) -> None:
         """The device was lost: compute every state again, on what the executor runs on now."""

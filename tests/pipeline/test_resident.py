@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeecg.errors import BackendError
 from edgeecg.pipeline.resident import KEPT, Keeper, ResidentRows, open_rows
 from edgeecg.pipeline.rows import StateRows
 from edgeecg.runtime.cuda import CudaError
@@ -34,13 +35,15 @@ class Device:
         self._executor = executor
         self.inputs, self.outputs = executor.inputs, executor.outputs
         self.step_length = STEP
-        self.lost = False
+        self.lost = self.abandoned = False
         self.kept: list[Kept] = []
         self.stepped = 0
 
     def check(self) -> None:
         if self.lost:
             raise CudaError("cuLaunchKernel", "an illegal memory access was encountered", sticky=True)
+        if self.abandoned:
+            raise BackendError("the executor is closed: open the engine again")
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         self.check()
@@ -53,6 +56,7 @@ class Device:
 
     def abandon(self) -> None:
         """What `Recovery` does with a device that is lost."""
+        self.abandoned, self.lost = True, False
 
     def close(self) -> None:
         """The engine that lent the executor closes it."""
@@ -160,6 +164,42 @@ def test_a_lost_device_loses_no_beat(nano: Engine, when: int) -> None:
     assert_same_events(events, expected)
     assert [incident.now for incident in recovery.incidents] == ["tensorrt", "onnxruntime"]
     assert devices[1].stepped >= 29
+
+
+@pytest.mark.parametrize("found_by", ["another", "a step of another length"])
+@pytest.mark.parametrize("then", ["step", "read", "write", "reset"])
+def test_a_loss_that_is_found_elsewhere_is_noticed(nano: Engine, found_by: str, then: str) -> None:
+    """The other graph of the engine, or a call past the device's state, has had the executors replaced."""
+    rng = np.random.default_rng(1)
+    first = Device(nano.token)
+    _, engine = recovering(nano, [first, Device(nano.token)])
+    here, there = StateRows(nano.token, 3), ResidentRows(engine.token, 3)
+
+    def step(length: int = STEP) -> None:
+        x = rng.normal(size=(3, length)).astype(np.float32)
+        one, other = here.run(x, slice(0, 3)), there.run(x, slice(0, 3))
+        for name, values in one.items():
+            np.testing.assert_allclose(other[name], values, atol=1e-5)
+
+    step()
+    step()
+    if found_by == "another":
+        first.lost = True
+        state = np.zeros((1, here.values.shape[1]), np.float32)
+        engine.token.run({"signal": np.zeros((1, STEP), np.float32), "state": state})
+    else:
+        there.read(0)  # nothing is left to be asked of the device before the step
+        first.lost = True
+        step(16)
+    if then == "write":
+        here.write(1, there.read(2))
+        there.write(1, there.read(2))
+    elif then == "reset":
+        here.reset(slice(0, 2))
+        there.reset(slice(0, 2))
+    elif then == "read":
+        np.testing.assert_allclose(there.read(1), here.read(1), atol=1e-5)
+    step()
 
 
 def test_a_lost_device_troubles_no_patient_of_a_pool(nano: Engine) -> None:
