@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeecg.bundle import Bundle
+from edgeecg.cli.builder import DeviceErrorOption
 from edgeecg.cli.common import (
     READING,
     BundleOption,
@@ -70,6 +71,7 @@ def annotate(
         Literal["fp32", "fp16", "int8", "mixed"] | None,
         typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING),
     ] = None,
+    on_device_error: DeviceErrorOption = "rebuild",
     lead_policy: Annotated[
         Literal["first", "best", "fused"] | None,
         typer.Option(
@@ -117,6 +119,7 @@ def annotate(
         units,
         withhold,
         extension,
+        on_device_error,
     )
     jobs = find_jobs(records, out)
     _spare_others(jobs, extension)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
 from rich.progress import Progress, TaskID
 
 from edgeecg.runtime.trt import Options
+from edgeecg.runtime.trt.recover import OnDeviceError
 
-__all__ = ["builder_options"]
+__all__ = ["DeviceErrorOption", "builder_options"]
+
+DeviceErrorOption = Annotated[
+    OnDeviceError,
+    typer.Option(
+        "--on-device-error",
+        help="On TensorRT, when an error takes the GPU away (an illegal address, say): `rebuild` opens the "
+        "engines anew, or goes on with ONNX Runtime where the driver allows no more within this process; `cpu` "
+        "goes on with ONNX Runtime at once; `raise` ends the command, for a service manager that starts it "
+        "again with its GPU. The first two lose no sample.",
+        rich_help_panel="Running",
+    ),
+]
 
 
-def builder_options(bars: Progress, tokens: int = 8, dla: int | None = None) -> Options:
+def builder_options(
+    bars: Progress, tokens: int = 8, dla: int | None = None, on_device_error: OnDeviceError = "rebuild"
+) -> Options:
     """Options of TensorRT engines whose builds are shown in ``bars``.
 
     Parameters
@@ -18,6 +36,8 @@ def builder_options(bars: Progress, tokens: int = 8, dla: int | None = None) -> 
         Tokens of a step: only steps of this length run as CUDA graphs.
     dla : int, optional
         DLA core to prefer.
+    on_device_error : str
+        What to do when the GPU is lost.
     """
     tasks: dict[str, TaskID] = {}
 
@@ -27,4 +47,4 @@ def builder_options(bars: Progress, tokens: int = 8, dla: int | None = None) -> 
         bars.update(tasks[phase], completed=step, total=steps, visible=step < steps)
         return True
 
-    return Options(hop_tokens=tokens, dla=dla, progress=told)
+    return Options(hop_tokens=tokens, dla=dla, on_device_error=on_device_error, progress=told)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.live import Live
 
-from edgeecg.cli.builder import builder_options
+from edgeecg.cli.builder import DeviceErrorOption, builder_options
 from edgeecg.cli.common import BundleOption, human_console, progress_bar
 from edgeecg.cli.live import LiveView
 from edgeecg.pipeline import step_tokens
@@ -112,6 +112,7 @@ def stream(
         Literal["fp32", "fp16", "int8", "mixed"] | None,
         typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING),
     ] = None,
+    on_device_error: DeviceErrorOption = "rebuild",
 ) -> None:
     """Beats, heart rate, rhythm, signal quality and alarms of one patient, as they happen.
 
@@ -141,7 +142,7 @@ def stream(
     piped = ["-"] if not sys.stdout.isatty() else []
     with ExitStack() as stack:
         with progress_bar() as bars:
-            options = builder_options(bars, step_tokens(hop, mode))
+            options = builder_options(bars, step_tokens(hop, mode), on_device_error=on_device_error)
             engine = stack.enter_context(open_engine(bundle, backend, precision, tensorrt=options))
         sinks = stack.enter_context(Fanout([open_sink(spec) for spec in (sink or piped)]))
         opened = stack.enter_context(open_source(source, **asked))

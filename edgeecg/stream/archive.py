@@ -27,6 +27,8 @@ from edgeecg.io.atomic import atomic_path
 from edgeecg.io.record import Record
 from edgeecg.pipeline import Recordings
 from edgeecg.runtime.engine import Backend, Engine, open_engine
+from edgeecg.runtime.trt import Options
+from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.specs import AAMI, Beat, Event, Gap, Rhythm
 from edgeecg.stream.sinks.wfdb_files import to_annotations
 
@@ -64,6 +66,8 @@ class ArchiveSettings:
         Leave out beats on unreadable signal.
     extension : str
         Annotator name of the files.
+    on_device_error : str
+        What to do when TensorRT's GPU is lost: ``rebuild``, ``cpu`` or ``raise``.
     """
 
     bundle: Bundle
@@ -76,6 +80,12 @@ class ArchiveSettings:
     units: str | None = None
     withhold: bool = True
     extension: str = "edg"
+    on_device_error: OnDeviceError = "rebuild"
+
+    def open(self) -> Engine:
+        """Open the bundle."""
+        options = Options(on_device_error=self.on_device_error)
+        return open_engine(self.bundle, self.backend, self.precision, tensorrt=options)
 
     @property
     def key(self) -> str:
@@ -189,12 +199,12 @@ def annotate_archive(
 
         yield from on_cluster(left, settings, cluster)
     elif workers == 1:
-        with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
+        with settings.open() as engine:
             yield from annotate_jobs(engine, left, settings)
     else:
         from edgeecg.stream.workers import on_processes
 
-        open_engine(settings.bundle, settings.backend, settings.precision).close()  # or it would fail in each
+        settings.open().close()  # or it would fail in each
         yield from on_processes(left, settings, min(workers, len(left)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edgeecg.errors import LinkError
-from edgeecg.runtime.engine import Engine, open_engine
+from edgeecg.runtime.engine import Engine
 from edgeecg.stream.address import need
 from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_jobs
 
@@ -31,7 +31,7 @@ class EnginePlugin(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: object) -> None:
         """The worker has come."""
-        self.engine = open_engine(self.settings.bundle, self.settings.backend, self.settings.precision)
+        self.engine = self.settings.open()
 
     def live(self) -> Engine:
         """The engine; raises ``LinkError`` where the worker has gone."""

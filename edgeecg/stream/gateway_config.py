@@ -13,6 +13,7 @@ from edgeecg.bundle import LeadPolicy, Precision
 from edgeecg.errors import ConfigError
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
+from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.stream.address import build
 from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
@@ -58,6 +59,9 @@ class GatewayConfig:
         As for :class:`edgeecg.StreamPool`.
     poll : float
         Seconds between two looks at what has come.
+    on_device_error : str
+        What to do when TensorRT's GPU is lost: ``rebuild`` (the engines, or go on with ONNX Runtime), ``cpu``
+        or ``raise``, which ends the gateway.
     health : str, optional
         ``PORT`` or ``HOST:PORT`` of the health page; none if left out.
     snapshot : str, optional
@@ -77,6 +81,7 @@ class GatewayConfig:
     lead_policy: LeadPolicy | None = None
     withhold: bool = True
     poll: float = 0.1
+    on_device_error: OnDeviceError = "rebuild"
     health: str | None = None
     snapshot: str | None = None
     snapshot_every: float = 60.0
@@ -96,7 +101,7 @@ class GatewayConfig:
     @property
     def tensorrt(self) -> Options:
         """How a TensorRT engine is opened for the gateway: built for steps of its hop."""
-        return Options(hop_tokens=step_tokens(self.hop))
+        return Options(hop_tokens=step_tokens(self.hop), on_device_error=self.on_device_error)
 
     @property
     def snapshot_path(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 from collections import Counter, deque
@@ -9,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
-from edgeecg.runtime.engine import open_engine
+from edgeecg.errors import DeviceError
 from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_jobs
 
 __all__ = ["ATTEMPTS", "on_processes"]
 
 ATTEMPTS = 3
 """Times that a record is begun before it is held to be what kills its workers."""
+
+log = logging.getLogger(__name__)
 
 SHARE = 32
 """Records that a worker gets at once, at most; fewer where they would not go round."""
@@ -123,11 +126,15 @@ def _work(line: Connection) -> None:
     """Life of a worker: settings in, then jobs in and outcomes out, until the line is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the one who hired it
     settings = line.recv()
-    with open_engine(settings.bundle, settings.backend, settings.precision) as engine:
+    with settings.open() as engine:
         while True:
             try:
                 jobs = line.recv()
             except EOFError:
                 return
-            for outcome in annotate_jobs(engine, jobs, settings):
-                line.send(outcome)
+            try:
+                for outcome in annotate_jobs(engine, jobs, settings):
+                    line.send(outcome)
+            except DeviceError as error:
+                log.error("the device of a worker failed (%s): another process goes on", error)
+                return

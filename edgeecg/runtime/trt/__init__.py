@@ -47,7 +47,8 @@ class Options:
     cuda : str
         ``auto``, ``pycuda`` or ``cuda-python``.
     on_device_error : str
-        After a sticky error: ``raise``, ``rebuild`` or ``cpu``.
+        After a sticky error, which takes the device's context with it: ``rebuild`` opens the engines anew, or
+        falls to ONNX Runtime where that fails; ``cpu`` falls at once; ``raise`` leaves it to the caller.
     cache : Path, optional
         Folder of plans.
     progress : callable, optional
