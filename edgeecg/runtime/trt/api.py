@@ -19,7 +19,6 @@ __all__ = [
     "DEFINED",
     "MEMBERS",
     "Builder",
-    "EngineInspector",
     "IBuilderConfig",
     "ICudaEngine",
     "IExecutionContext",
@@ -96,7 +95,6 @@ class IBuilderConfig(Protocol):
     """Settings of a build."""
 
     progress_monitor: Any
-    profiling_verbosity: Any
     builder_optimization_level: int
     default_device_type: Any
     DLA_core: int
@@ -136,14 +134,6 @@ class IExecutionContext(Protocol):
     def execute_async_v3(self, stream_handle: int) -> bool: ...
 
 
-class EngineInspector(Protocol):
-    """What a built engine is made of."""
-
-    execution_context: IExecutionContext
-
-    def get_engine_information(self, format: Any) -> str: ...
-
-
 class ICudaEngine(Protocol):
     """A plan that has been loaded."""
 
@@ -152,10 +142,8 @@ class ICudaEngine(Protocol):
     device_memory_size_v2: int
 
     def get_tensor_name(self, index: int) -> str: ...
-    def get_tensor_mode(self, name: str) -> Any: ...
     def get_tensor_dtype(self, name: str) -> Any: ...
     def create_execution_context(self, strategy: Any) -> IExecutionContext | None: ...
-    def create_engine_inspector(self) -> EngineInspector: ...
 
 
 class Runtime(Protocol):
@@ -175,9 +163,6 @@ class TensorRT(Protocol):
     MemoryPoolType: Any
     DeviceType: Any
     DataType: Any
-    TensorIOMode: Any
-    ProfilingVerbosity: Any
-    LayerInformationFormat: Any
     ExecutionContextAllocationStrategy: Any
     ILogger: Any
     IProfiler: Any
@@ -186,7 +171,6 @@ class TensorRT(Protocol):
 
 CLASSES = (
     Builder,
-    EngineInspector,
     IBuilderConfig,
     ICudaEngine,
     IExecutionContext,
@@ -206,9 +190,6 @@ MEMBERS = {
     "MemoryPoolType": ("WORKSPACE",),
     "DeviceType": ("DLA",),
     "DataType": ("FLOAT",),
-    "TensorIOMode": ("INPUT",),
-    "ProfilingVerbosity": ("DETAILED",),
-    "LayerInformationFormat": ("JSON",),
     "ExecutionContextAllocationStrategy": ("ON_PROFILE_CHANGE",),
     "ILogger": ("ERROR", "INFO", "INTERNAL_ERROR", "VERBOSE", "WARNING"),
 }

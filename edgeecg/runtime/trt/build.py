@@ -59,8 +59,6 @@ class Recipe:
         TensorRT's builder optimization level, 0 to 5.
     dla : int, optional
         DLA core; what it cannot run falls back to the GPU and is listed in ``Plan.fallback``.
-    detailed : bool
-        Keep layer names and tactics in the plan, for per-layer times.
     """
 
     extents: Mapping[str, Extent]
@@ -68,7 +66,6 @@ class Recipe:
     workspace: int = 256 << 20
     effort: int = 3
     dla: int | None = None
-    detailed: bool = False
 
     def __post_init__(self) -> None:
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)) or self.buckets[0] < 1:
@@ -79,9 +76,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """Digest of all that shapes the plan."""
-        text = repr(
-            (sorted(self.extents.items()), self.buckets, self.workspace, self.effort, self.dla, self.detailed)
-        )
+        text = repr((sorted(self.extents.items()), self.buckets, self.workspace, self.effort, self.dla))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def rows(self, index: int) -> int:
@@ -212,8 +207,6 @@ def configure(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace)
     config.builder_optimization_level = recipe.effort
-    if recipe.detailed:
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     for index in range(len(recipe.buckets) + 1):
         profile = builder.create_optimization_profile()
         for spec in inputs:

@@ -1,8 +1,7 @@
-"""What a built engine is made of, and how long each of its layers takes."""
+"""How long each layer of a built engine takes."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from edgeecg.runtime.executor import Tensors
@@ -11,7 +10,7 @@ from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.library import TensorRTLibrary
 from edgeecg.runtime.trt.settings import Settings
 
-__all__ = ["engine_layers", "layer_times"]
+__all__ = ["layer_times"]
 
 
 def layer_times(
@@ -32,14 +31,6 @@ def layer_times(
             watched.run(inputs)
     times: dict[str, list[float]] = recorder.times
     return times
-
-
-def engine_layers(library: TensorRTLibrary, executor: TrtExecutor) -> list[dict[str, Any]]:
-    """Layers as the engine inspector tells them; names only unless the recipe was ``detailed``."""
-    inspector = executor.engine().create_engine_inspector()
-    text = inspector.get_engine_information(library.module.LayerInformationFormat.JSON)
-    layers = json.loads(text).get("Layers", [])
-    return [layer if isinstance(layer, dict) else {"Name": layer} for layer in layers]
 
 
 def make_recorder(trt: TensorRT) -> Any:

@@ -245,10 +245,6 @@ class FakeEngine:
         self.contexts.append(FakeContext(self))
         return self.contexts[-1]
 
-    def create_engine_inspector(self) -> Any:
-        layers = '{"Layers": [{"Name": "attention"}, "feed forward"]}'
-        return SimpleNamespace(get_engine_information=lambda _: layers)
-
     def execute(self, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> None:
         self.runs += 1
         outputs = self.executor.run(
@@ -277,7 +273,6 @@ def fake_library(device: FakeDevice) -> TensorRTLibrary:
         Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=deserialize),
         DataType=SimpleNamespace(FLOAT="float32"),
         ExecutionContextAllocationStrategy=SimpleNamespace(ON_PROFILE_CHANGE=1),
-        LayerInformationFormat=SimpleNamespace(JSON=1),
         IProfiler=FakeProfiler,
         engines=engines,
     )

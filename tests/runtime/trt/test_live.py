@@ -225,6 +225,8 @@ def test_a_worker_whose_device_failed_leaves_without_a_traceback(
 
     monkeypatch.setattr(workers, "annotate_jobs", fail)
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
-    sent = iter([ArchiveSettings(bundle, "onnxruntime", on_device_error="raise"), [Job(Path("r"), Path("r"))]])
+    sent = iter(
+        [ArchiveSettings(bundle, "onnxruntime", on_device_error="raise"), [Job(Path("r"), Path("r"))]]
+    )
     workers._work(SimpleNamespace(recv=lambda: next(sent)))  # type: ignore[arg-type]
     assert "another process goes on" in caplog.text
