@@ -19,6 +19,7 @@ __all__ = [
     "check_folder",
     "check_new_folder",
     "named_when_full",
+    "parents_of",
 ]
 
 
@@ -93,8 +94,8 @@ def named_when_full(target: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def _parents(target: Path) -> Iterator[None]:
-    """The folder of ``target``; those that had to be made for it go again where the block fails."""
+def parents_of(target: Path) -> Iterator[None]:
+    """Make the folder of ``target``; those that had to be made for it go again where the block fails."""
     made = [place for place in target.parents if not place.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -133,7 +134,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     check_file(target)
     partial = _beside(target)
-    with _parents(target), named_when_full(target):
+    with parents_of(target), named_when_full(target):
         try:
             yield partial
             os.replace(partial, target)
@@ -163,7 +164,7 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     check_new_folder(target)
     partial = _beside(target)
-    with _parents(target), named_when_full(target):
+    with parents_of(target), named_when_full(target):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:

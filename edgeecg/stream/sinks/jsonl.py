@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from edgeecg.errors import LinkError
@@ -28,13 +29,18 @@ class JsonLinesSink(BaseSink):
         super().__init__()
         self._path = path
         self._fd = -1
+        self._made: list[Path] = []  # the file and its folders, where they were not there
+        self._untold: list[Header] = []
 
     def _connect(self, header: Header) -> None:
         if self._path == "-":
             sys.stdout.flush()
             self._fd = sys.stdout.fileno()
-            return
-        target = Path(self._path)
+        else:
+            self._open(Path(self._path))
+
+    def _open(self, target: Path) -> None:
+        self._made = [place for place in (target, *target.parents) if not place.exists()]
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -42,15 +48,26 @@ class JsonLinesSink(BaseSink):
             if size and os.pread(self._fd, 1, size - 1) != b"\n":
                 os.write(self._fd, b"\n")  # a line that was cut off stays alone
         except OSError as error:
+            self._remove_made()
             raise LinkError(f"{target} cannot be written: {error.strerror}") from error
 
     def _begin(self, header: Header) -> None:
-        self._put(header_line(header))
+        self._untold.append(header)
+        self._tell()
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
+        self._tell()
         self._put(event_line(event, header.patient, time))
 
+    def _tell(self) -> None:
+        """Headers first, those too that could not be written when their patients came."""
+        while self._untold:
+            self._put(header_line(self._untold[0]))
+            del self._untold[0]
+
     def _put(self, line: bytes) -> None:
+        if self._fd < 0:
+            self._open(Path(self._path))
         data = memoryview(line + b"\n")
         try:
             while data:
@@ -58,12 +75,31 @@ class JsonLinesSink(BaseSink):
         except OSError as error:
             if self._path == "-" and isinstance(error, BrokenPipeError):
                 raise  # whoever reads our output had enough: the command line ends without a word
+            with suppress(OSError):
+                self._take_back(len(line) + 1 - len(data))
             raise LinkError(f"events cannot be written to {self._path}: {error.strerror}") from error
+
+    def _take_back(self, count: int) -> None:
+        """Part of a line was written; a file that we made for it and that holds nothing else goes again."""
+        if self._path == "-" or not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            return
+        left = os.fstat(self._fd).st_size - count
+        os.ftruncate(self._fd, left)
+        if left == 0 and self._made:
+            self._disconnect()
+            self._remove_made()
+
+    def _remove_made(self) -> None:
+        """Remove the file and the folders that were made for it; a next line makes them again."""
+        with suppress(OSError):  # one that was not made after all, or a folder that somebody else uses
+            for place in self._made:
+                place.rmdir() if place.is_dir() else place.unlink()
+        self._made = []
 
     def flush(self) -> None:
         """Ask the system to put a file onto its disk."""
         try:
-            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            if self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.fsync(self._fd)
         except OSError as error:
             raise LinkError(f"events cannot be written to {self._path}: {error.strerror}") from error
@@ -71,3 +107,4 @@ class JsonLinesSink(BaseSink):
     def _disconnect(self) -> None:
         if self._path != "-" and self._fd >= 0:
             os.close(self._fd)
+            self._fd = -1

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeecg.errors import ConfigError, LinkError
+from edgeecg.errors import ConfigError, InputError, LinkError
 from edgeecg.io.annotation import write_annotations
+from edgeecg.io.atomic import check_folder, parents_of
+from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import Annotations
 from edgeecg.specs import AAMI, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks.base import BaseSink, Header, event_sample
@@ -60,7 +62,7 @@ class WfdbSink(BaseSink):
     Parameters
     ----------
     folder : str
-        Made if need be.
+        Made when the first file is written.
     extension : str
         Name of the annotator.
 
@@ -77,10 +79,11 @@ class WfdbSink(BaseSink):
         self._changed: set[str] = set()
 
     def _connect(self, header: Header) -> None:
+        load_wfdb("writing WFDB annotations")  # or hours of events would come to nothing
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LinkError(f"{self._folder} cannot be made: {error.strerror}") from error
+            check_folder(self._folder)
+        except InputError as error:
+            raise LinkError(str(error)) from error
 
     def _begin(self, header: Header) -> None:
         taken = {file_name(patient) for patient in self._events}
@@ -94,9 +97,13 @@ class WfdbSink(BaseSink):
         self._changed.add(header.patient)
 
     def flush(self) -> None:
-        """Write the files that have changed."""
+        """Write the files that have changed; what cannot be written is tried again by the next flush."""
         for patient in sorted(self._changed):
             marks = to_annotations(self._events[patient])
             stem = self._folder / file_name(patient)
-            write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
-        self._changed.clear()
+            try:
+                with parents_of(stem):
+                    write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
+            except OSError as error:
+                raise LinkError(f"{stem}.{self._extension} cannot be written: {error.strerror}") from error
+            self._changed.remove(patient)

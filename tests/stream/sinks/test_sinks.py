@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeecg.data.catalog import load_reference
-from edgeecg.errors import ConfigError, LinkError, RecordError
+from edgeecg.errors import ConfigError, LinkError, MissingExtra, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.io.record import Record
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
@@ -23,6 +25,7 @@ from edgeecg.stream.sinks.base import event_sample
 from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
 from edgeecg.stream.sinks.mqtt import MqttSink
 from edgeecg.stream.sinks.wfdb_files import file_name, to_annotations
+from tests.io.test_atomic import room_for
 from tests.stream.peers import eventually, free_port, mqtt_broker
 
 HEADER = Header("bed-3", 250.0, ("II", "MLII"), "small", "9f2c", start=1.7e9)
@@ -105,6 +108,42 @@ def test_a_full_disk_is_a_link_error() -> None:
     sink.close()
 
 
+@pytest.mark.parametrize("size", [0, 40])
+def test_a_disk_that_is_full_at_once_keeps_no_empty_file(tmp_path: Path, size: int) -> None:
+    """Once there is room the events go on, after the header that they need."""
+    path = tmp_path / "deep" / "folder" / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        with pytest.raises(LinkError, match=r"events\.jsonl"), room_for(size):
+            sink.open(HEADER)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(LinkError), room_for(size):
+            sink.write(Gap(1, 1), "bed-3")
+        assert list(tmp_path.iterdir()) == []
+        sink.write(Gap(3, 4), "bed-3")
+        sink.open(replace(HEADER, patient="bed-4"))
+    assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(3, 4)), replace(HEADER, patient="bed-4")]
+
+
+def test_a_disk_that_gets_full_keeps_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        before = path.read_bytes()
+        with pytest.raises(LinkError), room_for(len(before) + 20):
+            sink.write(Gap(1, 1), "bed-3")
+        assert path.read_bytes() == before
+        sink.write(Gap(3, 4), "bed-3")
+    assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(3, 4))]
+
+
+def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.touch()
+    with open_sink(f"jsonl:{path}") as sink, pytest.raises(LinkError), room_for(0):
+        sink.open(HEADER)
+    assert path.read_bytes() == b""
+
+
 # WFDB
 
 
@@ -129,6 +168,27 @@ def test_a_flush_writes_what_there_is_and_more_may_come(tmp_path: Path) -> None:
         sink.write(Beat(150, "N", 1, 1, 0.4), "bed-3")
     assert len(read_annotations(tmp_path / "bed-3", "edg")) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bed-3.edg"]
+
+
+def test_without_the_library_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wfdb", None)
+    with (
+        open_sink(f"wfdb:{tmp_path / 'deep' / 'found'}") as sink,
+        pytest.raises(MissingExtra, match="records"),
+    ):
+        sink.open(HEADER)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_folder_and_loses_no_event(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "found"
+    with open_sink(f"wfdb:{folder}") as sink:
+        sink.open(HEADER)
+        sink.write(Beat(50, "N", 1, 1, None), "bed-3")
+        with pytest.raises(LinkError, match=r"bed-3\.edg"), room_for(1):
+            sink.flush()
+        assert list(tmp_path.iterdir()) == []
+    assert read_annotations(folder / "bed-3", "edg").sample.tolist() == [50]
 
 
 def test_names_of_patients_cannot_leave_the_folder(tmp_path: Path) -> None:
