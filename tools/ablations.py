@@ -23,8 +23,9 @@ from rich.table import Table
 from train_release import hidden  # beside this file
 
 from edgeecg.data.augment import AugmentSettings
-from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import annotate_records
 from edgeecg.model.config import OptimSettings, TrainConfig

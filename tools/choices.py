@@ -25,8 +25,9 @@ from train_release import hidden  # beside this file
 
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings
-from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.decode.fibrillation import burden, initial, without_s
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings
 from edgeecg.metrics.beats import Confusion

@@ -5,10 +5,11 @@
 
 All networks of all presets, those of the folds and those that are shipped, are trained together on one
 stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten
-minutes on an H200, a night on a CPU. Then each preset goes its way by the public verbs: annotate with the
-networks of the folds and evaluate; export, calibrate, quantize, build. The work lies under `--work`: kill
-it and start it again at will; after a change of the code that annotates, delete `annotations` and
-`fold*/annotated` in it.
+minutes on an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and
+changed rhythms, as `tools/release/refine.toml` says: some minutes a network on a CPU. Then each preset
+goes its way by the public verbs: annotate with the networks of the folds and evaluate; export, calibrate,
+quantize, build. The work lies under `--work`: kill it and start it again at will; after a change of the code
+that annotates, delete `annotations` and `fold*/annotated` in it.
 
 Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
 `docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`
@@ -29,27 +30,29 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.progress import track
+from rich.progress import Progress, TaskID, track
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.main import main
 from edgeecg.data.catalog import patient_folds
-from edgeecg.data.dataset import TrainingRecord, Windows
-from edgeecg.data.prepare import TrainingData, load_training_data
+from edgeecg.data.dataset import Windows
+from edgeecg.data.prepare import DataSettings, TrainingData, load_training_data
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, EdgeECGError
-from edgeecg.model.checkpoint import network_from_weights, save_checkpoint
+from edgeecg.model.checkpoint import SETTINGS, load_checkpoint, network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig, read_config
 from edgeecg.model.many import Group, Member
 from edgeecg.model.together import train_groups
-from edgeecg.model.train import build_network, find_pseudo_beats
+from edgeecg.model.train import Trainer, build_network, find_pseudo_beats
 from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
 PRESETS = ("nano", "micro", "small", "base")
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
 CALIBRATION = ("mitdb:DS1", "svdb")
+REFINED = "refined"  # folder of the checkpoint after the second stage
 POLICY = ("--lead-policy", "fused")  # on held-out patients ahead of "first" in QRS, V and S
 
 
@@ -96,13 +99,27 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
 
 
 def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: str) -> None:
-    """Every network of every preset, on the same batches."""
+    """Every network of every preset: all on the same batches, then the beat encoder of each for itself."""
     names = [*(f"fold{fold}" for fold in range(folds)), "all"]
-    if all((work / p / n / "checkpoint" / "checkpoint.json").exists() for p in configs for n in names):
+    wanted = [work / preset / name for preset in configs for name in names]
+    if all((run / REFINED / SETTINGS).exists() for run in wanted):
         return
     first = next(iter(configs.values()))
     data = load_training_data(first.data, first.seed)
     add_pseudo_beats(data, first, finder)
+    if not all((run / "checkpoint" / SETTINGS).exists() for run in wanted):
+        train_together(configs, data, work, names)
+    for run in wanted:
+        if not (run / REFINED / SETTINGS).exists():
+            refine(run, data, first.data)
+
+
+def train_together(
+    configs: Mapping[str, TrainConfig], data: TrainingData, work: Path, names: Sequence[str]
+) -> None:
+    """The first stage."""
+    first = next(iter(configs.values()))
+    folds = len(names) - 1
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(first.threads)
@@ -149,6 +166,33 @@ def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
         save_checkpoint(work / member.name / "checkpoint", network, meta)
 
 
+def refine(run: Path, data: TrainingData, settings: DataSettings) -> None:
+    """The second stage of one network: its beat encoder, on the same patients."""
+    first = load_checkpoint(run / "checkpoint")
+    config = read_config(ROOT / "tools" / "release" / "refine.toml")
+    config = replace(config, preset=run.parent.name, data=settings)
+    unseen = set(first.meta["validation"])
+    records = [record for record in data.training if record.name not in unseen]
+    trainer = Trainer(config, records, data.noise, run / "second", initial=first.network)
+    trainer.restore()
+    with Progress(*Progress.get_default_columns(), transient=True) as bar:
+        task = bar.add_task(f"beat encoder of {run}", total=config.optim.steps, completed=trainer.step)
+        network = trainer.run(_Bar(bar, task))
+    meta = {**first.meta, "refined": config.to_dict(), "refined_seconds": round(trainer.seconds, 1)}
+    save_checkpoint(run / REFINED, network, meta)
+
+
+class _Bar:
+    """Shows how far a training is."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self.bar, self.task = bar, task
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """After every step."""
+        self.bar.update(self.task, completed=step)
+
+
 def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
     """Every development recording annotated by a network that never saw its patient, and the scores."""
     annotations = work / "annotations"
@@ -156,10 +200,10 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
         run = work / f"fold{fold}"
         bundle, done = run / f"{preset}.edgeecg", run / "annotated"
         if not bundle.exists():
-            verb("export", run / "checkpoint", "--out", run / "graphs", *POLICY)
+            verb("export", run / REFINED, "--out", run / "graphs", *POLICY)
             verb("build", run / "graphs", "--out", bundle, "--no-engine")
         if not done.exists():
-            meta = json.loads((run / "checkpoint" / "checkpoint.json").read_text(encoding="utf-8"))["meta"]
+            meta = json.loads((run / REFINED / SETTINGS).read_text(encoding="utf-8"))["meta"]
             paths = [data / name for name in meta["validation"]]
             verb("annotate", *paths, "--bundle", bundle, "--out", annotations)
             done.touch()
@@ -179,7 +223,7 @@ def package(preset: str, work: Path, data: Path) -> None:
     if not quantized.exists():
         for stale in (graphs, evidence):
             shutil.rmtree(stale, ignore_errors=True)
-        verb("export", work / "all" / "checkpoint", "--out", graphs, *POLICY)
+        verb("export", work / "all" / REFINED, "--out", graphs, *POLICY)
         verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
     made = work / f"{preset}.edgeecg"

@@ -17,9 +17,9 @@ DeviceErrorOption = Annotated[
     typer.Option(
         "--on-device-error",
         help="On TensorRT, when an error takes the GPU away (an illegal address, say): `rebuild` opens the "
-        "engines anew, or goes on with ONNX Runtime where the driver allows no more within this process; `cpu` "
-        "goes on with ONNX Runtime at once; `raise` ends the command, for a service manager that starts it "
-        "again with its GPU. The first two lose no sample.",
+        "engines anew, or goes on with ONNX Runtime where the driver allows no more within this process; "
+        "`cpu` goes on with ONNX Runtime at once; `raise` ends the command, for a service manager that "
+        "starts it again with its GPU. The first two lose no sample.",
         rich_help_panel="Running",
     ),
 ]

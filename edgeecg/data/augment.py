@@ -45,6 +45,8 @@ class AugmentSettings:
         Signal-to-noise ratio of that noise in dB, as WFDB's ``nst`` counts it.
     warp : float
         Largest change of the time axis: heart rate and widths together, by up to this fraction.
+    retime : float
+        Probability that the rhythm of a window is changed (`edgeecg.data.retime`): early beats, runs, pauses.
     drop, extra : float
         Share of the reference beats that the beat encoder does not get, and of false ones that it does.
     """
@@ -57,6 +59,7 @@ class AugmentSettings:
     noise: float = 0.5
     snr: tuple[float, float] = (-3.0, 24.0)
     warp: float = 0.15
+    retime: float = 0.0
     drop: float = 0.01
     extra: float = 0.01
 

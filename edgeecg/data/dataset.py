@@ -1,4 +1,4 @@
-"""Recordings made ready for training, and the windows that are drawn from them.
+"""Windows of recordings, as training draws them.
 
 A window is a pure function of (seed, step): a run that was killed goes on with the very batches that
 it would have seen. Every window begins as a fresh stream, filters and all, as a patient's does.
@@ -7,7 +7,7 @@ it would have seen. Every window begins as a fresh stream, filters and all, as a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,84 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.data.augment import AugmentSettings, mix_leads, noise_piece, noisy_spans, tone, warp
+from edgeecg.data.recording import UNKNOWN, TrainingRecord
+from edgeecg.data.retime import retimed
 from edgeecg.decode.peaks import REACH
 from edgeecg.decode.rr import past_intervals, rr_features
 from edgeecg.errors import ConfigError
 from edgeecg.signal.filter import BandPass
 from edgeecg.signal.normalise import GainControl
-from edgeecg.signal.resample import Resampler
 from edgeecg.specs import MODEL_FS, RR_FEATURES, ModelSpec, SignalSpec
 
-__all__ = ["UNKNOWN", "TrainingRecord", "Windows", "on_model_grid", "qrs_power"]
-
-UNKNOWN = -1
-"""Label of a beat, a token or a record about which nothing is claimed: it has no loss."""
+__all__ = ["Windows"]
 
 Batch = dict[str, NDArray[np.float32] | NDArray[np.int64]]
-
-
-def on_model_grid(signal: NDArray[np.float64], fs: float) -> NDArray[np.float32]:
-    """``(n, leads)`` source millivolts to ``(leads, m)`` at 128 Hz; sample m lies at m / 128 s."""
-    resampler = Resampler(fs)
-    tail = np.repeat(signal[-1:], int(fs), axis=0)  # pushes the last samples through the filter's delay
-    padded = np.nan_to_num(np.concatenate([signal, tail]).T)
-    y, _ = resampler.step(padded, resampler.initial(len(padded)))
-    length = resampler.ready(len(signal))
-    return np.ascontiguousarray(y[:, resampler.latency : resampler.latency + length], dtype=np.float32)
-
-
-def qrs_power(lead: NDArray[np.float32], beats: NDArray[np.float64]) -> float:
-    """Signal power in mV^2 as WFDB's ``nst`` counts it: peak-to-peak QRS amplitude squared over 8."""
-    half = round(0.05 * MODEL_FS)
-    places = np.rint(beats).astype(np.int64)
-    places = places[(places >= half) & (places < len(lead) - half)][:300]
-    if len(places) == 0:
-        return float(np.percentile(np.abs(lead - np.median(lead)), 99)) ** 2 / 2
-    cut = lead[places[:, None] + np.arange(-half, half + 1)]
-    return float(np.median(np.ptp(cut, axis=1))) ** 2 / 8
-
-
-@dataclass
-class TrainingRecord:
-    """One recording on the model grid; positions are model samples from its start.
-
-    Parameters
-    ----------
-    name, patient, source : str
-        ``source`` is the set it comes from.
-    signal : (leads, n) float32, millivolts
-    beats : (beats,) float64
-    labels : (beats,) int64
-        Index into ``BEAT_LABELS`` or ``UNKNOWN``.
-    complete : bool
-        Whether every beat is in ``beats``: else silence there means nothing.
-    atrial_fibrillation : (n_spans, 2) float64 or None
-        Spans in AF; ``None`` where nobody labelled the rhythm.
-    weak_rhythm : int
-        1: the whole record is AF, 0: it is not, ``UNKNOWN``.
-    weak_label : str
-        Label of the whole record (``N``, ``A``, ``O``, ``~``) or empty.
-    masked : (n_spans, 2) float64
-        Spans that are left out, such as ventricular flutter.
-    p_waves : (waves,) float64 or None
-    """
-
-    name: str
-    patient: str
-    source: str
-    signal: NDArray[np.float32]
-    beats: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    complete: bool = True
-    atrial_fibrillation: NDArray[np.float64] | None = None
-    weak_rhythm: int = UNKNOWN
-    weak_label: str = ""
-    masked: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
-    p_waves: NDArray[np.float64] | None = None
-    power: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.power = tuple(qrs_power(lead, self.beats) for lead in self.signal)
 
 
 @dataclass(frozen=True)
@@ -214,6 +148,8 @@ class Windows:
         factor = float(np.exp(rng.uniform(-warping, warping))) if warping else 1.0
         span = int(np.ceil(self.length / factor)) + 1
         begin = self.start(record, span, rng)
+        if self.augment.retime and rng.random() < self.augment.retime:
+            record, begin = retimed(record, begin, span, rng), 0
         piece = record.signal[:, begin : begin + span]
         used = min(self.length, int(piece.shape[1] * factor))
         shift = self.bandpass.latency
@@ -321,7 +257,7 @@ class Windows:
         classes, weak = np.full(room, UNKNOWN), np.full(room, UNKNOWN)
         classes[:count] = labels
         if record.weak_label in ("N", "A"):  # 0: neither S nor V; 1: in AF, so not S
-            weak[:count] = record.weak_label == "A"
+            weak[:count] = np.where(labels == UNKNOWN, record.weak_label == "A", UNKNOWN)
         rhythm = np.full(room, UNKNOWN)
         if record.atrial_fibrillation is not None:
             rhythm[:count] = 0

@@ -22,7 +22,7 @@ from edgeecg.data.catalog import (
     record_labels,
     set_folder,
 )
-from edgeecg.data.dataset import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.reading import read_record

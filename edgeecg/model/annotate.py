@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.dataset import Windows
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.decode import peaks
 from edgeecg.decode.rr import past_intervals, rr_features
 from edgeecg.model.transformer import Network

@@ -50,6 +50,9 @@ class OptimSettings:
         Steps between evaluations of the validation patients, and between checkpoints.
     rare : float
         Share of the windows laid around a beat that is not N.
+    freeze_tokens : bool
+        Train the beat encoder alone, on the tokens of the weights to begin from (``--init``): some minutes
+        in place of hours, and beats are found as before.
     """
 
     steps: int = 4000
@@ -65,6 +68,7 @@ class OptimSettings:
     evaluate_every: int = 500
     checkpoint_every: int = 250
     rare: float = 0.5
+    freeze_tokens: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeecg.data.dataset import UNKNOWN
-from edgeecg.model.transformer import Network
+from edgeecg.data.recording import UNKNOWN
+from edgeecg.model.transformer import BeatEncoder, Network
 from edgeecg.specs import BEAT_LABELS, HEADS
 
 __all__ = ["LossSettings", "Objective"]
@@ -29,6 +29,8 @@ class LossSettings:
     ----------
     classes : list of float
         Weight of each class of ``BEAT_LABELS`` in the cross-entropy: rare classes count more.
+    retain : float
+        While the tokens are frozen: how firmly the rhythm is held to what the initial network says of it.
     """
 
     beat: float = 4.0
@@ -40,6 +42,7 @@ class LossSettings:
     beat_class: float = 1.0
     beat_rhythm: float = 0.3
     weak: float = 0.3
+    retain: float = 0.0
     classes: tuple[float, ...] = (1.0, 3.0, 2.0, 2.0, 1.0)
 
 
@@ -133,11 +136,19 @@ def fused(heads: Tensor, embedding: Tensor, fuse: Tensor) -> Tensor:
 
 
 class Objective(nn.Module):
-    """The network with its losses: what Fabric wraps, so that every device computes its share."""
+    """The network with its losses: what Fabric wraps, so that every device computes its share.
 
-    def __init__(self, network: Network, settings: LossSettings) -> None:
+    Parameters
+    ----------
+    network : Network
+    settings : LossSettings
+    teacher : BeatEncoder, optional
+        The beat encoder as it was, where the token encoder is frozen: only the network's own is trained.
+    """
+
+    def __init__(self, network: Network, settings: LossSettings, teacher: BeatEncoder | None = None) -> None:
         super().__init__()
-        self.network, self.settings = network, settings
+        self.network, self.settings, self.teacher = network, settings, teacher
         self.register_buffer("weights", torch.tensor(settings.classes), persistent=False)
         self.weights: Tensor
 
@@ -145,9 +156,23 @@ class Objective(nn.Module):
         """Every loss of one batch, and ``total``, their weighted sum."""
         heads, embedding = self.network.token(batch["signal"])
         embedding = fused(heads, embedding, batch["fuse"])
-        classes, rhythm = self.network.beat(gather_beats(embedding, batch, self.network.spec.delay))
-        parts = token_losses(heads, batch, self.weights) | beat_losses(classes, rhythm, batch, self.weights)
+        beats = gather_beats(embedding, batch, self.network.spec.delay)
+        classes, rhythm = self.network.beat(beats)
+        parts = beat_losses(classes, rhythm, batch, self.weights)
+        if self.teacher is None:
+            parts = token_losses(heads, batch, self.weights) | parts
+        else:
+            before = self.teacher(beats)[1]
+            parts["retain"] = self.retained(rhythm, before, batch["beat_present"])
         parts["total"] = torch.stack(
             [getattr(self.settings, name) * loss for name, loss in parts.items()]
         ).sum()
         return parts
+
+    @staticmethod
+    def retained(rhythm: Tensor, before: Tensor, present: Tensor) -> Tensor:
+        """Cross-entropy of the rhythm ``(B, n, 2)`` against what the teacher says of it."""
+        loss = F.binary_cross_entropy_with_logits(
+            rhythm[..., 1] - rhythm[..., 0], torch.sigmoid(before[..., 1] - before[..., 0]), reduction="none"
+        )
+        return mean_where(loss, present)

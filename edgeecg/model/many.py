@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from edgeecg.data.dataset import UNKNOWN
+from edgeecg.data.recording import UNKNOWN
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
 from edgeecg.model.train import build_network, learning_rate, seed_step

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.data.dataset import TrainingRecord
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import weights_of
 from edgeecg.model.config import TrainConfig

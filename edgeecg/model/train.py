@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows
+from edgeecg.data.dataset import Windows
+from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.errors import ConfigError
 from edgeecg.model.annotate import annotate_records
 from edgeecg.model.config import TrainConfig
@@ -128,7 +129,15 @@ class Trainer:
         self.team = team if team is not None else Team(config)
         self.fabric = self.team.fabric
         self.origin = origin_of(config, initial, records, noise)
+        if config.optim.freeze_tokens and initial is None:
+            raise ConfigError(
+                "freeze_tokens trains on finished tokens: name the weights that have them by --init"
+            )
         self.network = with_dropout(initial, config) if initial is not None else build_network(config)
+        teacher = None
+        if config.optim.freeze_tokens:
+            self.network.token.requires_grad_(False)
+            teacher = copy.deepcopy(self.network.beat).requires_grad_(False).eval()
         # equal in every process, since each takes the same steps
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # finds the beats of unlabelled recordings; part of the run's state, so a resumed run finds the same
@@ -137,7 +146,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=optim.rate, weight_decay=optim.decay)
         # before the state is restored: the optimizer's moments go to where its parameters are
         self._objective, self._optimizer = self.fabric.setup(
-            Objective(self.network, config.loss), self.optimizer
+            Objective(self.network, config.loss, teacher), self.optimizer
         )
         self.windows = Windows(
             records=records,
@@ -238,6 +247,8 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
+        if optim.freeze_tokens:
+            self.network.token.eval()
         seed_step(self.windows.seed, self.step)
         parts = self._objective(batch)
         self.fabric.backward(parts["total"])

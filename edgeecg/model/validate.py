@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.data.dataset import UNKNOWN, TrainingRecord, Windows
+from edgeecg.data.dataset import Windows
+from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.metrics.beats import BeatList, Confusion, Score, compare
 from edgeecg.metrics.match import Interval
 from edgeecg.model.annotate import Found, annotate_records

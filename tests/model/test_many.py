@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from edgeecg.data.augment import AugmentSettings
-from edgeecg.data.dataset import TrainingRecord, Windows
+from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import COLUMN, Objective, fused

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgeecg.data.dataset import TrainingRecord
 from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config
@@ -288,3 +288,42 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
 def test_an_unknown_preset_lists_the_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nano, micro, small, base"):
         train_run(replace(TINY, preset="huge"), tmp_path)
+
+
+def test_frozen_tokens_stay_and_the_beat_encoder_learns(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = replace(
+        TINY,
+        optim=replace(TINY.optim, freeze_tokens=True, steps=4, checkpoint_every=2, dropout=0.1),
+        loss=replace(TINY.loss, retain=0.5),
+        augment=replace(TINY.augment, retime=1.0),
+    )
+    seen: list[dict[str, float]] = []
+
+    class Log:
+        def step(self, step: int, values: dict[str, float]) -> None:
+            seen.append(values)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+    def initial() -> Network:
+        return build_network(replace(TINY, seed=3))
+
+    whole = Trainer(config, data.training, data.noise, tmp_path / "whole", initial=initial()).run()
+    before = initial()
+    for name, value in whole.token.state_dict().items():
+        assert torch.equal(value, before.token.state_dict()[name])
+    assert not torch.equal(whole.beat.enter.weight, before.beat.enter.weight)
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, data.training, data.noise, tmp_path / "killed", initial=initial()).run(Log())
+    assert "beat" not in seen[0]
+    assert seen[0]["retain"] > 0
+    again = Trainer(config, data.training, data.noise, tmp_path / "killed", initial=initial())
+    assert again.restore()
+    assert torch.equal(weights(again.run()), weights(whole))
+
+
+def test_frozen_tokens_need_weights_to_begin_from(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    config = replace(TINY, optim=replace(TINY.optim, freeze_tokens=True))
+    with pytest.raises(ConfigError, match="--init"):
+        Trainer(config, data.training, data.noise, tmp_path)

@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from edgeecg.data.dataset import TrainingRecord
 from edgeecg.data.prepare import DataSettings, hold_out
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")

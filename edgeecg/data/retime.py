@@ -1,0 +1,316 @@
+"""Rhythms that a recording does not have, made from its own beats: few patients have each of them.
+
+The time between beats is bent, diastole first and the rest only where that does not suffice, while the QRS
+stays as it is: early beats (S), bigeminy, runs, and what must not be taken for them: sinus arrhythmia, an
+accelerating sinus, pauses, the normal beat after an interpolated V. The P wave of an early beat comes from
+another place of the atrium: it changes its height, sign or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.data.recording import UNKNOWN, TrainingRecord
+from edgeecg.specs import BEAT_LABELS, MODEL_FS
+
+__all__ = ["Replan", "replan", "retimed", "time_map"]
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
+BEFORE, AFTER = 0.08 * MODEL_FS, 0.10 * MODEL_FS  # samples about a beat that keep their shape: its QRS
+P_ONSET = 0.20 * MODEL_FS  # samples before a beat
+T_END = 0.38  # seconds after a beat, at one beat a second; with the square root of the interval
+SHORTEST = 0.26  # seconds; no interval becomes shorter
+NEAR = 8  # beats on each side whose intervals say what is usual
+INTERPOLATED = 0.3  # chance that a piece gets beats after a V that come as if there had been none
+SAME_P = 0.25  # chance that early beats keep their P wave
+
+
+@dataclass(frozen=True)
+class Replan:
+    """Beats at their new places, model samples, with their labels, and which of them were made early."""
+
+    places: Floats
+    labels: NDArray[np.int64]
+    made: Flags
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Some beats of a recording, changed in place.
+
+    Parameters
+    ----------
+    rr : (beats,) seconds
+        Interval that ends at each beat.
+    usual : (beats,) seconds
+        The median of the plain intervals around.
+    free : (beats,) bool
+        Between two sinus beats: may be changed.
+    """
+
+    rr: Floats
+    usual: Floats
+    free: Flags
+
+    def __len__(self) -> int:
+        return len(self.rr)
+
+    def early(self, wanted: Flags, ratio: Floats, pause: Floats) -> Flags:
+        """Let beats come at a ratio of the usual interval, and the beats after them after a pause."""
+        made = wanted & self.free
+        after = np.r_[False, made[:-1]] & self.free & ~made
+        self.rr[made] = (self.usual * ratio)[made]
+        self.rr[after] = (self.usual * pause)[after]
+        return made
+
+
+def _nothing(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    return np.zeros(len(piece), bool)
+
+
+def _single(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """Early beats here and there."""
+    count = len(piece)
+    wanted = rng.random(count) < rng.uniform(0.02, 0.2)
+    return piece.early(wanted, *_prematurity(count, rng))
+
+
+def _often(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """Bigeminy, trigeminy, quadrigeminy, with or without couplets."""
+    count = len(piece)
+    wanted = np.arange(count) % int(rng.integers(2, 5)) == 0
+    if rng.random() < 0.2:
+        wanted |= np.r_[False, wanted[:-1]]
+    return piece.early(wanted, *_prematurity(count, rng))
+
+
+def _prematurity(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """How early beats come, and how long the pause after each is: as shares of the usual interval."""
+    ratio = np.clip(rng.uniform(0.5, 0.9) + rng.normal(0, 0.025, count), 0.42, 0.92)
+    return ratio, rng.uniform(0.97, 1.35) + rng.normal(0, 0.025, count)
+
+
+def _run(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """A run of early beats at a rate of its own."""
+    count = len(piece)
+    length, start = int(np.exp(rng.uniform(np.log(3), np.log(120)))), int(rng.integers(count))
+    wanted = np.zeros(count, bool)
+    wanted[start : start + length] = True
+    steady = rng.uniform(0.45, 0.82) * (1 + rng.normal(0, rng.uniform(0.005, 0.05), count))
+    return piece.early(
+        wanted, steady * np.median(piece.usual) / piece.usual, np.full(count, rng.uniform(0.95, 1.7))
+    )
+
+
+def _breath(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """Sinus arrhythmia."""
+    phase = 2 * np.pi * np.cumsum(piece.rr) / rng.uniform(2.5, 8.0) + rng.uniform(0, 2 * np.pi)
+    return _scaled(piece, 1 + rng.uniform(0.05, 0.25) * np.sin(phase))
+
+
+def _faster(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """A sinus that turns faster or slower within some beats."""
+    beat = np.arange(len(piece))
+    turn = 1 / (1 + np.exp(-(beat - rng.uniform(0, len(piece))) / rng.uniform(3, 15)))
+    return _scaled(piece, 1 + (rng.uniform(0.55, 1.5) - 1) * turn)
+
+
+def _pauses(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """Beats that come late."""
+    paused = rng.random(len(piece)) < rng.uniform(0.02, 0.3)
+    return _scaled(piece, np.where(paused, rng.uniform(1.4, 2.6, len(piece)), 1.0))
+
+
+def _ragged(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """A sinus without order."""
+    return _scaled(piece, np.exp(rng.normal(0, rng.uniform(0.05, 0.16), len(piece))))
+
+
+def _scaled(piece: _Stretch, factor: Floats) -> Flags:
+    piece.rr[piece.free] *= factor[piece.free]
+    return np.zeros(len(piece), bool)
+
+
+KINDS: dict[Callable[[_Stretch, np.random.Generator], Flags], float] = {
+    _nothing: 0.22,
+    _single: 0.22,
+    _often: 0.14,
+    _run: 0.16,
+    _breath: 0.09,
+    _faster: 0.07,
+    _pauses: 0.05,
+    _ragged: 0.05,
+}
+"""What may become of a stretch of 8 to 160 beats, and the chance of each."""
+
+
+def replan(places: Floats, labels: NDArray[np.int64], plain: Flags, rng: np.random.Generator) -> Replan:
+    """New places for the beats of a piece of a recording.
+
+    Parameters
+    ----------
+    places : (beats,) model samples, ascending; two at least
+    labels : (beats,)
+        Index into ``BEAT_LABELS`` or ``UNKNOWN``.
+    plain : (beats,) bool
+        Sinus beats, known or believed to be: only these are moved and become S.
+    """
+    intervals = np.diff(places, prepend=places[0] - MODEL_FS) / MODEL_FS
+    free = plain & np.r_[False, plain[:-1]]
+    whole = _Stretch(intervals.copy(), _usual(intervals, free), free)
+    labels, made = labels.copy(), np.zeros(len(places), bool)
+    kinds, chances = list(KINDS), list(KINDS.values())
+    begin = 1
+    while begin < len(places):
+        part = slice(begin, begin + int(np.exp(rng.uniform(np.log(8), np.log(160)))))
+        bend = kinds[int(rng.choice(len(kinds), p=chances))]
+        made[part] = bend(_Stretch(whole.rr[part], whole.usual[part], free[part]), rng)
+        begin = part.stop
+    labels[made] = S
+    if rng.random() < INTERPOLATED:
+        _interpolate(whole, labels, plain, rng)
+    least = np.where(whole.rr != intervals, np.minimum(SHORTEST, intervals), 0)
+    rr = np.maximum(whole.rr, least)
+    return Replan(places[0] + MODEL_FS * (np.cumsum(rr) - rr[0]), labels, made)
+
+
+def _usual(intervals: Floats, free: Flags) -> Floats:
+    """The median of the free intervals around each beat, seconds; of all where there are none near."""
+    usual: Floats = np.array(intervals, dtype=np.float64)
+    if not free.any():
+        return usual
+    known = np.pad(np.where(free, intervals, np.nan), NEAR, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(known, 2 * NEAR + 1)
+    some = np.isfinite(around).any(axis=1)
+    usual[:] = np.median(intervals[free])
+    usual[some] = np.nanmedian(around[some], axis=1)
+    return usual
+
+
+def _interpolate(piece: _Stretch, labels: NDArray[np.int64], plain: Flags, rng: np.random.Generator) -> None:
+    """Let sinus beats after a V come when they would have come without it, in place."""
+    after_v = np.flatnonzero(plain[2:] & (labels[2:] == N) & (labels[1:-1] == V) & plain[:-2]) + 2
+    after_v = after_v[rng.random(len(after_v)) < rng.uniform(0.2, 1)]
+    whole = piece.usual[after_v] * rng.uniform(1.0, 1.15)
+    piece.rr[after_v] = np.maximum(whole - piece.rr[after_v - 1], 0.5 * piece.usual[after_v])
+
+
+def time_map(old: Floats, new: Floats) -> tuple[Floats, Floats]:
+    """Knots of the map between old and new time, model samples, ascending; beyond them time only shifts.
+
+    The QRS of each beat is moved as it is; between two beats first diastole gives way, then T and PR.
+
+    Parameters
+    ----------
+    old, new : (beats,) model samples, ascending
+    """
+    gap, wanted = np.diff(old), np.diff(new)
+    rigid = np.minimum(BEFORE + AFTER, 0.6 * np.minimum(gap, wanted))
+    lead = rigid * BEFORE / (BEFORE + AFTER)  # of the second beat
+    trail = rigid - lead  # of the first
+    t_end = T_END * MODEL_FS * np.sqrt(gap / MODEL_FS)
+    p_onset = gap - P_ONSET
+    middle = (t_end + p_onset) / 2  # where a fast heart leaves no diastole
+    t_end = np.clip(np.minimum(t_end, middle), trail, gap - lead)
+    p_onset = np.clip(np.maximum(p_onset, middle), trail, gap - lead)
+    diastole = p_onset - t_end
+    rest = np.maximum(gap - rigid - diastole, 1e-6)
+    room = wanted - rigid
+    calm = np.maximum(room - rest, 0.1 * diastole)  # diastole as it will be
+    calm = np.where(diastole < 0.05 * gap, np.minimum(calm, diastole), calm)  # too little to stretch
+    factor = np.maximum((room - calm) / rest, 0.02)
+    before = np.stack([trail, t_end, p_onset, gap - lead, gap], axis=1)
+    after_t = trail + factor * (t_end - trail)
+    before_p = wanted - lead - factor * (gap - lead - p_onset)
+    after = np.stack([trail, after_t, before_p, wanted - lead, wanted], axis=1)
+    return _knots(old, before), _knots(new, after)
+
+
+def _knots(beats: Floats, between: Floats) -> Floats:
+    """Ascending knots: the beats, five places after each, and a day on either side."""
+    inner = np.maximum.accumulate(np.r_[beats[0], (beats[:-1, None] + between).ravel()])
+    day = 86_400.0 * MODEL_FS
+    knots: Floats = np.r_[inner[0] - day, inner, inner[-1] + day]
+    knots += 1e-6 * np.arange(len(knots))  # no two alike: the map goes both ways
+    return knots
+
+
+def _ectopic_p(lead: Floats, beats: Floats, rng: np.random.Generator) -> None:
+    """Change the P wave before each of these beats in place, all in the same way; sometimes not at all."""
+    if rng.random() < SAME_P:
+        return
+    change = rng.uniform(-1.0, 0.6) - 1
+    start, end = round(0.22 * MODEL_FS), round(0.07 * MODEL_FS)
+    taper = np.sqrt(np.hanning(start - end + 2)[1:-1])
+    for beat in np.rint(beats).astype(np.int64).tolist():
+        if start <= beat <= len(lead):
+            wave = lead[beat - start : beat - end]
+            wave += change * taper * (wave - np.linspace(wave[0], wave[-1], len(wave)))
+
+
+def retimed(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> TrainingRecord:
+    """A piece of a recording with another rhythm made from its own beats.
+
+    Beats that are not sinus beats, and all of atrial fibrillation and flutter, stay as they are.
+
+    Parameters
+    ----------
+    begin, span : int
+        Model samples: where the piece begins, and its length where there is enough.
+    """
+    signal = record.signal[:, begin : begin + 2 * span]  # beats that come faster need more of it
+    inside = (record.beats >= begin) & (record.beats < begin + signal.shape[1])
+    old, labels = record.beats[inside] - begin, record.labels[inside]
+    if len(old) < 2:
+        return _piece(record, signal[:, :span], old, labels, lambda places: places - begin)
+    plan = replan(old, labels, _plain(record, inside), rng)
+    knots_old, knots_new = time_map(old, plan.places)
+
+    def moved(places: Floats) -> Floats:
+        return np.asarray(np.interp(places - begin, knots_old, knots_new))
+
+    length = min(span, int(moved(np.array([begin + signal.shape[1] - 1.0]))[0]))
+    source = np.interp(np.arange(length), knots_new, knots_old)
+    leads = np.stack([np.interp(source, np.arange(signal.shape[1]), lead) for lead in signal])
+    for lead in leads:
+        _ectopic_p(lead, plan.places[plan.made], rng)
+    return _piece(record, leads, plan.places, plan.labels, moved)
+
+
+def _plain(record: TrainingRecord, inside: Flags) -> Flags:
+    """Sinus beats among those inside."""
+    labels, places = record.labels[inside], record.beats[inside]
+    plain = labels == N
+    if record.weak_label == "N":  # a record of normal rhythm, whose beats nobody labelled
+        plain |= labels == UNKNOWN
+    spans = [record.masked] + ([] if record.atrial_fibrillation is None else [record.atrial_fibrillation])
+    for start, end in np.concatenate(spans):
+        plain &= (places < start) | (places > end)
+    return np.asarray(plain)
+
+
+def _piece(
+    record: TrainingRecord,
+    signal: NDArray[np.floating],
+    beats: Floats,
+    labels: NDArray[np.int64],
+    moved: Callable[[Floats], Floats],
+) -> TrainingRecord:
+    """The record cut down to a piece, with every place of it moved."""
+    af, waves = record.atrial_fibrillation, record.p_waves
+    return replace(
+        record,
+        signal=signal.astype(np.float32),
+        beats=beats,
+        labels=labels,
+        atrial_fibrillation=None if af is None else moved(af),
+        masked=moved(record.masked),
+        p_waves=None if waves is None else moved(waves),
+    )

@@ -1,0 +1,110 @@
+"""Rhythms made from a recording's own beats: labels follow places, QRS stay, nothing else is moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import UNKNOWN, TrainingRecord
+from edgeecg.data.retime import replan, retimed, time_map
+from edgeecg.specs import BEAT_LABELS, MODEL_FS
+
+N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
+
+
+@pytest.fixture(scope="module")
+def record() -> TrainingRecord:
+    """A synthetic patient in sinus rhythm, 100 beats or more."""
+    data = load_training_data(DataSettings(synthetic_patients=12, synthetic_seconds=120), seed=0)
+    return max(data.training, key=lambda r: int((r.labels == N).sum()))
+
+
+def seeds(count: int = 20) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed) for seed in range(count)]
+
+
+def test_early_beats_are_early_and_labelled_s(record: TrainingRecord) -> None:
+    made = early = 0
+    for rng in seeds():
+        plan = replan(record.beats, record.labels, record.labels == N, rng)
+        assert (plan.labels[plan.made] == S).all()
+        assert (np.diff(plan.places) > 0).all()
+        usual = np.median(np.diff(record.beats))
+        before = np.diff(plan.places, prepend=plan.places[0] - usual)
+        made += int(plan.made.sum())
+        early += int((before[plan.made] < 0.95 * usual).sum())
+    assert made > 50
+    assert early > 0.97 * made
+
+
+def test_beats_that_are_no_sinus_beats_keep_their_label_and_interval(record: TrainingRecord) -> None:
+    labels = record.labels.copy()
+    labels[10:60:7] = V
+    intervals = np.diff(record.beats)
+    for rng in seeds():
+        plan = replan(record.beats, labels, labels == N, rng)
+        assert (plan.labels[labels == V] == V).all()
+        into_v = np.flatnonzero(labels == V) - 1
+        np.testing.assert_allclose(np.diff(plan.places)[into_v], intervals[into_v], atol=1e-6)
+
+
+def test_where_there_is_no_sinus_beat_nothing_changes(record: TrainingRecord) -> None:
+    fibrillating = replace(record, atrial_fibrillation=np.array([[0.0, record.signal.shape[1]]]))
+    span = 40 * MODEL_FS
+    for rng in seeds(5):
+        piece = retimed(fibrillating, 1000, span, rng)
+        np.testing.assert_allclose(piece.signal, record.signal[:, 1000 : 1000 + span], atol=1e-5)
+        inside = (record.beats >= 1000) & (record.beats < 1000 + span)
+        np.testing.assert_allclose(piece.beats[: inside.sum()], record.beats[inside] - 1000, atol=1e-3)
+        np.testing.assert_allclose(piece.atrial_fibrillation[0, 0], -1000, atol=1e-2)
+
+
+def test_the_qrs_is_moved_as_it_is(record: TrainingRecord) -> None:
+    reach = round(0.06 * MODEL_FS)
+    for rng in seeds(8):
+        piece = retimed(record, 0, 60 * MODEL_FS, rng)
+        for place, old in list(zip(piece.beats, record.beats, strict=False))[2:40]:
+            if place + reach + 1 > piece.signal.shape[1]:
+                break
+            around = np.arange(-reach, reach + 1)
+            then = np.interp(old + around, np.arange(record.signal.shape[1]), record.signal[0])
+            now = np.interp(place + around, np.arange(piece.signal.shape[1]), piece.signal[0])
+            assert np.abs(now - then).max() < 0.3 * np.ptp(then)
+            assert np.corrcoef(now, then)[0, 1] > 0.95
+
+
+def test_only_records_of_normal_rhythm_lend_beats_without_labels(record: TrainingRecord) -> None:
+    open_ = replace(record, labels=np.full(len(record.beats), UNKNOWN), complete=False)
+    span = 60 * MODEL_FS
+    made = sum(
+        int((retimed(replace(open_, weak_label="N"), 0, span, rng).labels == S).sum()) for rng in seeds()
+    )
+    assert made > 20
+    for weak in ("A", "O", "~", ""):
+        for rng in seeds(5):
+            assert (retimed(replace(open_, weak_label=weak), 0, span, rng).labels == UNKNOWN).all()
+
+
+def test_the_same_seed_gives_the_same_piece(record: TrainingRecord) -> None:
+    one, two = (retimed(record, 500, 5000, np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(one.signal, two.signal)
+    np.testing.assert_array_equal(one.labels, two.labels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.2, 3.0), st.floats(0.2, 3.0)), min_size=1, max_size=30),
+)
+def test_the_map_of_time_ascends_and_meets_every_beat(intervals: list[tuple[float, float]]) -> None:
+    old, new = (np.cumsum(np.r_[1.0, np.array(column)]) * MODEL_FS for column in zip(*intervals, strict=True))
+    knots_old, knots_new = time_map(old, new)
+    assert (np.diff(knots_old) > 0).all()
+    assert (np.diff(knots_new) > 0).all()
+    np.testing.assert_allclose(np.interp(old, knots_old, knots_new), new, atol=0.01)
+    there_and_back = np.interp(np.interp(old + 1, knots_old, knots_new), knots_new, knots_old)
+    np.testing.assert_allclose(there_and_back, old + 1, atol=0.5)
