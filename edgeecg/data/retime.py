@@ -27,8 +27,9 @@ BEFORE, AFTER = 0.08 * MODEL_FS, 0.10 * MODEL_FS  # samples about a beat that ke
 P_ONSET = 0.20 * MODEL_FS  # samples before a beat
 T_END = 0.38  # seconds after a beat, at one beat a second; with the square root of the interval
 SHORTEST = 0.26  # seconds; no interval becomes shorter
+EARLY = (0.42, 0.92)  # how early a beat is that is made S, as a share of the usual interval
 NEAR = 8  # beats on each side whose intervals say what is usual
-INTERPOLATED = 0.3  # chance that a piece gets beats after a V that come as if there had been none
+INTERPOLATED = 0.4  # chance that a piece gets beats after a V that come as if there had been none
 SAME_P = 0.25  # chance that early beats keep their P wave
 
 
@@ -66,7 +67,7 @@ class _Stretch:
         """Let beats come at a ratio of the usual interval, and the beats after them after a pause."""
         made = wanted & self.free
         after = np.r_[False, made[:-1]] & self.free & ~made
-        self.rr[made] = (self.usual * ratio)[made]
+        self.rr[made] = (self.usual * np.clip(ratio, *EARLY))[made]
         self.rr[after] = (self.usual * pause)[after]
         return made
 
@@ -91,9 +92,17 @@ def _often(piece: _Stretch, rng: np.random.Generator) -> Flags:
     return piece.early(wanted, *_prematurity(count, rng))
 
 
+def _groups(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """Several early beats after each sinus beat, which comes late: most beats are S, as in a sick sinus."""
+    count = len(piece)
+    wanted = np.arange(count) % int(rng.integers(2, 8)) != 0
+    ratio, pause = _prematurity(count, rng)
+    return piece.early(wanted, ratio + rng.normal(0, 0.05, count), pause * rng.uniform(1.0, 1.7))
+
+
 def _prematurity(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """How early beats come, and how long the pause after each is: as shares of the usual interval."""
-    ratio = np.clip(rng.uniform(0.5, 0.9) + rng.normal(0, 0.025, count), 0.42, 0.92)
+    ratio = rng.uniform(0.5, 0.9) + rng.normal(0, 0.025, count)
     return ratio, rng.uniform(0.97, 1.35) + rng.normal(0, 0.025, count)
 
 
@@ -139,14 +148,15 @@ def _scaled(piece: _Stretch, factor: Floats) -> Flags:
 
 
 KINDS: dict[Callable[[_Stretch, np.random.Generator], Flags], float] = {
-    _nothing: 0.22,
-    _single: 0.22,
-    _often: 0.14,
-    _run: 0.16,
+    _nothing: 0.21,
+    _single: 0.20,
+    _often: 0.11,
+    _groups: 0.07,
+    _run: 0.14,
     _breath: 0.09,
     _faster: 0.07,
     _pauses: 0.05,
-    _ragged: 0.05,
+    _ragged: 0.06,
 }
 """What may become of a stretch of 8 to 160 beats, and the chance of each."""
 
@@ -198,8 +208,9 @@ def _interpolate(piece: _Stretch, labels: NDArray[np.int64], plain: Flags, rng: 
     """Let sinus beats after a V come when they would have come without it, in place."""
     after_v = np.flatnonzero(plain[2:] & (labels[2:] == N) & (labels[1:-1] == V) & plain[:-2]) + 2
     after_v = after_v[rng.random(len(after_v)) < rng.uniform(0.2, 1)]
-    whole = piece.usual[after_v] * rng.uniform(1.0, 1.15)
-    piece.rr[after_v] = np.maximum(whole - piece.rr[after_v - 1], 0.5 * piece.usual[after_v])
+    usual = piece.usual[after_v]
+    piece.rr[after_v - 1] = np.minimum(piece.rr[after_v - 1], rng.uniform(0.42, 0.6) * usual)
+    piece.rr[after_v] = np.maximum(rng.uniform(1.0, 1.15) * usual - piece.rr[after_v - 1], 0.45 * usual)
 
 
 def time_map(old: Floats, new: Floats) -> tuple[Floats, Floats]:

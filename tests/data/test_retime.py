@@ -42,15 +42,19 @@ def test_early_beats_are_early_and_labelled_s(record: TrainingRecord) -> None:
     assert early > 0.97 * made
 
 
-def test_beats_that_are_no_sinus_beats_keep_their_label_and_interval(record: TrainingRecord) -> None:
+def test_beats_that_are_no_sinus_beats_keep_their_label_and_come_no_later(record: TrainingRecord) -> None:
     labels = record.labels.copy()
     labels[10:60:7] = V
     intervals = np.diff(record.beats)
+    as_it_was = 0
     for rng in seeds():
         plan = replan(record.beats, labels, labels == N, rng)
         assert (plan.labels[labels == V] == V).all()
         into_v = np.flatnonzero(labels == V) - 1
-        np.testing.assert_allclose(np.diff(plan.places)[into_v], intervals[into_v], atol=1e-6)
+        change = np.diff(plan.places)[into_v] - intervals[into_v]
+        assert (change < 1e-6).all()  # earlier where it is interpolated
+        as_it_was += bool((np.abs(change) < 1e-6).all())
+    assert as_it_was > 5
 
 
 def test_where_there_is_no_sinus_beat_nothing_changes(record: TrainingRecord) -> None:
