@@ -4,8 +4,9 @@ Every lead is graded by the causal quality index, a tick at a time. A token is j
 that was complete when its scores came out, so what is chosen does not depend on the length of steps.
 
 A lead that has just fallen off is not yet graded so: its verdict needs a second or two. Meanwhile the
-tokens in which it stands still, and those from which on it is idle (a few microvolts, or mains hum) for as
-long as is known when their scores come out, are left to the others that can be read.
+tokens in which it stands still, and those from which on it is idle (a few microvolts, mains hum, or noise as
+strong) for as long as is known when their scores come out, are left to the others that can be read. So are
+the tokens just before strong noise, for the network has looked ahead into it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from edgeecg.specs import HEADS, ModelSpec
 __all__ = ["LeadRows", "Tick", "best_ticks"]
 
 QUALITY = HEADS.index("quality")
-_STATE = ("label", "score", "chosen", "still", "idle")
+_STATE = ("label", "score", "chosen", "still", "idle", "rough")
+ROUGH = 6  # tokens, three eighths of a second: of those known when scores come out, that noise must have filled
 
 
 class Tick(NamedTuple):
@@ -70,7 +72,7 @@ class LeadRows:
         self._score = np.empty((0, leads))
         self._chosen = np.empty(0, np.int64)  # lead of the newest tick
         self._still = np.empty((0, leads, spec.token.lag), bool)  # tokens whose scores are not out yet
-        self._idle = self._still.copy()
+        self._idle, self._rough = self._still.copy(), self._still.copy()
         self.grow(slots)
 
     def grow(self, slots: int) -> None:
@@ -83,7 +85,7 @@ class LeadRows:
     def reset(self, slot: int) -> None:
         """The next block of this slot is the first of a segment."""
         self._label[slot], self._score[slot], self._chosen[slot] = 0, 1.0, 0
-        self._still[slot], self._idle[slot] = False, False
+        self._still[slot], self._idle[slot], self._rough[slot] = False, False, False
 
     def join(self, tokens: Tokens, slots: NDArray[np.intp], verdicts: Sequence[Verdicts]) -> Tokens:
         """Tokens of all leads ``(slots * leads, T, ...)`` to those of the patients ``(slots, T, ...)``."""
@@ -132,9 +134,13 @@ class LeadRows:
         tokens, lag = group.still.shape[2], self.spec.token.lag
         still = np.concatenate([self._still[slots], group.still], axis=2)
         idle = np.concatenate([self._idle[slots], group.idle], axis=2)
-        self._still[slots], self._idle[slots] = still[..., tokens:], idle[..., tokens:]
-        ahead = np.lib.stride_tricks.sliding_window_view(idle, lag + 1, axis=2)
-        return np.asarray(still[..., :tokens] | ahead.all(axis=-1))
+        rough = np.concatenate([self._rough[slots], group.rough], axis=2)
+        for kept, known in ((self._still, still), (self._idle, idle), (self._rough, rough)):
+            kept[slots] = known[..., tokens:]
+        ahead, noise = (
+            np.lib.stride_tricks.sliding_window_view(known, lag + 1, axis=2) for known in (idle, rough)
+        )
+        return np.asarray(still[..., :tokens] | ahead.all(axis=-1) | noise[..., -ROUGH:].all(axis=-1))
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""

@@ -22,9 +22,10 @@ class Verdicts(NamedTuple):
 
     ``members``: their places in the step; ``phase``: model samples before the step, modulo a period of
     the grid; then ``(members, leads, ticks)`` each: ``label``, an index into ``QUALITY_LABELS``,
-    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts. ``still``
-    and ``idle`` (members, leads, tokens): that a lead does not move at all, and that it moves as one does
-    that has fallen off, by microvolts or with mains hum; no tokens where there is a single lead.
+    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts. ``still``,
+    ``idle`` and ``rough`` (members, leads, tokens): that a lead does not move at all, that it moves as one
+    does that has fallen off, by microvolts or roughly, and that it is rough, bent throughout as by mains hum
+    or broadband noise; no tokens where there is a single lead.
     """
 
     members: list[int]
@@ -34,6 +35,7 @@ class Verdicts(NamedTuple):
     level: NDArray[np.float64]
     still: NDArray[np.bool_]
     idle: NDArray[np.bool_]
+    rough: NDArray[np.bool_]
 
 
 class SignalRows:
@@ -120,24 +122,24 @@ class SignalRows:
         label, score = output.quality.label.astype(np.int64), output.quality.score
         shape = level.shape
         grades = label.reshape(shape), score.reshape(shape), level
-        still, idle = self._motion(chain, batch, output.resampled)
-        return output.network, Verdicts(members, phase, *grades, still, idle)
+        motion = self._motion(chain, batch, output.resampled)
+        return output.network, Verdicts(members, phase, *grades, *motion)
 
     def _motion(
         self, chain: SignalChain, batch: Batch, resampled: NDArray[np.float64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tokens ``(slots, leads, tokens)`` in which a lead stands still, and in which it is idle."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tokens ``(slots, leads, tokens)`` in which a lead stands still, is idle, is rough."""
         if self.leads == 1:
             none = np.empty((len(batch.samples), 1, 0), bool)
-            return none, none
+            return none, none, none
         ends = range(batch.phase, batch.phase + batch.hop, PATCH)
         taken_at = chain.frontend.resampler.taken_at
         starts = np.array([taken_at(end) for end in ends]) - taken_at(batch.phase)
         high = np.maximum.reduceat(batch.samples, starts, axis=1)
         size = high - np.minimum.reduceat(batch.samples, starts, axis=1)
         bends = np.abs(np.diff(resampled.reshape(*size.shape, PATCH), n=2)).mean(axis=-1)
-        shape = (-1, self.leads, len(ends))
-        return (size == 0).reshape(shape), ((size < FLAT_MV) | (bends > HUM_MV)).reshape(shape)
+        rough, shape = bends > HUM_MV, (-1, self.leads, len(ends))
+        return (size == 0).reshape(shape), ((size < FLAT_MV) | rough).reshape(shape), rough.reshape(shape)
 
     def _level(
         self, slots: NDArray[np.intp], filtered: NDArray[np.float64], waiting: int
