@@ -58,21 +58,31 @@ class Thresholds:
         Smoothed P(AFIB) from which on no beat is told as S but as N, above 0; above 1 for never.
     rhythm : mapping of name to float
         Operating points of the rhythm decoder, by its own names.
+    confidence : mapping of label to (slope, offset)
+        Corrects the probability told with a label, on its log odds (`edgeecg.decode.confidence`); changes
+        no label.
     """
 
     beat: float = 0.3
     bias: Mapping[str, float] = field(default_factory=dict)
     afib: float = 0.4
     rhythm: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.beat < 1:
             raise BundleError(f"the beat threshold is {self.beat}: it must lie between 0 and 1")
         if not self.afib > 0:
             raise BundleError(f"the limit of fibrillation is {self.afib}: it must be above 0")
-        unknown = sorted(set(self.bias) - set(BEAT_LABELS))
-        if unknown:
-            raise BundleError(f"a bias for {', '.join(unknown)}: the labels are {', '.join(BEAT_LABELS)}")
+        for what, labels in (("bias", self.bias), ("confidence", self.confidence)):
+            unknown = sorted(set(labels) - set(BEAT_LABELS))
+            if unknown:
+                raise BundleError(
+                    f"a {what} for {', '.join(unknown)}: the labels are {', '.join(BEAT_LABELS)}"
+                )
+        flat = [label for label, (slope, _) in self.confidence.items() if not slope > 0]
+        if flat:
+            raise BundleError(f"the confidence of {', '.join(flat)} has a slope that is not above 0")
 
 
 @dataclass(frozen=True)

@@ -310,3 +310,7 @@ def test_thresholds_out_of_range_are_refused() -> None:
         Thresholds(beat=0.0)
     with pytest.raises(BundleError, match="labels are N, S, V, F, P"):
         replace(Thresholds(), bias={"Q": 1.0})
+    with pytest.raises(BundleError, match="a confidence for Q"):
+        Thresholds(confidence={"Q": (1.0, 0.0)})
+    with pytest.raises(BundleError, match="confidence of S has a slope"):
+        Thresholds(confidence={"S": (0.0, 1.0)})

@@ -12,16 +12,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from held_out import Told, corrected, folds, told  # beside this file
 from matplotlib.figure import Figure
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle
 from edgeecg.cli.strip import draw_strip
 from edgeecg.data.catalog import load_record, load_reference
-from edgeecg.metrics.references import labelled_records
-from edgeecg.metrics.report import Protocol
-from edgeecg.metrics.score import RecordScores, said_by_events, score
-from edgeecg.metrics.summary import group_report
+from edgeecg.metrics.calibration import by_label
 from edgeecg.model.checkpoint import network_from_weights
 from edgeecg.pipeline.annotate import annotate
 
@@ -37,6 +35,9 @@ FAILURES = (  # record, what the reference says, what was said
     ("svdb/841", "V", "S"),
 )
 SECONDS = 10.0
+CALIBRATED = """Expected calibration error by the label told, beats of held-out patients: before the
+correction that the bundle carries (`thresholds.confidence`), and with one that was fitted without their fold.
+"""
 
 
 def percent(value: float | None) -> str:
@@ -103,38 +104,28 @@ def records(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"| {row['record']} | {' | '.join(cells)} |"
 
 
-def folds(work: Path) -> Iterator[tuple[Path, set[str]]]:
-    """The bundle of each fold, and the recordings that it never saw."""
-    for run in sorted(work.glob("fold*")):
-        meta = json.loads((run / "checkpoint" / "checkpoint.json").read_text(encoding="utf-8"))["meta"]
-        yield next(run.glob("*.edgeecg")), set(meta["validation"])
-
-
-def reliability(preset: str, work: Path, data: Path) -> Iterator[str]:
-    """The diagram of probabilities told of held-out patients, and a line for each set."""
-    scores: dict[str, list[RecordScores]] = {}
-    cases = labelled_records(("mitdb:DS1", "svdb"), data)
-    for path, unseen in folds(work):
-        with open_engine(path, backend="onnxruntime") as engine:
-            for case in cases:
-                if f"{case.group.split()[0]}/{case.name}" not in unseen:
-                    continue
-                record, truth = case.load()
-                said = said_by_events(annotate(engine, record), tuple(truth.labels), len(record))
-                scores.setdefault(case.group, []).append(score(truth, said))
-    figure = Figure(figsize=(4.2, 4.0), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0.2, 1], [0.2, 1], color="0.7", linewidth=1)
-    for title, found in scores.items():
-        table = group_report(title, found, Protocol(bootstrap_draws=100)).calibration
-        for label, line in (("all", "o-"), ("V", "s--"), ("S", "^:")):
-            bins = [each for each in table[label].bins if each.count >= 20]
-            name = title if label == "all" else f"{title}, told {label}"
-            axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], line, label=name)
-        told = "; ".join(f"{k} {table[k].ece:.4f}" for k in ("all", "N", "V", "S"))
-        yield f"- {title}: expected calibration error by label told: {told}; Brier {table['all'].brier:.4f}"
-    axes.set(xlabel="probability told", ylabel="share that is right", title=f"{preset}, out of fold")
-    axes.legend(frameon=False, fontsize=8)
+def reliability(preset: str, beats: Sequence[Told]) -> Iterator[str]:
+    """The diagram of probabilities told of held-out patients, and a table of their errors."""
+    yield "| set | correction | all | N | V | S | Brier |"
+    yield "|---|---|---|---|---|---|---|"
+    figure = Figure(figsize=(7.6, 4.0), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name, part in zip(
+        panels, ("none", "of the other folds"), (beats, corrected(beats)), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        axes.set(xlabel="probability told", title=f"{preset}, correction: {name}")
+        for title in ("mitdb DS1", "svdb"):
+            mine = [each for each in part if each.group == title]
+            table = by_label(*(np.concatenate(column) for column in zip(*(m[2:] for m in mine), strict=True)))
+            for label, line in (("all", "o-"), ("V", "s--"), ("S", "^:")):
+                bins = [each for each in table[label].bins if each.count >= 20]
+                told_as = title if label == "all" else f"{title}, told {label}"
+                axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], line, label=told_as)
+            errors = " | ".join(f"{table[label].ece:.4f}" for label in ("all", "N", "V", "S"))
+            yield f"| {title} | {name} | {errors} | {table['all'].brier:.4f} |"
+    panels[0].set(ylabel="share that is right")
+    panels[1].legend(frameon=False, fontsize=8)
     figure.savefig(MODELS / "images" / f"{preset}-reliability.png", dpi=110)
 
 
@@ -193,7 +184,8 @@ def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) 
         "",
         *rhythm(groups),
         "\n## Probabilities\n",
-        *reliability(preset, work, data),
+        CALIBRATED,
+        *reliability(preset, told(work, data)),
         f"\n![Reliability](images/{preset}-reliability.png)\n",
         "## Each record: hits / misses / false\n",
         *records(groups),

@@ -30,6 +30,7 @@ from typing import Annotated
 
 import torch
 import typer
+from held_out import REFINED, confidence, told  # beside this file
 from rich.progress import Progress, TaskID, track
 
 from edgeecg import Beat, open_engine
@@ -52,7 +53,6 @@ ROOT = Path(__file__).parents[1]
 PRESETS = ("nano", "micro", "small", "base")
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
 CALIBRATION = ("mitdb:DS1", "svdb")
-REFINED = "refined"  # folder of the checkpoint after the second stage
 POLICY = ("--lead-policy", "fused")  # on held-out patients ahead of "first" in QRS, V and S
 
 
@@ -216,6 +216,16 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
     table.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
+def final(work: Path, data: Path) -> Path:
+    """The checkpoint that is shipped: with the confidence that the folds' held-out patients taught."""
+    target = work / "all" / "final"
+    if not (target / SETTINGS).exists():
+        shipped = load_checkpoint(work / "all" / REFINED)
+        lines = confidence(told(work, data)) if any(work.glob("fold*")) else {}
+        save_checkpoint(target, shipped.network, {**shipped.meta, "thresholds": {"confidence": lines}})
+    return target
+
+
 def package(preset: str, work: Path, data: Path) -> None:
     """The packaged bundle with all precisions, and the evidence of its INT8 scales."""
     graphs, evidence, quantized = work / "graphs", ROOT / "calibration" / preset, work / "quantized"
@@ -223,7 +233,7 @@ def package(preset: str, work: Path, data: Path) -> None:
     if not quantized.exists():
         for stale in (graphs, evidence):
             shutil.rmtree(stale, ignore_errors=True)
-        verb("export", work / "all" / REFINED, "--out", graphs, *POLICY)
+        verb("export", final(work, data), "--out", graphs, *POLICY)
         verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
     made = work / f"{preset}.edgeecg"
@@ -261,10 +271,10 @@ def release(
         chosen = presets or PRESETS
         train(recipes(chosen, data), work, folds, finder)
         for preset in chosen:
-            if not only_folds:
-                package(preset, work / preset, data)
             if folds:
                 out_of_fold(preset, work / preset, data, folds)
+            if not only_folds:
+                package(preset, work / preset, data)
         record_released()
     except EdgeECGError as error:
         typer.echo(f"error: {error}", err=True)

@@ -9,13 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.optimize
 from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
 
-__all__ = ["BINS", "Bin", "Reliability", "by_label", "equal_counts", "equal_widths", "reliability"]
+__all__ = [
+    "BINS",
+    "Bin",
+    "Reliability",
+    "by_label",
+    "equal_counts",
+    "equal_widths",
+    "fit_confidence",
+    "platt",
+    "reliability",
+]
 
 BINS = 15
+FEWEST = 200  # beats told with a label from which on its confidence is fitted
 
 
 @dataclass(frozen=True)
@@ -131,3 +143,45 @@ def by_label(
         said = label == name
         curves[name] = reliability(probability[said], right[said])
     return curves
+
+
+def platt(probability: NDArray[np.float64], outcome: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and offset of the log odds under which what happened is likeliest.
+
+    Platt, *Probabilistic outputs for support vector machines*, 1999; one beat's worth of belief in the line
+    that changes nothing keeps it finite.
+
+    Parameters
+    ----------
+    probability : (n,) float, 0 to 1
+    outcome : (n,) bool
+    """
+    p = np.clip(probability, 1e-6, 1 - 1e-6)
+    odds, sign = np.log(p) - np.log1p(-p), np.where(outcome, 1.0, -1.0)
+
+    def loss(line: NDArray[np.float64]) -> float:
+        unlikely = np.logaddexp(0, -sign * (np.exp(line[0]) * odds + line[1]))
+        return float(unlikely.sum() + 0.5 * line @ line)
+
+    found = scipy.optimize.minimize(loss, np.zeros(2), method="BFGS")
+    return float(np.exp(found.x[0])), float(found.x[1])
+
+
+def fit_confidence(
+    probability: NDArray[np.float64], label: NDArray[np.str_], reference: NDArray[np.str_]
+) -> dict[str, tuple[float, float]]:
+    """Slope and offset for each label that was told often enough: ``Thresholds.confidence`` of a bundle.
+
+    Parameters
+    ----------
+    probability : (n,) float
+        Of the label said, as the softmax gave it.
+    label, reference : (n,) str
+        The label said and the true one, of held-out patients.
+    """
+    lines = {}
+    for name in np.unique(label).tolist():
+        said = label == name
+        if said.sum() >= FEWEST:
+            lines[name] = platt(probability[said], (label == reference)[said])
+    return lines

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import Thresholds
 from edgeecg.decode import fibrillation, peaks
+from edgeecg.decode.confidence import Confidence
 from edgeecg.decode.rr import HISTORY, rr_features
 from edgeecg.pipeline.rows import Rows, StateRows
 from edgeecg.pipeline.tokens import Tokens
@@ -125,6 +126,7 @@ class BeatRows:
         self._embedding = np.zeros((rows, self._kept, spec.token.dim), np.float32)
         self._intervals = np.full((rows, HISTORY + 1), np.nan)
         self._last = np.full(rows, np.nan)  # place of the last decided beat
+        self._confidence = Confidence(thresholds.confidence)
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
         self._pending = _nothing()
         self._every = np.arange(rows)
@@ -232,7 +234,8 @@ class BeatRows:
         classes, rhythm = self._classify(inputs, runs)
         probabilities, afib = _softmax(classes + self._bias), _softmax(rhythm)[:, AFIB]
         label, probability = fibrillation.without_s(probabilities, self._burden(afib, runs), self._limit)
-        return Decided(due.row, due.token, due.place, label, probability, due.quality, afib)
+        sure = self._confidence(label, probability)
+        return Decided(due.row, due.token, due.place, label, sure, due.quality, afib)
 
     def _burden(self, afib: NDArray[np.float32], runs: Runs) -> NDArray[np.float64]:
         """P(AFIB) smoothed up to each beat."""

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from edgeecg.errors import SignalError
-from edgeecg.metrics.calibration import by_label, equal_counts, equal_widths, reliability
+from edgeecg.metrics.calibration import (
+    by_label,
+    equal_counts,
+    equal_widths,
+    fit_confidence,
+    platt,
+    reliability,
+)
 
 
 def test_a_hand_computed_diagram():
@@ -55,3 +62,29 @@ def test_each_label_said_has_its_own_curve():
 def test_what_is_no_probability_is_refused(said):
     with pytest.raises(SignalError, match="reliability needs"):
         reliability(np.array(said), np.ones(len(said), bool))
+
+
+def test_platt_finds_the_line_that_made_the_outcomes() -> None:
+    rng = np.random.default_rng(0)
+    probability = rng.uniform(0.05, 0.99, 40_000)
+    odds = np.log(probability / (1 - probability))
+    right = rng.random(40_000) < 1 / (1 + np.exp(-(0.6 * odds - 0.8)))
+    slope, offset = platt(probability, right)
+    assert slope == pytest.approx(0.6, abs=0.03)
+    assert offset == pytest.approx(-0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_platt_of_one_outcome_stays_finite(right: bool) -> None:
+    slope, offset = platt(np.full(300, 0.9), np.full(300, right))
+    assert np.isfinite([slope, offset]).all()
+    assert slope > 0
+
+
+def test_confidence_is_fitted_for_labels_told_often_enough() -> None:
+    label = np.array(["N"] * 300 + ["S"] * 300 + ["F"] * 20)
+    reference = np.where(np.arange(620) % 2 == 0, label, "V")
+    lines = fit_confidence(np.full(620, 0.9), label, reference)
+    assert set(lines) == {"N", "S"}
+    slope, offset = lines["S"]
+    assert 1 / (1 + np.exp(-(slope * np.log(9) + offset))) == pytest.approx(0.5, abs=0.02)

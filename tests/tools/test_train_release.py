@@ -10,11 +10,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from edgeecg.data.prepare import DataSettings, hold_out
+from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")
+from held_out import Told, corrected  # tools/
+
+from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
+from edgeecg.model.config import TrainConfig
+from edgeecg.model.train import Trainer, build_network
+
 TOOL = Path(__file__).parents[2] / "tools" / "train_release.py"
 
 
@@ -50,3 +56,51 @@ def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.Monke
     )
     with pytest.raises(ConfigError, match="may differ in"):
         tool.recipes(tool.PRESETS, Path("data"))
+
+
+def test_the_second_stage_trains_the_beat_encoder_on_what_the_first_was_shown(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = DataSettings(synthetic_patients=8, synthetic_seconds=40)
+    data = load_training_data(settings, 0)
+    run = tmp_path / "nano" / "fold0"
+    network = build_network(TrainConfig(preset="nano"))
+    unseen = data.training[0]
+    save_checkpoint(run / "checkpoint", network, {"config": {"preset": "nano"}, "validation": [unseen.name]})
+    read = tool.read_config
+
+    def short(path: Path) -> TrainConfig:
+        config: TrainConfig = read(path)
+        optim = replace(config.optim, steps=2, batch=2, seconds=20)
+        return replace(config, workers=0, optim=optim)
+
+    shown: list[str] = []
+
+    class Watched(Trainer):
+        def __init__(self, config, records, *rest, **more) -> None:  # type: ignore[no-untyped-def]
+            shown.extend(record.name for record in records)
+            super().__init__(config, records, *rest, **more)
+
+    monkeypatch.setattr(tool, "read_config", short)
+    monkeypatch.setattr(tool, "Trainer", Watched)
+    tool.refine(run, data, settings)
+    refined = load_checkpoint(run / tool.REFINED)
+    assert unseen.name not in shown
+    assert len(shown) == len(data.training) - 1
+    assert refined.meta["validation"] == [unseen.name]
+    before = {name: value.numpy() for name, value in network.state_dict().items()}
+    for name, value in refined.network.state_dict().items():
+        same = np.array_equal(value.numpy(), before[name])
+        assert same if name.startswith("token.") else not same or value.numel() == 1
+
+
+def test_a_fold_is_corrected_by_the_other_folds_only() -> None:
+    rng = np.random.default_rng(0)
+
+    def told(fold: str, right: float) -> Told:
+        true = np.where(rng.random(2000) < right, "S", "N")
+        return Told("svdb", fold, np.full(2000, 0.9), np.full(2000, "S"), true)
+
+    one, two = corrected([told("fold0", 0.5), told("fold1", 0.7)])
+    np.testing.assert_allclose(one.probability, 0.7, atol=0.03)
+    np.testing.assert_allclose(two.probability, 0.5, atol=0.03)
