@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
-from edgeecg.data.retime import replan, retimed, time_map
+from edgeecg.data.replan import replan
+from edgeecg.data.retime import retimed, time_map
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
