@@ -1,8 +1,8 @@
 """A recording in another rhythm, made from its own beats.
 
 The time between beats is bent, diastole first and the rest only where that does not suffice, while the QRS
-stays as it is. The P wave of a beat that was made early comes from another place of the atrium: it changes its
-height, sign or both. Which rhythm: `edgeecg.data.replan`.
+stays as it is. The P wave of a beat that was made early comes from another place of the atrium: it changes
+its height, sign or both. Which rhythm: `edgeecg.data.replan`.
 """
 
 from __future__ import annotations

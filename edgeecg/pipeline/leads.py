@@ -28,7 +28,9 @@ __all__ = ["LeadRows", "Tick", "best_ticks"]
 
 QUALITY = HEADS.index("quality")
 _STATE = ("label", "score", "chosen", "still", "idle", "rough")
-ROUGH = 6  # tokens, three eighths of a second: of those known when scores come out, that noise must have filled
+
+ROUGH = 6
+"""Tokens, three eighths of a second: of those known when scores come out, as many must be noise."""
 
 
 class Tick(NamedTuple):

@@ -22,6 +22,7 @@ LINES: dict[str, Line] = {
     "constant": lambda time, rng: np.full(len(time), 0.1),
     "rail": lambda time, rng: np.full(len(time), 5.0),
     "microvolts": lambda time, rng: 0.004 * rng.standard_normal(len(time)),
+    "noise": lambda time, rng: 2 * rng.standard_normal(len(time)),
     "hum": lambda time, rng: np.sin(2 * np.pi * 50 * time) + 0.02 * rng.standard_normal(len(time)),
 }
 FALLS = range(10, 110, 20)  # seconds at which the lead falls off, for ten
@@ -59,3 +60,20 @@ def test_no_beat_is_lost(packaged: Engine, patient: Record, lead: int, line: str
     assert len(whole) > 100
     lost = [beat for beat in whole if np.abs(told - beat).min() > MATCH]
     assert lost == []
+
+
+@pytest.mark.parametrize("policy", ["best", "fused"])
+@pytest.mark.parametrize("lead", [0, 1])
+@pytest.mark.parametrize("after", [0.1, 0.2])
+def test_a_beat_just_before_strong_noise_is_kept(
+    packaged: Engine, patient: Record, lead: int, policy: str, after: float
+) -> None:
+    """The network has looked ahead into the noise when it tells of the beat."""
+    whole = beats_of(packaged, patient, policy)
+    rng, fs = np.random.default_rng(lead), patient.fs
+    signal = patient.signal.copy()
+    for beat in whole[10:-10:10]:
+        begin = round((beat + after) * fs)
+        signal[begin : begin + round(4 * fs), lead] += rng.uniform(1, 3) * rng.standard_normal(round(4 * fs))
+    told = beats_of(packaged, replace(patient, signal=signal), policy)
+    assert [beat for beat in whole if np.abs(told - beat).min() > MATCH] == []
