@@ -17,7 +17,6 @@ Shapes: B rows, T positions of the step, N = T + right, S = T + left + right key
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +25,11 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from edgeecg.deploy.graph import LAST, GraphWriter
+from edgeecg.deploy.step_state import State, StateTable, pack, unpack
 from edgeecg.model.transformer import ROTARY_BASE, BeatEncoder, Block, Network, PatchEmbedding, Stack
-from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, StackSpec
+from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
 
-__all__ = ["LONGEST", "StateTable", "write_beat", "write_token"]
+__all__ = ["LONGEST", "write_beat", "write_token"]
 
 LONGEST = 512
 """Most positions in one step: the tables of the graph end there."""
@@ -39,58 +39,6 @@ NEVER = 1e9  # a count that no stream reaches
 MASKED = -48.0
 """Added to a score that must not count: exp(-48) is nothing beside 1, and still a normal number. Below -87
 it would be a denormal one, and on Intel's CPUs each product with one costs a hundred others."""
-
-
-@dataclass(frozen=True)
-class StateTable:
-    """Layout of a graph's state: ``(heads, rows, width)`` floats, in this order along ``rows``.
-
-    ``head``
-        Count of positions seen (it stops growing once every cache is full), the last ``context``
-        samples, the phase (cosine - 1, sine: zeros are a fresh stream), and what fills up the last row.
-    ``pending``
-        Of each layer, the inputs of the ``right`` positions that wait for their look-ahead.
-    ``cache``
-        Of each layer the rotated keys of ``left`` positions, then of each layer the values.
-    """
-
-    spec: StackSpec
-    context: int
-
-    @property
-    def width(self) -> int:
-        """Floats of one head."""
-        return self.spec.dim // self.spec.heads
-
-    @property
-    def head(self) -> tuple[int, ...]:
-        """Floats of count, samples, phase and filling."""
-        used = 1 + self.context + self.width
-        return 1, self.context, self.width, -used % self.spec.dim
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        """Rows of head, pending, and each cache; a part that does not exist is left out."""
-        spec = self.spec
-        pending = [spec.layers * spec.right] if spec.right else []
-        return sum(self.head) // spec.dim, *pending, *[spec.left] * (2 * spec.layers)
-
-    @property
-    def size(self) -> int:
-        """Floats in all."""
-        return sum(self.rows) * self.spec.dim
-
-
-class _State(NamedTuple):
-    """Values of a state taken apart: ``(B, 1, H, left, c)`` caches, ``(B, 1, right, d)`` pending inputs."""
-
-    seen: str
-    samples: str
-    phase: str
-    filling: list[str]
-    pending: list[str]
-    keys: list[str]
-    values: list[str]
 
 
 class _Frame(NamedTuple):
@@ -111,14 +59,14 @@ def write_token(g: GraphWriter, network: Network) -> None:
         g.input("signal", ("rows", f"{spec.patch}*tokens")),
         g.input("state", ("rows", table.size)),
     )
-    state = _unpack(g, table, packed)
+    state = unpack(g, table, packed)
     signal = g.op("Concat", [state.samples, signal], "signal.joined", axis=1)
     samples = g.slice(signal, -spec.stem_context, LAST, 1, "signal.tail")
     x, new, tokens = _stack(g, token.stack, _patch(g, token.patch, signal), state)
     heads = _linear(g, x, token.heads.weight, token.heads.bias, "heads.flat")
     heads = g.reshape(heads, (-1, tokens, len(HEADS)), "heads.out")
     x = g.reshape(x, (-1, tokens, spec.token.dim), "embedding.out")
-    packed = _pack(g, table, new._replace(samples=samples))
+    packed = pack(g, table, new._replace(samples=samples))
     g.output(heads, "heads", ("rows", "tokens", len(HEADS)))
     g.output(x, "embedding", ("rows", "tokens", spec.token.dim))
     g.output(packed, "state_out", ("rows", table.size))
@@ -129,7 +77,7 @@ def write_beat(g: GraphWriter, network: Network) -> None:
     beat, columns = network.beat, network.spec.beat_inputs
     table = StateTable(network.spec.beat, 0)
     beats, packed = g.input("beats", ("rows", "count", columns)), g.input("state", ("rows", table.size))
-    state = _unpack(g, table, packed)
+    state = unpack(g, table, packed)
     flat = _linear(
         g, g.reshape(beats, (-1, columns), "beats.flat"), beat.enter.weight, beat.enter.bias, "enter"
     )
@@ -143,7 +91,7 @@ def write_beat(g: GraphWriter, network: Network) -> None:
         g.output(
             g.reshape(logits, (-1, count, len(labels)), f"{name}.out"), name, ("rows", "count", len(labels))
         )
-    g.output(_pack(g, table, new), "state_out", ("rows", table.size))
+    g.output(pack(g, table, new), "state_out", ("rows", table.size))
 
 
 def _against(g: GraphWriter, beat: BeatEncoder, x: str) -> str:
@@ -200,44 +148,7 @@ def _patch(g: GraphWriter, patch: PatchEmbedding, signal: str) -> str:
     return g.op("Transpose", [x], "patch.out", perm=[0, 2, 1])
 
 
-def _unpack(g: GraphWriter, table: StateTable, packed: str) -> _State:
-    spec, width = table.spec, table.width
-    layers = range(spec.layers)
-    cube = g.reshape(packed, (0, 1, spec.heads, -1, width), "state.table")
-    names = ["state.head", *(["state.pending"] if spec.right else [])]
-    names += [f"block{layer}.{kind}.cached" for kind in ("keys", "values") for layer in layers]
-    head, *rest = g.split(cube, table.rows, 3, names)
-    pending: list[str] = []
-    if spec.right:
-        block = g.reshape(rest.pop(0), (0, spec.layers, spec.right, spec.dim), "state.pending.rows")
-        pending = g.split(block, [1] * spec.layers, 1, [f"block{layer}.pending" for layer in layers])
-    sizes = dict(zip(("seen", "samples", "phase", "filling"), table.head, strict=True))
-    present = {kind: size for kind, size in sizes.items() if size}
-    flat = g.reshape(head, (0, sum(table.head)), "state.head.flat")
-    parts = dict(
-        zip(present, g.split(flat, list(present.values()), 1, [f"state.{k}" for k in present]), strict=True)
-    )
-    filling = [parts["filling"]] if "filling" in parts else []
-    keys, values = rest[: spec.layers], rest[spec.layers :]
-    return _State(parts["seen"], parts.get("samples", ""), parts["phase"], filling, pending, keys, values)
-
-
-def _pack(g: GraphWriter, table: StateTable, state: _State) -> str:
-    spec, rows = table.spec, table.rows
-    head = [part for part in (state.seen, state.samples, state.phase, *state.filling) if part]
-    parts = [
-        g.reshape(
-            g.op("Concat", head, "head.new", axis=1), (0, 1, spec.heads, rows[0], table.width), "head.table"
-        )
-    ]
-    if spec.right:
-        joined = g.op("Concat", state.pending, "pending.new", axis=1)
-        parts.append(g.reshape(joined, (0, 1, spec.heads, rows[1], table.width), "pending.table"))
-    cube = g.op("Concat", [*parts, *state.keys, *state.values], "state.table.new", axis=3)
-    return g.reshape(cube, (0, table.size), "state.new")
-
-
-def _stack(g: GraphWriter, stack: Stack, x: str, state: _State) -> tuple[str, _State, str]:
+def _stack(g: GraphWriter, stack: Stack, x: str, state: State) -> tuple[str, State, str]:
     """The stack's step on ``(B, T, d)``: output ``(B T, d)``, the new state, and the value that holds T."""
     spec = stack.spec
     tokens = g.op("Shape", [x], "tokens", start=1, end=2)
@@ -324,7 +235,7 @@ def _projection(block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def _block(
-    g: GraphWriter, block: Block, layer: int, x: str, state: _State, frame: _Frame
+    g: GraphWriter, block: Block, layer: int, x: str, state: State, frame: _Frame
 ) -> tuple[str, list[str], tuple[str, str]]:
     """One block on ``(B, 1, T, d)``: output ``(B T, d)``, what it leaves pending, and its new caches."""
     spec, name = block.spec, f"block{layer}"
@@ -345,7 +256,7 @@ def _block(
 
 
 def _attention(
-    g: GraphWriter, block: Block, layer: int, h: str, state: _State, frame: _Frame
+    g: GraphWriter, block: Block, layer: int, h: str, state: State, frame: _Frame
 ) -> tuple[str, tuple[str, str]]:
     """Banded attention of ``(B N, d)``: ``(B T, d)`` before the output layer, and the new caches."""
     spec, name = block.spec, f"block{layer}"

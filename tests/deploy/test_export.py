@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgeecg.bundle import GRAPHS, GraphName
 from edgeecg.deploy.export import LONGEST, check, export, write_graph
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.deploy.step_graph import StateTable
+from edgeecg.deploy.step_state import StateTable
 from edgeecg.errors import BackendError, ConfigError
 from edgeecg.model.presets import PRESETS
 from edgeecg.model.transformer import Network
