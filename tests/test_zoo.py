@@ -168,7 +168,7 @@ def same_labels(told: Sequence[tuple[Beat | None, Beat | None]]) -> float:
 
 
 def test_int8_labels_of_synthetic_patients_are_those_of_fp32() -> None:
-    """Of the tenth that FP32 is least sure of, rounding may decide: here more beats are so than in real records."""
+    """Of the tenth that FP32 is least sure of rounding may decide, more often than in real records."""
     patients = [case.load()[0] for seed in range(3) for case in labelled_records(["synthetic"], seed=seed)]
     told = told_twice(patients)
     least = np.quantile([one.probability for one, _ in told if one], 0.1)
