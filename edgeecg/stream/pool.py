@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
-from typing import Any, Literal, Union
+from collections.abc import AsyncIterator, Hashable, Iterator
+from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
@@ -16,80 +15,14 @@ from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, InputError, StateError
 from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, rows_of
 from edgeecg.runtime.engine import Engine
-from edgeecg.signal.block import Block, Piece
+from edgeecg.signal.block import Piece
 from edgeecg.specs import Event
+from edgeecg.stream.member import Mark, Member, Patient
 from edgeecg.stream.snapshot import pack_arrays, pack_piece, read, unpack_arrays, unpack_piece, write
 
 __all__ = ["Patient", "StreamPool"]
 
-Patient = Union[str, int]
-"""What a pool calls a patient."""
-
-Mark = Literal["flush", "leave"]
 FIRST = 64  # patients that a new cohort has room for
-
-
-class Member:
-    """One patient's queue; its lock is held by whoever pushes, and by the poll while it takes a piece."""
-
-    def __init__(self, patient: Patient, intake: Intake, limit: int) -> None:
-        self.patient, self.intake, self.limit = patient, intake, limit
-        self.lock = threading.Lock()
-        self.state = intake.initial()
-        self.queue: deque[Piece | Mark] = deque()
-        self.waiting = 0  # samples in the queue
-        self.lost = 0  # samples dropped since the last one that was taken
-        self.dropped = 0  # samples dropped in all
-        self.ready = False  # whether the pool knows that the queue holds something
-        self.slot = -1  # in the cohort of patients with as many rows; -1 before its first piece
-        self.rows = intake.blocks.leads
-
-    def push(self, chunk: ArrayLike) -> None:
-        """Take a chunk, or drop it where the queue is full."""
-        data = chunk if type(chunk) is np.ndarray else np.asarray(chunk)
-        if self.waiting and self._full(len(data) if data.ndim else 0):
-            return
-        if self.lost:
-            self.put(self.intake.gap(self.lost, self.state))
-            self.lost = 0
-        pieces = self.intake.push(data, self.state)
-        if pieces:
-            self.put(pieces)
-
-    def _full(self, count: int) -> bool:
-        """Whether there is no room for so many samples; once there was none, half the queue must go first."""
-        room = self.limit // 2 if self.lost else self.limit - count
-        if self.waiting <= room:
-            return False
-        self.lost += count
-        self.dropped += count
-        return True
-
-    def put(self, pieces: Iterable[Piece | Mark]) -> None:
-        """Queue pieces."""
-        for piece in pieces:
-            self.queue.append(piece)
-            if type(piece) is Block:
-                self.waiting += piece.samples.shape[1]
-
-    def end(self, mark: Mark) -> None:
-        """Queue what is left, and a mark behind it."""
-        if self.lost:
-            self.put(self.intake.gap(self.lost, self.state))
-            self.lost = 0
-        self.put(self.intake.flush(self.state))
-        self.queue.append(mark)
-
-    def take(self) -> Piece | Mark | None:
-        """The next piece, if there is one."""
-        with self.lock:
-            if not self.queue:
-                self.ready = False
-                return None
-            piece = self.queue.popleft()
-            if type(piece) is Block:
-                self.waiting -= piece.samples.shape[1]
-            return piece
 
 
 class StreamPool:
