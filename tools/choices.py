@@ -3,9 +3,9 @@
     python tools/choices.py small --data DIR --work runs/release    # after train_release.py; minutes
 
 In PyTorch, every patient by the network of the fold that never saw him, no beat withheld: the deployed
-figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder, the rule that no
-beat is S in fibrillation at several limits, biases of the classes, and the first lead alone; and F1 of AF by
-record. With --fitted the same of patients that were trained on.
+figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder after each of its
+two stages, the rule that no beat is S in fibrillation at several limits, biases of the classes, and the first
+lead alone; and F1 of AF by record. With --fitted the same of patients that were trained on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from train_release import hidden  # beside this file
+from train_release import REFINED, hidden  # beside this file
 
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings
@@ -33,7 +33,7 @@ from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import Found, found_in
 from edgeecg.model.checkpoint import load_checkpoint
-from edgeecg.model.transformer import Network
+from edgeecg.model.transformer import BeatEncoder, Network
 from edgeecg.model.validate import record_confusion
 from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, SignalSpec
 
@@ -49,12 +49,16 @@ class Heard(NamedTuple):
     place: NDArray[np.float64]
     shape: NDArray[np.float32]
     classes: NDArray[np.float32]
+    before: NDArray[np.float32]
+    """``classes`` of the beat encoder before its second stage."""
     afib: NDArray[np.float32]
     quality: NDArray[np.float32]
 
 
 @torch.no_grad()
-def hear(network: Network, windows: Windows, record: TrainingRecord, leads: int) -> Heard:
+def hear(
+    network: Network, before: BeatEncoder, windows: Windows, record: TrainingRecord, leads: int
+) -> Heard:
     """The outputs at the beats, leads fused by how readable the network finds each."""
     patch = network.spec.patch
     length = record.signal.shape[1] // patch * patch
@@ -69,6 +73,7 @@ def hear(network: Network, windows: Windows, record: TrainingRecord, leads: int)
         place=np.maximum(found.place - windows.bandpass.latency, 0.0),
         shape=said[:, SHAPE : SHAPE + len(BEAT_LABELS)],
         classes=found.classes,
+        before=before(torch.from_numpy(found.inputs[None]))[0][0].numpy(),
         afib=torch.from_numpy(found.rhythm).softmax(-1)[:, 1].numpy(),
         quality=1 / (1 + np.exp(-said[:, QUALITY])),
     )
@@ -133,18 +138,21 @@ def choices(
     sets = {"mitdb": 1.0, "svdb": 1.0, "cinc2017": 1.0}
     records = load_training_data(DataSettings(root=str(data), sets=sets), 0).training
     names = ["all" if fitted else f"fold{fold}" for fold in range(FOLDS)]
-    networks = [load_checkpoint(work / preset / name / "checkpoint").network for name in names]
+    runs = [work / preset / name for name in names]
+    networks = [load_checkpoint(run / REFINED).network.eval() for run in runs]
+    first_stage = [load_checkpoint(run / "checkpoint").network.beat.eval() for run in runs]
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)
     fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
     cases, first = [], []
     for number, record in enumerate(track(records, "listening")):
-        network = networks[fold_of[number]]
-        cases.append((record, hear(network, windows, record, len(record.signal))))
+        network, before = networks[fold_of[number]], first_stage[fold_of[number]]
+        cases.append((record, hear(network, before, windows, record, len(record.signal))))
         if record.complete:
-            first.append((record, hear(network, windows, record, 1)))
+            first.append((record, hear(network, before, windows, record, 1)))
     beats = [case for case in cases if case[0].complete]
     table = Table(f"{preset}: F1 %", *(f"{s} {c}" for s in ("mitdb", "svdb") for c in ("QRS", "V", "S")))
     table.add_row("tokens alone", *scores(beats, lambda heard: heard.shape.argmax(1)))
+    table.add_row("beat encoder, first stage", *scores(beats, lambda heard: heard.before.argmax(1)))
     table.add_row("beat encoder", *scores(beats, labels))
     table.add_row("beat encoder, first lead", *scores(first, labels))
     for limit in (0.3, 0.4, 0.5):
