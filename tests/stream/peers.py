@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import select
@@ -158,3 +159,13 @@ def waves(n: int, leads: int = 1, seed: int = 0) -> np.ndarray:
     """Samples that are exact in float32 and in whole microvolts, all different enough to be told apart."""
     steps = np.random.default_rng(seed).integers(-1024, 1024, (n, leads))
     return steps / 1024.0
+
+
+@contextmanager
+def no_leftovers() -> Iterator[None]:
+    """No thread and no file stays open."""
+    threads, files = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    yield
+    eventually(lambda: not {t for t in threading.enumerate() if t.name.startswith("edgeecg")} - threads)
+    gc.collect()
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= files)
