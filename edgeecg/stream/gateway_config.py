@@ -17,6 +17,7 @@ from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.stream.address import build
 from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
+from edgeecg.stream.sinks.wfdb_files import file_name
 from edgeecg.stream.sources.registry import SOURCES
 
 if sys.version_info >= (3, 11):
@@ -94,6 +95,10 @@ class GatewayConfig:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"two patients are called {twice[0]!r}: names must differ")
+        files = [file_name(name) for name in names]  # some sinks write a file for each
+        alike = sorted({file for file in files if files.count(file) > 1})
+        if alike:
+            raise ConfigError(f"two patients would share files called {alike[0]!r}: rename one")
         if not 0 < self.poll <= 10 or not self.snapshot_every > 0:
             raise ConfigError("poll must lie between 0 and 10 s, and snapshot_every be more than 0 s")
         step_tokens(self.hop)  # refuses a hop that there is not

@@ -77,6 +77,10 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ("colour = 3\n" + GOOD, "no key 'colour'"),
         ('hop = "long"\n' + GOOD, r"Expected `float`.*\$\.hop"),
         (GOOD + GOOD, "two patients are called 'a'"),
+        (
+            GOOD.replace('"a"', '"bed 1"') + GOOD.replace('"a"', '"bed/1"'),
+            "two patients would share files called 'bed_1'",
+        ),
         (GOOD.replace("synthetic:1", "nowhere://x"), "names no source"),
         (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "no option 'speeed'"),
         ('sinks = ["fax:1"]\n' + GOOD, "names no sink"),
