@@ -1,16 +1,18 @@
 """What each part is worth: variants of `nano` trained on the same batches, scored on patients held out.
 
-    python tools/ablations.py --data DIR --out runs/ablations      # an hour on one core; resumable
+    python tools/ablations.py contexts --data DIR      # an hour on one core; resumable
+    python tools/ablations.py latency --data DIR
 
-Positions and contexts differ, everything else is the same: mitdb (without DS2) and svdb, groups of patients
-held out in turn, EC57 counts of the first lead, in pieces of a minute, which every kind of positions can
-read. Prints a row for each variant, with the spread over the groups.
+Positions and contexts differ, or how far a decision looks ahead; everything else is the same: mitdb (without
+DS2) and svdb, groups of patients held out in turn, EC57 counts of the first lead, in pieces of a minute,
+which every kind of positions can read. Prints a row for each variant, with the spread over the groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,7 @@ from train_release import hidden  # beside this file
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import DataSettings, TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import annotate_records
@@ -40,7 +42,14 @@ CLASSES = ("QRS", "V", "S")
 PACED = BEAT_LABELS.index("P")
 
 
-def variants() -> dict[str, ModelSpec]:
+class What(str, Enum):
+    """What differs."""
+
+    contexts = "contexts"
+    latency = "latency"
+
+
+def contexts() -> dict[str, ModelSpec]:
     """`nano` as it is, with other positions, and with other contexts (in tokens of 62.5 ms)."""
     plain = preset("nano")
     return {
@@ -52,6 +61,16 @@ def variants() -> dict[str, ModelSpec]:
         "96 back": replace(plain, token=replace(plain.token, left=96)),
         "4 beats back": replace(plain, beat=replace(plain.beat, left=4)),
     }
+
+
+def latencies() -> dict[str, ModelSpec]:
+    """`nano` with other look-ahead of its tokens and other delay of its decisions."""
+    plain, found = preset("nano"), {}
+    for right, delay in ((2, 2), (8, 2), (8, 5), (8, 13)):
+        spec = replace(plain, token=replace(plain.token, right=right), delay=delay)
+        seconds = spec.latency_tokens * spec.patch / MODEL_FS
+        found[f"{seconds:.2f} s (tokens see {right} ahead, decided {delay} later)"] = spec
+    return found
 
 
 def minutes(record: TrainingRecord) -> Iterator[TrainingRecord]:
@@ -87,7 +106,37 @@ def figures(counts: list[Confusion]) -> Iterator[str]:
         yield f"{100 * (total.score(name).f1 or 0.0):.1f} ± {spread:.1f}"
 
 
+def trained(
+    specs: Sequence[ModelSpec],
+    config: TrainConfig,
+    made: TrainingData,
+    away: Sequence[frozenset[int]],
+    out: Path,
+) -> Iterator[list[Confusion]]:
+    """Counts of each group of held-out patients for each of some networks that can share batches."""
+    members = [Member(f"fold{fold}", 0, hidden) for fold, hidden in enumerate(away)]
+    groups = [Group(config, members, len(made.training), torch.device("cpu"), spec) for spec in specs]
+    windows = Windows(
+        made.training,
+        made.noise,
+        specs[0],
+        config.signal,
+        config.augment,
+        config.data.sets,
+        seconds=config.optim.seconds,
+        batch=config.optim.batch,
+        rare=config.optim.rare,
+    )
+    todo = train_groups(groups, windows, workers=0, out=out)
+    for _ in track(todo, f"training {out}", total=config.optim.steps - groups[0].step):
+        pass
+    for group in groups:
+        held = [[made.training[n] for n in sorted(hidden)] for hidden in away]
+        yield [scored(n, windows, h) for n, h in zip(group.networks().values(), held, strict=True)]
+
+
 def ablations(
+    what: Annotated[What, typer.Argument(help="What differs.")],
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     out: Annotated[Path, typer.Option(help="Where the work lies.")] = Path("runs/ablations"),
     steps: Annotated[int, typer.Option(help="Batches of 16 windows of 60 s.")] = 700,
@@ -103,33 +152,17 @@ def ablations(
     )
     made = load_training_data(config.data, config.seed)
     away = [hidden(made.training, fold, folds) for fold in range(folds)]
-    members = [Member(f"fold{fold}", 0, away[fold]) for fold in range(folds)]
-    device = torch.device("cpu")
-    chosen = variants()
-    groups = [Group(config, members, len(made.training), device, spec) for spec in chosen.values()]
-    windows = Windows(
-        made.training,
-        made.noise,
-        preset("nano"),
-        config.signal,
-        config.augment,
-        config.data.sets,
-        seconds=config.optim.seconds,
-        batch=config.optim.batch,
-        rare=config.optim.rare,
-    )
-    todo = train_groups(groups, windows, workers=0, out=out)
-    for _ in track(todo, "training", total=steps - groups[0].step):
-        pass
     table = Table("nano with", *(f"{name} F1 %" for name in CLASSES), title="all groups ± spread over them")
-    for name, group in zip(chosen, groups, strict=True):
-        networks = group.networks()
-        counts = [
-            scored(networks[f"fold{fold}"], windows, [made.training[n] for n in sorted(away[fold])])
-            for fold in range(folds)
-        ]
+    if what is What.contexts:
+        specs = contexts()
+        rows = trained(list(specs.values()), config, made, away, out)
+    else:  # what is decided when changes the batches: each by itself
+        specs = latencies()
+        each = enumerate(specs.values())
+        rows = (row for n, spec in each for row in trained([spec], config, made, away, out / f"latency{n}"))
+    for name, counts in zip(specs, rows, strict=True):
         table.add_row(name, *figures(counts))
-    Console(width=100).print(table)
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":
