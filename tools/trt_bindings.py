@@ -29,7 +29,6 @@ from pathlib import Path
 CLASSES = (
     "Builder",
     "BuilderFlag",
-    "EngineInspector",
     "IBuilderConfig",
     "ICudaEngine",
     "IExecutionContext",
@@ -44,14 +43,11 @@ CLASSES = (
     "IProgressMonitor",
     "ITensor",
     "ITimingCache",
-    "LayerInformationFormat",
     "MemoryPoolType",
     "NetworkDefinitionCreationFlag",
     "OnnxParser",
     "ParserError",
-    "ProfilingVerbosity",
     "Runtime",
-    "TensorIOMode",
 )
 
 DUMP = """

@@ -160,7 +160,6 @@ def library() -> TensorRTLibrary:
         Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=StandInEngine),
         DataType=SimpleNamespace(FLOAT="float32"),
         ExecutionContextAllocationStrategy=SimpleNamespace(ON_PROFILE_CHANGE=1),
-        LayerInformationFormat=SimpleNamespace(JSON=1),
         IProfiler=Profiler,
     )
     logger = SimpleNamespace(complaint="a stand-in has nothing to say")
