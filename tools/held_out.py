@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,21 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg import open_engine
+from edgeecg.bundle import Thresholds
+from edgeecg.decode.confidence import Confidence
+from edgeecg.errors import ConfigError
 from edgeecg.metrics.calibration import fit_confidence
 from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.score import said_by_events, score
 from edgeecg.model.checkpoint import SETTINGS
 from edgeecg.pipeline.annotate import annotate
+from edgeecg.specs import AAMI, BEAT_LABELS
 
 REFINED = "refined"
 """Folder of a network's checkpoint after the second stage."""
 
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb")
-Lines = dict[str, tuple[float, float]]
+Lines = Mapping[str, tuple[float, float]]
 
 
 class Told(NamedTuple):
-    """Beats of one recording that have a partner in the reference; a column each."""
+    """Beats of one recording that have a partner in the reference, by `BEAT_LABELS`; a column each."""
 
     group: str
     fold: str
@@ -54,25 +58,39 @@ def told(work: Path, data: Path, sets: Sequence[str] = SETS) -> list[Told]:
                 said = said_by_events(annotate(engine, record), tuple(truth.labels), len(record))
                 judged = score(truth, said).judged
                 if judged is not None:
-                    columns = judged.probability, judged.said, judged.true
+                    columns = judged.probability, by_beat_label(judged.said), by_beat_label(judged.true)
                     found.append(Told(case.group, path.parent.name, *columns))
     return found
 
 
+def by_beat_label(aami: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Labels of beats from AAMI classes: Q is a paced beat."""
+    names = {AAMI[label]: label for label in BEAT_LABELS}
+    return np.array([names[name] for name in aami.tolist()], dtype=np.str_)
+
+
 def confidence(beats: Sequence[Told]) -> Lines:
-    """The correction that fits these beats best."""
+    """The correction that fits these beats best, as a bundle carries it.
+
+    Raises
+    ------
+    ConfigError
+        There is nothing to fit it to.
+    """
+    if not beats:
+        raise ConfigError("no beat of a held-out patient to fit to: give the labelled recordings")
     columns = (np.concatenate(part) for part in zip(*(each[2:] for each in beats), strict=True))
-    return fit_confidence(*columns)
+    return Thresholds(confidence=fit_confidence(*columns)).confidence
 
 
 def corrected(beats: Sequence[Told]) -> list[Told]:
     """The same beats, each fold corrected by what the other folds' patients taught."""
-    lines = {fold: confidence([b for b in beats if b.fold != fold]) for fold in {b.fold for b in beats}}
-    return [each._replace(probability=_apply(lines[each.fold], each)) for each in beats]
-
-
-def _apply(lines: Lines, beats: Told) -> NDArray[np.float64]:
-    slope, offset = np.array([lines.get(name, (1.0, 0.0)) for name in beats.label.tolist()]).reshape(-1, 2).T
-    p = np.clip(beats.probability, 1e-6, 1 - 1e-6)
-    odds = slope * (np.log(p) - np.log1p(-p)) + offset
-    return np.asarray(1 / (1 + np.exp(-odds)))
+    found = []
+    for fold in sorted({each.fold for each in beats}):
+        correct = Confidence(confidence([each for each in beats if each.fold != fold]))
+        for each in beats:
+            if each.fold == fold:
+                label = np.array([BEAT_LABELS.index(name) for name in each.label.tolist()], np.intp)
+                sure = correct(label, each.probability.astype(np.float32))
+                found.append(each._replace(probability=sure.astype(np.float64)))
+    return found

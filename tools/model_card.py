@@ -119,10 +119,13 @@ def reliability(preset: str, beats: Sequence[Told]) -> Iterator[str]:
             mine = [each for each in part if each.group == title]
             table = by_label(*(np.concatenate(column) for column in zip(*(m[2:] for m in mine), strict=True)))
             for label, line in (("all", "o-"), ("V", "s--"), ("S", "^:")):
+                if label not in table:
+                    continue
                 bins = [each for each in table[label].bins if each.count >= 20]
                 told_as = title if label == "all" else f"{title}, told {label}"
                 axes.plot([b.confidence for b in bins], [b.accuracy for b in bins], line, label=told_as)
-            errors = " | ".join(f"{table[label].ece:.4f}" for label in ("all", "N", "V", "S"))
+            named = (table.get(label) for label in ("all", "N", "V", "S"))
+            errors = " | ".join("-" if curve is None else f"{curve.ece:.4f}" for curve in named)
             yield f"| {title} | {name} | {errors} | {table['all'].brier:.4f} |"
     panels[0].set(ylabel="share that is right")
     panels[1].legend(frameon=False, fontsize=8)

@@ -8,8 +8,9 @@ stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` say
 minutes on an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and
 changed rhythms, as `tools/release/refine.toml` says: some minutes a network on a CPU. Then each preset
 goes its way by the public verbs: annotate with the networks of the folds and evaluate; export, calibrate,
-quantize, build. The work lies under `--work`: kill it and start it again at will; after a change of the code
-that annotates, delete `annotations` and `fold*/annotated` in it.
+quantize, quantize, build. The work lies under `--work`: kill it and start it again at will. What is there is not made
+again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`, `all/final`, `graphs`
+and `quantized` of each preset.
 
 Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
 `docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`
@@ -38,7 +39,7 @@ from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.main import main
 from edgeecg.data.catalog import patient_folds
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, TrainingData, load_training_data
+from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, EdgeECGError
@@ -105,13 +106,15 @@ def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: st
     if all((run / REFINED / SETTINGS).exists() for run in wanted):
         return
     first = next(iter(configs.values()))
+    torch.set_float32_matmul_precision("high")
+    torch.set_num_threads(first.threads)
     data = load_training_data(first.data, first.seed)
     add_pseudo_beats(data, first, finder)
     if not all((run / "checkpoint" / SETTINGS).exists() for run in wanted):
         train_together(configs, data, work, names)
     for run in wanted:
         if not (run / REFINED / SETTINGS).exists():
-            refine(run, data, first.data)
+            refine(run, data, first)
 
 
 def train_together(
@@ -121,8 +124,6 @@ def train_together(
     first = next(iter(configs.values()))
     folds = len(names) - 1
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_float32_matmul_precision("high")
-    torch.set_num_threads(first.threads)
     members = [
         Member(name, first.seed, hidden(data.training, fold, folds) if fold < folds else frozenset())
         for fold, name in enumerate(names)
@@ -163,14 +164,18 @@ def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
             "machine": f"{platform.machine()}, {group.device.type}, Python {platform.python_version()}",
             "parameters": network.parameter_count,
         }
+        for made_from_another in ("refined", "second", "graphs", "final"):
+            shutil.rmtree(work / member.name / made_from_another, ignore_errors=True)
         save_checkpoint(work / member.name / "checkpoint", network, meta)
 
 
-def refine(run: Path, data: TrainingData, settings: DataSettings) -> None:
+def refine(run: Path, data: TrainingData, recipe: TrainConfig) -> None:
     """The second stage of one network: its beat encoder, on the same patients."""
     first = load_checkpoint(run / "checkpoint")
     config = read_config(ROOT / "tools" / "release" / "refine.toml")
-    config = replace(config, preset=run.parent.name, data=settings)
+    config = replace(config, preset=run.parent.name, data=replace(config.data, root=recipe.data.root))
+    if (config.data, config.signal) != (recipe.data, recipe.signal):
+        raise ConfigError("refine.toml must have the [data] and [signal] of the presets")
     unseen = set(first.meta["validation"])
     records = [record for record in data.training if record.name not in unseen]
     trainer = Trainer(config, records, data.noise, run / "second", initial=first.network)
@@ -216,24 +221,24 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
     table.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
-def final(work: Path, data: Path) -> Path:
+def final(work: Path, data: Path, folds: int) -> Path:
     """The checkpoint that is shipped: with the confidence that the folds' held-out patients taught."""
     target = work / "all" / "final"
     if not (target / SETTINGS).exists():
         shipped = load_checkpoint(work / "all" / REFINED)
-        lines = confidence(told(work, data)) if any(work.glob("fold*")) else {}
+        lines = confidence(told(work, data)) if folds else {}
         save_checkpoint(target, shipped.network, {**shipped.meta, "thresholds": {"confidence": lines}})
     return target
 
 
-def package(preset: str, work: Path, data: Path) -> None:
+def package(preset: str, work: Path, data: Path, folds: int) -> None:
     """The packaged bundle with all precisions, and the evidence of its INT8 scales."""
     graphs, evidence, quantized = work / "graphs", ROOT / "calibration" / preset, work / "quantized"
     references = [word for name in CALIBRATION for word in ("--reference", name)]
     if not quantized.exists():
         for stale in (graphs, evidence):
             shutil.rmtree(stale, ignore_errors=True)
-        verb("export", final(work, data), "--out", graphs, *POLICY)
+        verb("export", final(work, data, folds), "--out", graphs, *POLICY)
         verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
     made = work / f"{preset}.edgeecg"
@@ -274,7 +279,7 @@ def release(
             if folds:
                 out_of_fold(preset, work / preset, data, folds)
             if not only_folds:
-                package(preset, work / preset, data)
+                package(preset, work / preset, data, folds)
         record_released()
     except EdgeECGError as error:
         typer.echo(f"error: {error}", err=True)

@@ -15,7 +15,7 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")
-from held_out import Told, corrected  # tools/
+from held_out import Told, by_beat_label, confidence, corrected  # tools/
 
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
@@ -83,7 +83,11 @@ def test_the_second_stage_trains_the_beat_encoder_on_what_the_first_was_shown(
 
     monkeypatch.setattr(tool, "read_config", short)
     monkeypatch.setattr(tool, "Trainer", Watched)
-    tool.refine(run, data, settings)
+    recipe = replace(read(tool.ROOT / "tools" / "release" / "nano.toml"), data=settings)
+    with pytest.raises(ConfigError, match="must have the"):
+        tool.refine(run, data, recipe)
+    recipe = short(tool.ROOT / "tools" / "release" / "refine.toml")
+    tool.refine(run, data, recipe)
     refined = load_checkpoint(run / tool.REFINED)
     assert unseen.name not in shown
     assert len(shown) == len(data.training) - 1
@@ -104,3 +108,18 @@ def test_a_fold_is_corrected_by_the_other_folds_only() -> None:
     one, two = corrected([told("fold0", 0.5), told("fold1", 0.7)])
     np.testing.assert_allclose(one.probability, 0.7, atol=0.03)
     np.testing.assert_allclose(two.probability, 0.5, atol=0.03)
+
+
+def test_a_paced_beat_is_corrected_as_one() -> None:
+    aami = np.array(["Q", "N", "Q"])
+    label = by_beat_label(aami)
+    assert label.tolist() == ["P", "N", "P"]
+    paced = Told(
+        "mitdb paced", "fold0", np.full(600, 0.9), np.repeat(label[:1], 600), np.repeat(label[:1], 600)
+    )
+    assert set(confidence([paced])) == {"P"}
+
+
+def test_nothing_to_fit_is_told() -> None:
+    with pytest.raises(ConfigError, match="no beat of a held-out patient"):
+        confidence([])
