@@ -69,7 +69,7 @@ def latencies() -> dict[str, ModelSpec]:
     for right, delay in ((2, 2), (8, 2), (8, 5), (8, 13)):
         spec = replace(plain, token=replace(plain.token, right=right), delay=delay)
         seconds = spec.latency_tokens * spec.patch / MODEL_FS
-        found[f"{seconds:.2f} s (tokens see {right} ahead, decided {delay} later)"] = spec
+        found[f"{seconds:.2f} s (tokens see {spec.token.lag} ahead, decided {delay} later)"] = spec
     return found
 
 

@@ -8,9 +8,9 @@ stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` say
 minutes on an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and
 changed rhythms, as `tools/release/refine.toml` says: some minutes a network on a CPU. Then each preset
 goes its way by the public verbs: annotate with the networks of the folds and evaluate; export, calibrate,
-quantize, quantize, build. The work lies under `--work`: kill it and start it again at will. What is there is not made
-again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`, `all/final`, `graphs`
-and `quantized` of each preset.
+quantize, build. The work lies under `--work`: kill it and start it again at will. What is there is not
+made again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`, `all/final`,
+`graphs` and `quantized` of each preset.
 
 Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
 `docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`

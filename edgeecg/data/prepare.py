@@ -44,6 +44,7 @@ SEED_SPACE = 7_000_000  # apart from the seeds of the synthetic patients that ve
 LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
 DEVELOPMENT = {"mitdb": ("DS1", "paced")}  # DS2 is for judging: training never reads it
 SHARED = {"mitdb/201"}  # one patient on both sides of de Chazal's split: 201 is in DS1, 202 in DS2
+SINUS = {"N", "SBR", "B", "T", "BII", "PREX"}  # WFDB's rhythms in which the sinus leads, ectopic beats or not
 MASK_MARGIN = 0.5  # seconds around ventricular flutter
 
 
@@ -128,6 +129,7 @@ def prepare_record(
     signal = on_model_grid(record.signal, record.fs)
     inside = reference.beats * scale < signal.shape[1]
     af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
+    ectopic = [(start, end) for start, end, rhythm in reference.rhythms if rhythm not in SINUS]
     return TrainingRecord(
         name=f"{source}/{record.name}",
         patient=record.patient or f"{source}/{record.name}",
@@ -140,6 +142,7 @@ def prepare_record(
         weak_rhythm={"A": 1, "N": 0, "O": 0}.get(weak_label, UNKNOWN),
         weak_label=weak_label,
         masked=_spans(reference.masked, scale, MASK_MARGIN),
+        ectopic=_spans(ectopic, scale),
         p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
     )
 
@@ -156,6 +159,7 @@ def prepare_synthetic(made: SyntheticRecord) -> TrainingRecord:
         beats=_places(made.beats, scale),
         labels=_label_indices(made.labels),
         atrial_fibrillation=_spans(af, scale),
+        ectopic=_spans([(start, end) for start, end, rhythm in made.rhythms if rhythm not in SINUS], scale),
         p_waves=_places(made.p_waves, scale),
     )
 

@@ -59,6 +59,8 @@ class TrainingRecord:
         Label of the whole record (``N``, ``A``, ``O``, ``~``) or empty.
     masked : (n_spans, 2) float64
         Spans that are left out, such as ventricular flutter.
+    ectopic : (n_spans, 2) float64
+        Spans in a rhythm that does not come from the sinus, AF among them.
     p_waves : (waves,) float64 or None
     """
 
@@ -73,6 +75,7 @@ class TrainingRecord:
     weak_rhythm: int = UNKNOWN
     weak_label: str = ""
     masked: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+    ectopic: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     p_waves: NDArray[np.float64] | None = None
     power: tuple[float, ...] = ()
 

@@ -85,7 +85,7 @@ def _ectopic_p(lead: Floats, beats: Floats, rng: np.random.Generator) -> None:
 def retimed(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> TrainingRecord:
     """A piece of a recording with another rhythm made from its own beats.
 
-    Beats that are not sinus beats, and all of atrial fibrillation and flutter, stay as they are.
+    Beats that are no sinus beats stay as they are, and so does any rhythm that the sinus does not lead.
 
     Parameters
     ----------
@@ -117,8 +117,7 @@ def _plain(record: TrainingRecord, inside: Flags) -> Flags:
     plain = labels == N
     if record.weak_label == "N":  # a record of normal rhythm, whose beats nobody labelled
         plain |= labels == UNKNOWN
-    spans = [record.masked] + ([] if record.atrial_fibrillation is None else [record.atrial_fibrillation])
-    for start, end in np.concatenate(spans):
+    for start, end in np.concatenate([record.masked, record.ectopic]):
         plain &= (places < start) | (places > end)
     return np.asarray(plain)
 
@@ -139,5 +138,6 @@ def _piece(
         labels=labels,
         atrial_fibrillation=None if af is None else moved(af),
         masked=moved(record.masked),
+        ectopic=moved(record.ectopic),
         p_waves=None if waves is None else moved(waves),
     )

@@ -30,7 +30,8 @@ class LossSettings:
     classes : list of float
         Weight of each class of ``BEAT_LABELS`` in the cross-entropy: rare classes count more.
     retain : float
-        While the tokens are frozen: how firmly the rhythm is held to what the initial network says of it.
+        While the tokens are frozen: how firmly the rhythm is held to what the initial network says of it;
+        the weights of the token encoder's heads (``beat`` to ``quality``) mean nothing then.
     """
 
     beat: float = 4.0

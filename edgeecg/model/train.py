@@ -217,6 +217,9 @@ class Trainer:
 
         Only the first process tells its progress.
         """
+        if self.config.optim.freeze_tokens:  # whatever finds them will not change: once is enough
+            blank = [record for record in self.unlabelled if not len(record.beats)]
+            find_pseudo_beats(self.network, self.windows, blank)
         for begin, end in self.phases():
             every = self.config.optim.pseudo_every
             if every and self.unlabelled and begin >= every:

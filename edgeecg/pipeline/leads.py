@@ -29,7 +29,7 @@ __all__ = ["LeadRows", "Tick", "best_ticks"]
 QUALITY = HEADS.index("quality")
 _STATE = ("label", "score", "chosen", "still", "idle", "rough")
 
-ROUGH = 6
+ROUGH_TOKENS = 6
 """Tokens, three eighths of a second: of those known when scores come out, as many must be noise."""
 
 
@@ -142,7 +142,7 @@ class LeadRows:
         ahead, noise = (
             np.lib.stride_tricks.sliding_window_view(known, lag + 1, axis=2) for known in (idle, rough)
         )
-        return np.asarray(still[..., :tokens] | ahead.all(axis=-1) | noise[..., -ROUGH:].all(axis=-1))
+        return np.asarray(still[..., :tokens] | ahead.all(axis=-1) | noise[..., -ROUGH_TOKENS:].all(axis=-1))
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeecg.signal.block import PATCH, Block
 from edgeecg.signal.cohort import Batch, SignalChain
-from edgeecg.signal.quality import FLAT_MV, HUM_MV, TICK
+from edgeecg.signal.quality import FLAT_MV, ROUGH_MV, TICK
 from edgeecg.signal.resample import FS_RANGE
 from edgeecg.specs import SignalSpec
 
@@ -138,7 +138,7 @@ class SignalRows:
         high = np.maximum.reduceat(batch.samples, starts, axis=1)
         size = high - np.minimum.reduceat(batch.samples, starts, axis=1)
         bends = np.abs(np.diff(resampled.reshape(*size.shape, PATCH), n=2)).mean(axis=-1)
-        rough, shape = bends > HUM_MV, (-1, self.leads, len(ends))
+        rough, shape = bends > ROUGH_MV, (-1, self.leads, len(ends))
         return (size == 0).reshape(shape), ((size < FLAT_MV) | rough).reshape(shape), rough.reshape(shape)
 
     def _level(

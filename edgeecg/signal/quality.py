@@ -57,7 +57,7 @@ FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
 FLAT_TICKS = 4
 CONSTANT = 0.9  # share of samples that equal the one before
 RAIL_MV = 4.5  # common recorders end at +-5 mV
-HUM_MV = 0.5  # mean bend at 128 Hz: 0.25 mV of 50 Hz
+ROUGH_MV = 0.5  # mean bend at 128 Hz: 0.25 mV of 50 Hz
 ABSENT = 0.5  # share of a tick
 CLIP_SECONDS, CLIP_SAMPLES = 0.012, 3
 CLIP_NEAR, CLIP_RANGE_MV = 0.05, 0.2
@@ -311,7 +311,7 @@ def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask
 
 def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:
     """From what is known of each tick ``(rows, ticks)`` to its label; the worst one wins."""
-    hum = np.fmin.reduce(recent[:, HUM, :, -HUM_TICKS:], axis=-1) > HUM_MV
+    hum = np.fmin.reduce(recent[:, HUM, :, -HUM_TICKS:], axis=-1) > ROUGH_MV
     label = np.where(good & ~hum, GOOD, NOISY)
     clipped = (recent[:, CLIP, :, -CLIP_OF:] == 1.0).sum(axis=-1) >= CLIP_TICKS
     label = np.where(clipped, CLIPPED, label)

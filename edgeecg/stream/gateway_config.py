@@ -95,13 +95,17 @@ class GatewayConfig:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"two patients are called {twice[0]!r}: names must differ")
-        files = [file_name(name) for name in names]  # some sinks write a file for each
-        alike = sorted({file for file in files if files.count(file) > 1})
-        if alike:
-            raise ConfigError(f"two patients would share files called {alike[0]!r}: rename one")
+        self._check_files([file_name(name) for name in names])
         if not 0 < self.poll <= 10 or not self.snapshot_every > 0:
             raise ConfigError("poll must lie between 0 and 10 s, and snapshot_every be more than 0 s")
         step_tokens(self.hop)  # refuses a hop that there is not
+
+    def _check_files(self, files: list[str]) -> None:
+        """Refuse patients who would share a file of a sink that writes one for each."""
+        alike = sorted({file for file in files if files.count(file) > 1})
+        kinds = sorted({sink.partition(":")[0] for sink in self.sinks} & {"wfdb", "fhir"})
+        if alike and kinds:
+            raise ConfigError(f"two patients would share {kinds[0]} files called {alike[0]!r}: rename one")
 
     @property
     def tensorrt(self) -> Options:

@@ -30,7 +30,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"EdgeECG" + bytes([VERSION])
 _TYPES = {"f4", "f8", "i8", "b1"}
 

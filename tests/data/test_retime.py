@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import DataSettings, load_training_data, prepare_record
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.data.replan import replan
 from edgeecg.data.retime import retimed, time_map
+from edgeecg.io.record import Annotations, Record
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
@@ -29,6 +30,11 @@ def seeds(count: int = 20) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in range(count)]
 
 
+def usual(record: TrainingRecord) -> float:
+    """The median interval, model samples."""
+    return float(np.median(np.diff(record.beats)))
+
+
 def test_early_beats_are_early_and_labelled_s(record: TrainingRecord) -> None:
     made = early = 0
     for rng in seeds():
@@ -36,9 +42,9 @@ def test_early_beats_are_early_and_labelled_s(record: TrainingRecord) -> None:
         assert (plan.labels[plan.made] == S).all()
         assert (np.diff(plan.places) > 0).all()
         for beat in np.flatnonzero(plan.made):
-            usual = np.median(np.diff(record.beats)[max(0, beat - 8) : beat + 8])
+            around = np.median(np.diff(record.beats)[max(0, beat - 8) : beat + 8])
             made += 1
-            early += plan.places[beat] - plan.places[beat - 1] < 0.95 * usual
+            early += plan.places[beat] - plan.places[beat - 1] < 0.95 * around
     assert made > 50
     assert early > 0.97 * made
 
@@ -47,7 +53,7 @@ def test_beats_that_are_no_sinus_beats_keep_their_label_and_come_no_later(record
     labels = record.labels.copy()
     labels[10:60:7] = V
     intervals = np.diff(record.beats)
-    as_it_was = 0
+    as_it_was = interpolated = 0
     for rng in seeds():
         plan = replan(record.beats, labels, labels == N, rng)
         assert (plan.labels[labels == V] == V).all()
@@ -55,11 +61,17 @@ def test_beats_that_are_no_sinus_beats_keep_their_label_and_come_no_later(record
         change = np.diff(plan.places)[into_v] - intervals[into_v]
         assert (change < 1e-6).all()  # earlier where it is interpolated
         as_it_was += bool((np.abs(change) < 1e-6).all())
-    assert as_it_was > 5
+        sinus = plan.labels[into_v + 2] == N
+        gaps = np.diff(plan.places)
+        both = (gaps[into_v] + gaps[into_v + 1])[sinus]
+        interpolated += int(((change[sinus] < -1) & (both < 1.3 * usual(record))).sum())
+    assert 5 < as_it_was < 20
+    assert interpolated > 5
 
 
 def test_where_there_is_no_sinus_beat_nothing_changes(record: TrainingRecord) -> None:
-    fibrillating = replace(record, atrial_fibrillation=np.array([[0.0, record.signal.shape[1]]]))
+    everywhere = np.array([[0.0, record.signal.shape[1]]])
+    fibrillating = replace(record, atrial_fibrillation=everywhere, ectopic=everywhere)
     span = 40 * MODEL_FS
     for rng in seeds(5):
         piece = retimed(fibrillating, 1000, span, rng)
@@ -113,3 +125,40 @@ def test_the_map_of_time_ascends_and_meets_every_beat(intervals: list[tuple[floa
     np.testing.assert_allclose(np.interp(old, knots_old, knots_new), new, atol=0.01)
     there_and_back = np.interp(np.interp(old + 1, knots_old, knots_new), knots_new, knots_old)
     np.testing.assert_allclose(there_and_back, old + 1, atol=0.5)
+
+
+def test_an_early_beat_has_another_p_wave(record: TrainingRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = beats = 0
+    for seed in range(10):
+        with monkeypatch.context() as patch:
+            patch.setattr("edgeecg.data.retime.SAME_P", 2.0)  # never another one
+            plain = retimed(record, 0, 60 * MODEL_FS, np.random.default_rng(seed))
+        piece = retimed(record, 0, 60 * MODEL_FS, np.random.default_rng(seed))
+        np.testing.assert_array_equal(piece.labels, plain.labels)
+        difference = np.abs(piece.signal - plain.signal).max(axis=0)
+        allowed = np.zeros(len(difference), bool)
+        for place in piece.beats[piece.labels == S]:
+            span = slice(max(0, round(place) - round(0.22 * MODEL_FS)), round(place) - round(0.07 * MODEL_FS))
+            if span.stop < len(difference):
+                beats += 1
+                changed += bool(difference[span].max() > 0.005)
+                allowed[span] = True
+        assert difference[~allowed].max() == 0
+    assert beats > 30
+    assert changed > 0.4 * beats
+
+
+def test_flutter_is_no_sinus_rhythm() -> None:
+    """Of WFDB's rhythm marks only those that the sinus leads lend beats."""
+    beats = np.arange(300, 30_000, 250)
+    marks = Annotations(
+        np.r_[0, beats[:60], beats[60], beats[60:]],
+        np.r_[["+"], ["N"] * 60, ["+"], ["N"] * (len(beats) - 60)],
+        aux=np.r_[["(N"], [""] * 60, ["(AFL"], [""] * (len(beats) - 60)],
+    )
+    made = prepare_record(Record("x", np.zeros((30_000, 1)), 250.0, ("II",), annotations=marks), "mine")
+    flutter = made.beats[60]
+    assert made.ectopic[:, 0] == pytest.approx([flutter])
+    for rng in seeds(10):
+        piece = retimed(made, 0, made.signal.shape[1], rng)
+        assert (piece.labels[61:] == N).all()

@@ -202,3 +202,24 @@ def test_real_recordings_are_read_without_the_test_patients(data_root: Path) -> 
     assert all(len(r.beats) > 500 and r.complete for r in data.training if r.source == "mitdb")
     assert all(not r.complete for r in data.training if r.source == "cinc2017")
     assert any("Moody" in thanks for thanks in data.attribution)
+
+
+def test_a_weak_label_speaks_for_beats_without_one_only() -> None:
+    """Where a record of normal rhythm lends a beat as S, its label is known: nothing speaks against it."""
+    weak = replace(record("cinc2017/A1", "cinc2017/A1", "cinc2017"), complete=False, weak_label="N")
+    weak.labels[:] = UNKNOWN
+    drawn = Windows(
+        [weak],
+        [],
+        preset("nano"),
+        SignalSpec(),
+        replace(PLAIN, retime=1.0),
+        {"cinc2017": 1.0},
+        seconds=60,
+        batch=8,
+    )
+    batch = drawn(0)
+    early, present = batch["beat_class"] == 1, batch["beat_present"] == 1
+    assert early.any()
+    assert (batch["beat_weak"][early] == UNKNOWN).all()
+    assert (batch["beat_weak"][present & ~early] == 0).all()

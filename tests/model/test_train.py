@@ -327,3 +327,20 @@ def test_frozen_tokens_need_weights_to_begin_from(data, tmp_path: Path) -> None:
     config = replace(TINY, optim=replace(TINY.optim, freeze_tokens=True))
     with pytest.raises(ConfigError, match="--init"):
         Trainer(config, data.training, data.noise, tmp_path)
+
+
+def test_frozen_tokens_find_the_beats_of_unlabelled_recordings_once(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def unlabelled(beats: np.ndarray) -> TrainingRecord:
+        open_ = replace(data.training[0], complete=False, weak_label="N")
+        open_.beats, open_.labels = beats, np.full(len(beats), -1)
+        return open_
+
+    known = np.array([100.0, 220.0])
+    records = [unlabelled(np.empty(0)), unlabelled(known), *data.training[1:3]]
+    optim = replace(TINY.optim, freeze_tokens=True, steps=1, pseudo_every=0)
+    initial = build_network(TINY)
+    with torch.no_grad():
+        initial.token.heads.bias[0] = 3.0  # so that it finds some everywhere
+    Trainer(replace(TINY, optim=optim), records, [], tmp_path, initial=initial).run()
+    assert len(records[0].beats) > 5
+    assert records[1].beats is known

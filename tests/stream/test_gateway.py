@@ -78,8 +78,8 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ('hop = "long"\n' + GOOD, r"Expected `float`.*\$\.hop"),
         (GOOD + GOOD, "two patients are called 'a'"),
         (
-            GOOD.replace('"a"', '"bed 1"') + GOOD.replace('"a"', '"bed/1"'),
-            "two patients would share files called 'bed_1'",
+            'sinks = ["wfdb:x"]\n' + GOOD.replace('"a"', '"bed 1"') + GOOD.replace('"a"', '"bed/1"'),
+            "two patients would share wfdb files called 'bed_1'",
         ),
         (GOOD.replace("synthetic:1", "nowhere://x"), "names no source"),
         (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "no option 'speeed'"),

@@ -98,12 +98,19 @@ class WfdbSink(BaseSink):
 
     def flush(self) -> None:
         """Write the files that have changed; what cannot be written is tried again by the next flush."""
-        for patient in sorted(self._changed):
-            marks = to_annotations(self._events[patient])
-            stem = self._folder / file_name(patient)
-            try:
-                with parents_of(stem):
-                    write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
-            except OSError as error:
-                raise LinkError(f"{stem}.{self._extension} cannot be written: {error.strerror}") from error
-            self._changed.remove(patient)
+        failures = [error for patient in sorted(self._changed) if (error := self._written(patient))]
+        if failures:
+            more = f", nor can {len(failures) - 1} others" if len(failures) > 1 else ""
+            raise LinkError(f"{failures[0]}{more}")
+
+    def _written(self, patient: str) -> str:
+        """Write the file of a patient; what came in the way, if anything did."""
+        marks = to_annotations(self._events[patient])
+        stem = self._folder / file_name(patient)
+        try:
+            with parents_of(stem):
+                write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
+        except OSError as error:
+            return f"{stem}.{self._extension} cannot be written: {error.strerror}"
+        self._changed.remove(patient)
+        return ""

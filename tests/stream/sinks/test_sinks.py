@@ -347,3 +347,16 @@ def test_af_that_begins_later_reads_back_as_it_was_told() -> None:
     events: list[Event] = [Rhythm(20100, None, "AFIB", 0.9), Rhythm(20100, 25100, "AFIB", 0.9)]
     record = Record("r", np.zeros((30000, 1)), 360.0, ("I",), to_annotations(events))
     assert [r for r in load_reference(record).rhythms if r[2] == "AFIB"] == [(20100, 25100, "AFIB")]
+
+
+def test_a_file_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.edg").mkdir()  # where the first patient's file would be
+    with open_sink(f"wfdb:{tmp_path}") as sink:
+        for name in ("a", "b"):
+            sink.open(Header(name, 250.0, ("I",), "small", "9f2c"))
+            sink.write(Beat(100, "N", 0.9, 1.0, None), name)
+        with pytest.raises(LinkError, match=r"a\.edg cannot be written"):
+            sink.flush()
+        assert len(read_annotations(tmp_path / "b", "edg")) == 1
+        (tmp_path / "a.edg").rmdir()
+    assert len(read_annotations(tmp_path / "a", "edg")) == 1
