@@ -88,12 +88,12 @@ def test_what_is_planted_is_found(network: Network, single: Trace, sets: Concept
     slopes = torch.autograd.grad(odds.sum(), moment)[0][:, -len(RR_FEATURES) :][:, :5]  # the logarithms
     steady = slopes.mean(dim=0) / slopes.std(dim=0)
     column = int(steady.abs().argmax())
-    step = 2.0 * float(steady[column].sign())
+    step = 3.0 * float(steady[column].sign())
     more, less = sets.random(15, seed=9).copy(), sets.random(15, seed=11).copy()
     more[:, column - len(RR_FEATURES)] += step
     less[:, column - len(RR_FEATURES)] -= step
     planted = ConceptSets({"more": more, "less": less, "nothing": sets.random(15, seed=10)}, sets.pool)
-    scores = score_concepts(network, NO_BIAS, planted, {"S": rows}, draws=6)
+    scores = score_concepts(network, NO_BIAS, planted, {"S": rows}, draws=12)
     by = {(s.concept, s.layer): s for s in scores}
     assert by["more", "entrance"].accuracy > 0.85
     assert by["more", "entrance"].score > 0.75
