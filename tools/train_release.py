@@ -152,7 +152,8 @@ def train_together(
 
 
 def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
-    """A checkpoint of each network of a preset, with what it was not shown."""
+    """A checkpoint of each network of a preset, in place of all that was made from former ones."""
+    shutil.rmtree(work, ignore_errors=True)
     for member, network in zip(group.members, group.networks().values(), strict=True):
         meta = {
             "config": group.config.to_dict(),
@@ -164,8 +165,6 @@ def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
             "machine": f"{platform.machine()}, {group.device.type}, Python {platform.python_version()}",
             "parameters": network.parameter_count,
         }
-        for made_from_another in ("refined", "second", "graphs", "final"):
-            shutil.rmtree(work / member.name / made_from_another, ignore_errors=True)
         save_checkpoint(work / member.name / "checkpoint", network, meta)
 
 

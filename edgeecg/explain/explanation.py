@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from edgeecg.bundle import Bundle, LeadPolicy
+from edgeecg.decode.confidence import Confidence
 from edgeecg.explain.attention import Attention, look
 from edgeecg.explain.baseline import BaselineKind, baseline
 from edgeecg.explain.beat_concepts import BeatConcept, beat_concepts
@@ -22,6 +23,7 @@ from edgeecg.explain.segments import Segment, segments
 from edgeecg.explain.trace import load_network, trace
 from edgeecg.explain.versions import ROOM, Versions
 from edgeecg.io.record import Record
+from edgeecg.specs import BEAT_LABELS
 
 __all__ = ["Explanation", "explain"]
 
@@ -64,8 +66,12 @@ class Explanation:
 
     @property
     def probability(self) -> float:
-        """Of the label against all others."""
-        return float(1 / (1 + np.exp(-self.question.answer)))
+        """Of the label against all others; of the label that was told, as the stream tells it: corrected."""
+        label, raw = self.question.label, 1 / (1 + np.exp(-self.question.answer))
+        if label != self.question.trace.labels[self.beat]:
+            return float(raw)
+        correct = Confidence(self.bundle.thresholds.confidence)
+        return float(correct(np.array([BEAT_LABELS.index(label)]), np.array([raw], np.float32))[0])
 
     @cached_property
     def attention(self) -> Attention:

@@ -136,6 +136,13 @@ def fused(heads: Tensor, embedding: Tensor, fuse: Tensor) -> Tensor:
     return torch.where(alone, embedding, share * embedding + (1 - share) * partner(embedding))
 
 
+def retained(rhythm: Tensor, before: Tensor, present: Tensor) -> Tensor:
+    """Cross-entropy of the rhythm ``(B, n, 2)`` against what the network said before."""
+    said = torch.sigmoid(before[..., 1] - before[..., 0])
+    now = rhythm[..., 1] - rhythm[..., 0]
+    return mean_where(F.binary_cross_entropy_with_logits(now, said, reduction="none"), present)
+
+
 class Objective(nn.Module):
     """The network with its losses: what Fabric wraps, so that every device computes its share.
 
@@ -164,16 +171,8 @@ class Objective(nn.Module):
             parts = token_losses(heads, batch, self.weights) | parts
         else:
             before = self.teacher(beats)[1]
-            parts["retain"] = self.retained(rhythm, before, batch["beat_present"])
+            parts["retain"] = retained(rhythm, before, batch["beat_present"])
         parts["total"] = torch.stack(
             [getattr(self.settings, name) * loss for name, loss in parts.items()]
         ).sum()
         return parts
-
-    @staticmethod
-    def retained(rhythm: Tensor, before: Tensor, present: Tensor) -> Tensor:
-        """Cross-entropy of the rhythm ``(B, n, 2)`` against what the teacher says of it."""
-        loss = F.binary_cross_entropy_with_logits(
-            rhythm[..., 1] - rhythm[..., 0], torch.sigmoid(before[..., 1] - before[..., 0]), reduction="none"
-        )
-        return mean_where(loss, present)

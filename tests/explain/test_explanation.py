@@ -173,3 +173,16 @@ def test_real_beats(data_root: Path, bundle: Bundle) -> None:
     assert max(early.relevance, key=early.relevance.__getitem__) in ("RR before", "earlier beats")
     with pytest.raises(ConfigError, match="no label 'x'"):
         edgeecg.explain.explain(record, 112539, bundle=bundle, label="x")
+
+
+def test_the_probability_is_the_one_that_the_stream_tells(bundle: Bundle, why: Explanation) -> None:
+    assert bundle.thresholds.confidence  # there is something to correct
+    with edgeecg.open_engine(bundle, "onnxruntime", "fp32") as engine:
+        events = edgeecg.annotate(engine, why.question.trace.record, withhold=False)
+    told = next(e for e in events if isinstance(e, edgeecg.Beat) and e.sample == why.sample)
+    assert why.probability == pytest.approx(told.probability, abs=5e-3)
+    raw = float(1 / (1 + torch.exp(torch.tensor(-why.question.answer))))
+    other = edgeecg.explain.explain(
+        why.question.trace.record, why.sample, bundle=bundle, label="N", change=False
+    )
+    assert other.probability == pytest.approx(1 - raw, abs=0.02)  # nobody told it: as the network says it

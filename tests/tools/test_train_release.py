@@ -15,10 +15,12 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")
+import torch
 from held_out import Told, by_beat_label, confidence, corrected  # tools/
 
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
+from edgeecg.model.many import Group, Member
 from edgeecg.model.train import Trainer, build_network
 
 TOOL = Path(__file__).parents[2] / "tools" / "train_release.py"
@@ -123,3 +125,16 @@ def test_a_paced_beat_is_corrected_as_one() -> None:
 def test_nothing_to_fit_is_told() -> None:
     with pytest.raises(ConfigError, match="no beat of a held-out patient"):
         confidence([])
+
+
+def test_what_former_networks_made_goes_with_them(tool: ModuleType, tmp_path: Path) -> None:
+    for stale in ("annotations/101.edg", "fold0/annotated", "fold0/refined/checkpoint.json", "all/final/x"):
+        (tmp_path / "nano" / stale).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "nano" / stale).touch()
+    data = load_training_data(DataSettings(synthetic_patients=3, synthetic_seconds=40), 0)
+    config = TrainConfig(preset="nano")
+    group = Group(config, [Member("fold0"), Member("all")], len(data.training), torch.device("cpu"))
+    tool.keep(tmp_path / "nano", group, data, 1.0)
+    assert sorted(path.name for path in (tmp_path / "nano").iterdir()) == ["all", "fold0"]
+    for name in ("fold0", "all"):
+        assert [path.name for path in (tmp_path / "nano" / name).iterdir()] == ["checkpoint"]
