@@ -6,8 +6,10 @@ One step for one patient costs the price of its nodes, one for many patients tha
   running *phase* (cosine and sine of its place on an endless circle, renewed to length 1 at each step) and
   only new queries and keys are turned by it. A key lives in the cache for ``left`` positions: rounding has
   no time to add up, and the phase never grows, however many months the stream runs.
-- **The state is one table** of ``(heads, X, width)`` floats a row: one Split takes it apart into caches that
-  are ready for attention, one Concat joins them again.
+- **The state is one row** of floats a stream: one Split takes it apart, one Concat joins it again, and what lies
+  between them is renamed and not moved (``deploy/step_state.py``).
+- **The patch embedding takes all rows as one image**, a line each: three convolutions over ``B T`` places where
+  ``B`` separate ones would each fill a matrix product with the few places of one step.
 - What is still pending its look-ahead is kept as the layer's input; its keys are made anew in the next step.
 - The linear layer before attention also gives the quarter-turned queries and keys (its columns permuted and
   negated), so that a rotation is two products and a sum.
@@ -135,17 +137,18 @@ def _gelu(g: GraphWriter, x: str, name: str) -> str:
 
 
 def _patch(g: GraphWriter, patch: PatchEmbedding, signal: str) -> str:
-    """Patch embedding: ``(B, 23 + samples)`` to ``(B, T, d)``."""
-    x = g.op("Unsqueeze", [signal, g.ints(1)], "patch.in")
+    """Patch embedding: ``(B, 23 + samples)`` to ``(B, T, d)``, as an image ``(1, channels, B, places)``."""
+    x = g.op("Unsqueeze", [signal, g.ints(0, 1)], "patch.in")
     for index, conv in enumerate((patch.conv1, patch.conv2, patch.conv3), start=1):
         name = f"patch.conv{index}"
         weight, bias = (
-            g.constant(_array(conv.weight), f"{name}.weight"),
+            g.constant(_array(conv.weight)[:, :, None], f"{name}.weight"),
             g.constant(_array(conv.bias), f"{name}.bias"),
         )
-        x = g.op("Conv", [x, weight, bias], name, strides=[2])
+        x = g.op("Conv", [x, weight, bias], name, strides=[1, 2])
         x = _gelu(g, x, f"patch.gelu{index}") if index < 3 else x
-    return g.op("Transpose", [x], "patch.out", perm=[0, 2, 1])
+    x = g.op("Transpose", [x], "patch.turned", perm=[0, 2, 3, 1])
+    return g.op("Squeeze", [x, g.ints(0)], "patch.out")
 
 
 def _stack(g: GraphWriter, stack: Stack, x: str, state: State) -> tuple[str, State, str]:

@@ -1,4 +1,4 @@
-"""The state of a step graph: one table a row, which one Split takes apart and one Concat joins again."""
+"""The state of a step graph: a row of floats a stream, which one Split takes apart and one Concat joins again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["State", "StateTable", "pack", "unpack"]
 
 @dataclass(frozen=True)
 class StateTable:
-    """Layout of a graph's state: ``(heads, rows, width)`` floats, in this order along ``rows``.
+    """Layout of a graph's state: the parts of a row, one after the other.
 
     ``head``
         Count of positions seen (it stops growing once every cache is full), the last ``context``
-        samples, the phase (cosine - 1, sine: zeros are a fresh stream), and what fills up the last row.
+        samples, and the phase (cosine - 1, sine: zeros are a fresh stream).
     ``pending``
         Of each layer, the inputs of the ``right`` positions that wait for their look-ahead.
-    ``cache``
-        Of each layer the rotated keys of ``left`` positions, then of each layer the values.
+    ``caches``
+        Of each layer the rotated keys of ``left`` positions by head, then of each layer the values.
     """
 
     spec: StackSpec
@@ -33,22 +33,25 @@ class StateTable:
         return self.spec.dim // self.spec.heads
 
     @property
-    def head(self) -> tuple[int, ...]:
-        """Floats of count, samples, phase and filling."""
-        used = 1 + self.context + self.width
-        return 1, self.context, self.width, -used % self.spec.dim
+    def head(self) -> dict[str, int]:
+        """Floats of count, samples and phase; a part that does not exist is left out."""
+        sizes = {"seen": 1, "samples": self.context, "phase": self.width}
+        return {name: size for name, size in sizes.items() if size}
 
     @property
-    def rows(self) -> tuple[int, ...]:
-        """Rows of head, pending, and each cache; a part that does not exist is left out."""
-        spec = self.spec
-        pending = [spec.layers * spec.right] if spec.right else []
-        return sum(self.head) // spec.dim, *pending, *[spec.left] * (2 * spec.layers)
+    def pending(self) -> list[int]:
+        """Floats that wait in each layer; empty where nothing does."""
+        return [self.spec.right * self.spec.dim] * (self.spec.layers if self.spec.right else 0)
+
+    @property
+    def caches(self) -> list[int]:
+        """Floats of each layer's keys, then of each layer's values."""
+        return [self.spec.left * self.spec.dim] * (2 * self.spec.layers)
 
     @property
     def size(self) -> int:
         """Floats in all."""
-        return sum(self.rows) * self.spec.dim
+        return sum(self.head.values()) + sum(self.pending) + sum(self.caches)
 
 
 class State(NamedTuple):
@@ -57,7 +60,6 @@ class State(NamedTuple):
     seen: str
     samples: str
     phase: str
-    filling: list[str]
     pending: list[str]
     keys: list[str]
     values: list[str]
@@ -65,38 +67,28 @@ class State(NamedTuple):
 
 def unpack(g: GraphWriter, table: StateTable, packed: str) -> State:
     """Take the state ``(B, size)`` apart."""
-    spec, width = table.spec, table.width
-    layers = range(spec.layers)
-    cube = g.reshape(packed, (0, 1, spec.heads, -1, width), "state.table")
-    names = ["state.head", *(["state.pending"] if spec.right else [])]
-    names += [f"block{layer}.{kind}.cached" for kind in ("keys", "values") for layer in layers]
-    head, *rest = g.split(cube, table.rows, 3, names)
-    pending: list[str] = []
-    if spec.right:
-        block = g.reshape(rest.pop(0), (0, spec.layers, spec.right, spec.dim), "state.pending.rows")
-        pending = g.split(block, [1] * spec.layers, 1, [f"block{layer}.pending" for layer in layers])
-    sizes = dict(zip(("seen", "samples", "phase", "filling"), table.head, strict=True))
-    present = {kind: size for kind, size in sizes.items() if size}
-    flat = g.reshape(head, (0, sum(table.head)), "state.head.flat")
-    parts = dict(
-        zip(present, g.split(flat, list(present.values()), 1, [f"state.{k}" for k in present]), strict=True)
-    )
-    filling = [parts["filling"]] if "filling" in parts else []
-    keys, values = rest[: spec.layers], rest[spec.layers :]
-    return State(parts["seen"], parts.get("samples", ""), parts["phase"], filling, pending, keys, values)
+    spec, layers = table.spec, range(table.spec.layers)
+    waiting = [f"block{layer}.pending" for layer in layers] if table.pending else []
+    kept = [f"block{layer}.{kind}.cached" for kind in ("keys", "values") for layer in layers]
+    names = [f"state.{part}" for part in table.head] + [f"{name}.flat" for name in (*waiting, *kept)]
+    sizes = [*table.head.values(), *table.pending, *table.caches]
+    parts = g.split(packed, sizes, 1, names)
+    head, rest = dict(zip(table.head, parts, strict=False)), parts[len(table.head) :]
+    pending = [
+        g.reshape(part, (0, 1, spec.right, spec.dim), name) for part, name in zip(rest, waiting, strict=False)
+    ]
+    caches = [
+        g.reshape(part, (0, 1, spec.heads, spec.left, table.width), name)
+        for part, name in zip(rest[len(waiting) :], kept, strict=True)
+    ]
+    keys, values = caches[: spec.layers], caches[spec.layers :]
+    return State(head["seen"], head.get("samples", ""), head["phase"], pending, keys, values)
 
 
 def pack(g: GraphWriter, table: StateTable, state: State) -> str:
     """Join the parts of a state to ``(B, size)``."""
-    spec, rows = table.spec, table.rows
-    head = [part for part in (state.seen, state.samples, state.phase, *state.filling) if part]
-    parts = [
-        g.reshape(
-            g.op("Concat", head, "head.new", axis=1), (0, 1, spec.heads, rows[0], table.width), "head.table"
-        )
-    ]
-    if spec.right:
-        joined = g.op("Concat", state.pending, "pending.new", axis=1)
-        parts.append(g.reshape(joined, (0, 1, spec.heads, rows[1], table.width), "pending.table"))
-    cube = g.op("Concat", [*parts, *state.keys, *state.values], "state.table.new", axis=3)
-    return g.reshape(cube, (0, table.size), "state.new")
+    parts = [part for part in (state.seen, state.samples, state.phase) if part]
+    sizes = [*table.pending, *table.caches]
+    for value, size in zip((*state.pending, *state.keys, *state.values), sizes, strict=True):
+        parts.append(g.reshape(value, (0, size), f"{value}.flat"))
+    return g.op("Concat", parts, "state.new", axis=1)

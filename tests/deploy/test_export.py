@@ -116,9 +116,7 @@ def test_months_of_stream_do_not_wear_the_phase(network: Network, graphs: GraphS
             out = executor.run({"signal": x[:, begin : begin + 64], "state": state})
             outputs.append(out["heads"])
             state = out["state_out"]
-    cube = state[0].reshape(table.spec.heads, -1, table.width)
-    head = cube[:, : table.rows[0]].ravel()
-    phase = head[24 : 24 + table.width].reshape(2, -1) + np.array([[1], [0]])
+    phase = state[0, 24 : 24 + table.width].reshape(2, -1) + np.array([[1], [0]])
     np.testing.assert_allclose(np.hypot(*phase), 1, atol=1e-6)
     old = np.concatenate(outputs, axis=1)[:, network.spec.token.lag + 28 :]
     new = fresh[0][:, network.spec.token.lag + 28 :]  # past what zeros before the start can reach
@@ -164,7 +162,7 @@ def test_what_does_not_count_costs_nothing(name: GraphName) -> None:
 def test_the_small_graph_stays_small() -> None:
     """One step for one patient costs what its nodes cost: torch's exporter makes 304 of them."""
     model = write_graph(make_network("small"), "token")
-    assert len(model.graph.node) <= 230
+    assert len(model.graph.node) <= 250
 
 
 @pytest.mark.slow

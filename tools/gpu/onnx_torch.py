@@ -139,7 +139,7 @@ OPERATORS: dict[str, Callable[[list[Any], Attributes, torch.device], Any]] = {
     "Add": lambda x, o, d: x[0] + x[1],
     "Cast": cast,
     "Concat": lambda x, o, d: torch.cat(x, dim=o["axis"]),
-    "Conv": lambda x, o, d: F.conv1d(x[0], x[1], x[2] if len(x) > 2 else None, stride=o["strides"][0]),
+    "Conv": lambda x, o, d: F.conv2d(x[0], x[1], x[2] if len(x) > 2 else None, stride=tuple(o["strides"])),
     "DequantizeLinear": dequantize,
     "Div": lambda x, o, d: x[0] / x[1],
     "Erf": lambda x, o, d: torch.erf(x[0]),
@@ -161,10 +161,11 @@ OPERATORS: dict[str, Callable[[list[Any], Attributes, torch.device], Any]] = {
     "Slice": cut,
     "Softmax": lambda x, o, d: torch.softmax(x[0], dim=o.get("axis", -1)),
     "Split": split,
+    "Squeeze": lambda x, o, d: x[0].squeeze(whole(x[1])[0]),
     "Sub": lambda x, o, d: x[0] - x[1],
     "Tile": lambda x, o, d: x[0].repeat(whole(x[1])),
     "Transpose": lambda x, o, d: x[0].permute(o["perm"]),
-    "Unsqueeze": lambda x, o, d: x[0].unsqueeze(whole(x[1])[0]),
+    "Unsqueeze": lambda x, o, d: x[0][(None,) * len(whole(x[1]))],  # always in front
     "Where": lambda x, o, d: torch.where(x[0], x[1], x[2]),
 }
 """What a node does, by its kind."""
