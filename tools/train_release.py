@@ -2,6 +2,7 @@
 
     python tools/train_release.py --data DIR                  # all four presets
     python tools/train_release.py nano --data DIR --folds 0   # one bundle, no out-of-fold figures
+    python tools/train_release.py nano --data DIR --seed 1 --only-folds --work runs/seed1 --tables runs/seed1
 
 All networks of all presets, those of the folds and those that are shipped, are trained together on one
 stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten
@@ -51,6 +52,7 @@ from edgeecg.model.train import Trainer, build_network, find_pseudo_beats
 from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
+TABLES = ROOT / "docs" / "models"
 PRESETS = ("nano", "micro", "small", "base")
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
 CALIBRATION = ("mitdb:DS1", "svdb")
@@ -65,7 +67,7 @@ def verb(*words: object) -> None:
         raise typer.Exit(code)
 
 
-def recipes(presets: Sequence[str], data: Path) -> dict[str, TrainConfig]:
+def recipes(presets: Sequence[str], data: Path, seed: int) -> dict[str, TrainConfig]:
     """The configurations; refused where one does not fit on the others' batches."""
     configs = {name: read_config(ROOT / "tools" / "release" / f"{name}.toml") for name in presets}
     first = next(iter(configs.values()))
@@ -76,7 +78,8 @@ def recipes(presets: Sequence[str], data: Path) -> dict[str, TrainConfig]:
         if replace(config, preset=first.preset, optim=optim, loss=first.loss) != first:
             raise ConfigError(f"{name}.toml may differ in preset, rate, decay, dropout and loss only")
     return {
-        name: replace(config, data=replace(config.data, root=str(data))) for name, config in configs.items()
+        name: replace(config, seed=seed, data=replace(config.data, root=str(data)))
+        for name, config in configs.items()
     }
 
 
@@ -99,9 +102,9 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
     find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
 
 
-def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: str) -> None:
+def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str) -> None:
     """Every network of every preset: all on the same batches, then the beat encoder of each for itself."""
-    names = [*(f"fold{fold}" for fold in range(folds)), "all"]
+    names = [*(f"fold{fold}" for fold in range(folds)), *(["all"] if shipped else [])]
     wanted = [work / preset / name for preset in configs for name in names]
     if all((run / REFINED / SETTINGS).exists() for run in wanted):
         return
@@ -111,18 +114,17 @@ def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, finder: st
     data = load_training_data(first.data, first.seed)
     add_pseudo_beats(data, first, finder)
     if not all((run / "checkpoint" / SETTINGS).exists() for run in wanted):
-        train_together(configs, data, work, names)
+        train_together(configs, data, work, names, folds)
     for run in wanted:
         if not (run / REFINED / SETTINGS).exists():
             refine(run, data, first)
 
 
 def train_together(
-    configs: Mapping[str, TrainConfig], data: TrainingData, work: Path, names: Sequence[str]
+    configs: Mapping[str, TrainConfig], data: TrainingData, work: Path, names: Sequence[str], folds: int
 ) -> None:
     """The first stage."""
     first = next(iter(configs.values()))
-    folds = len(names) - 1
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     members = [
         Member(name, first.seed, hidden(data.training, fold, folds) if fold < folds else frozenset())
@@ -172,7 +174,12 @@ def refine(run: Path, data: TrainingData, recipe: TrainConfig) -> None:
     """The second stage of one network: its beat encoder, on the same patients."""
     first = load_checkpoint(run / "checkpoint")
     config = read_config(ROOT / "tools" / "release" / "refine.toml")
-    config = replace(config, preset=run.parent.name, data=replace(config.data, root=recipe.data.root))
+    config = replace(
+        config,
+        preset=run.parent.name,
+        seed=recipe.seed,
+        data=replace(config.data, root=recipe.data.root),
+    )
     if (config.data, config.signal) != (recipe.data, recipe.signal):
         raise ConfigError("refine.toml must have the [data] and [signal] of the presets")
     unseen = set(first.meta["validation"])
@@ -197,7 +204,7 @@ class _Bar:
         self.bar.update(self.task, completed=step)
 
 
-def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
+def out_of_fold(preset: str, work: Path, data: Path, folds: int, tables: Path) -> None:
     """Every development recording annotated by a network that never saw its patient, and the scores."""
     annotations = work / "annotations"
     for fold in range(folds):
@@ -211,7 +218,7 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int) -> None:
             paths = [data / name for name in meta["validation"]]
             verb("annotate", *paths, "--bundle", bundle, "--out", annotations)
             done.touch()
-    table = ROOT / "docs" / "models" / f"{preset}.json"
+    table = tables / f"{preset}.json"
     verb("evaluate", *SETS, "--annotations", annotations, "--json", table, "--no-records", "--data", data)
     report = json.loads(table.read_text(encoding="utf-8"))
     for group in report["groups"]:
@@ -269,17 +276,22 @@ def release(
         str, typer.Option(help="Bundle that finds the beats of recordings without beat labels.")
     ] = "small",
     only_folds: Annotated[bool, typer.Option(help="Leave the bundles as they are.")] = False,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation, in both stages.")] = 0,
+    tables: Annotated[Path, typer.Option(help="Where the out-of-fold figures go.")] = ROOT
+    / "docs"
+    / "models",
 ) -> None:
     """Train, cross-validate, calibrate, quantize, build."""
     try:
         chosen = presets or PRESETS
-        train(recipes(chosen, data), work, folds, finder)
+        train(recipes(chosen, data, seed), work, folds, not only_folds, finder)
         for preset in chosen:
             if folds:
-                out_of_fold(preset, work / preset, data, folds)
+                out_of_fold(preset, work / preset, data, folds, tables)
             if not only_folds:
                 package(preset, work / preset, data, folds)
-        record_released()
+        if not only_folds:
+            record_released()
     except EdgeECGError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -6,10 +6,10 @@ One step for one patient costs the price of its nodes, one for many patients tha
   running *phase* (cosine and sine of its place on an endless circle, renewed to length 1 at each step) and
   only new queries and keys are turned by it. A key lives in the cache for ``left`` positions: rounding has
   no time to add up, and the phase never grows, however many months the stream runs.
-- **The state is one row** of floats a stream: one Split takes it apart, one Concat joins it again, and what lies
-  between them is renamed and not moved (``deploy/step_state.py``).
-- **The patch embedding takes all rows as one image**, a line each: three convolutions over ``B T`` places where
-  ``B`` separate ones would each fill a matrix product with the few places of one step.
+- **The state is one row** of floats a stream: one Split takes it apart, one Concat joins it again, and what
+  lies between them is reshaped and not moved (``deploy/step_state.py``).
+- **The patch embedding takes all rows as one image**, a line each: three convolutions over ``B T`` places
+  where ``B`` separate ones would each fill a matrix product with the few places of one step.
 - What is still pending its look-ahead is kept as the layer's input; its keys are made anew in the next step.
 - The linear layer before attention also gives the quarter-turned queries and keys (its columns permuted and
   negated), so that a rotation is two products and a sum.

@@ -1,4 +1,4 @@
-"""The state of a step graph: a row of floats a stream, which one Split takes apart and one Concat joins again."""
+"""The state of a step graph, a row of floats a stream: one Split takes it apart, one Concat joins it again."""
 
 from __future__ import annotations
 

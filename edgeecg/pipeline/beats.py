@@ -7,7 +7,7 @@ Everything here runs over all rows at once; a row is one stream.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,91 +16,18 @@ from edgeecg.bundle import Thresholds
 from edgeecg.decode import fibrillation, peaks
 from edgeecg.decode.confidence import Confidence
 from edgeecg.decode.rr import HISTORY, rr_features
+from edgeecg.pipeline.pending import Decided, Pending, Recent, Runs, no_beats, nothing, runs_of
 from edgeecg.pipeline.rows import Rows, StateRows
 from edgeecg.pipeline.tokens import Tokens
 from edgeecg.runtime.executor import Executor
 from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, RHYTHM_LABELS, ModelSpec
 
-__all__ = ["BeatRows", "Decided"]
+__all__ = ["BeatRows"]
 
 OFFSET, QUALITY = HEADS.index("offset"), HEADS.index("quality")
 AFIB = RHYTHM_LABELS.index("AFIB")
 INSIDE = 0.999  # largest offset: the beat stays inside its token
 NONE = np.iinfo(np.int64).max
-
-
-class Pending(NamedTuple):
-    """Beats that wait for their decision, ordered by row, then token; a column each."""
-
-    row: NDArray[np.intp]
-    token: NDArray[np.int64]
-    place: NDArray[np.float64]
-    quality: NDArray[np.float32]
-
-    def take(self, keep: NDArray[Any]) -> Pending:
-        """Those that a mask or an order picks."""
-        return Pending(self.row[keep], self.token[keep], self.place[keep], self.quality[keep])
-
-    def joined(self, other: Pending) -> Pending:
-        """Both, in order."""
-        both = Pending(
-            np.concatenate([self.row, other.row]),
-            np.concatenate([self.token, other.token]),
-            np.concatenate([self.place, other.place]),
-            np.concatenate([self.quality, other.quality]),
-        )
-        return both.take(np.lexsort((both.token, both.row)))
-
-
-class Runs(NamedTuple):
-    """Rows that have beats, ascending; where the beats of each begin, and how many there are."""
-
-    rows: NDArray[np.intp]
-    begin: NDArray[np.intp]
-    counts: NDArray[np.intp]
-
-
-class Decided(NamedTuple):
-    """Beats that were decided in a step, ordered by row, then time; a column each.
-
-    ``token`` counts from the row's segment; ``place`` is the R peak in model samples at the front end's
-    output; ``label`` indexes ``BEAT_LABELS``; ``quality`` and ``afib`` are probabilities.
-    """
-
-    row: NDArray[np.intp]
-    token: NDArray[np.int64]
-    place: NDArray[np.float64]
-    label: NDArray[np.intp]
-    probability: NDArray[np.float32]
-    quality: NDArray[np.float32]
-    afib: NDArray[np.float32]
-
-
-class Recent:
-    """Columns of this step, and the last ones of the steps before at negative numbers.
-
-    Parameters
-    ----------
-    now : (rows, T, k)
-    before : (rows, kept, k)
-    """
-
-    def __init__(self, now: NDArray[np.float32], before: NDArray[np.float32]) -> None:
-        self.now, self.before = now, before
-
-    def take(self, row: NDArray[np.intp], column: NDArray[np.int64]) -> NDArray[np.float32]:
-        """``(n, k)`` values of ``(row, column)`` pairs."""
-        values = self.now[row, np.maximum(column, 0)]
-        early = column < 0
-        values[early] = self.before[row[early], column[early]]
-        return values
-
-    def last(self) -> NDArray[np.float32]:
-        """The last ``kept`` columns, this step's included."""
-        kept, count = self.before.shape[1], self.now.shape[1]
-        if count >= kept:
-            return self.now[:, count - kept :]
-        return np.concatenate([self.before[:, count:], self.now], axis=1)
 
 
 class BeatRows:
@@ -128,7 +55,7 @@ class BeatRows:
         self._last = np.full(rows, np.nan)  # place of the last decided beat
         self._confidence = Confidence(thresholds.confidence)
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
-        self._pending = _nothing()
+        self._pending = nothing()
         self._every = np.arange(rows)
 
     def grow(self, rows: int) -> None:
@@ -172,13 +99,13 @@ class BeatRows:
         """Decide the beats whose decision token has come."""
         pending = self._pending
         if not len(pending.row):
-            return _none()
+            return no_beats()
         place_of = np.full(len(self._last), -1)
         place_of[index] = np.arange(len(index))
         at = place_of[pending.row]
         due = (at >= 0) & (pending.token + self._kept < first[at] + embedding.now.shape[1])
         if not due.any():
-            return _none()
+            return no_beats()
         ahead, known = self._ahead(pending)
         self._pending = pending.take(~due)
         pending, at = pending.take(due), at[due]
@@ -228,7 +155,7 @@ class BeatRows:
         known: NDArray[np.bool_],
         embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> Decided:
-        runs = _runs(due.row)
+        runs = runs_of(due.row)
         features = rr_features(self._history(due, runs), ahead, known)
         inputs = np.concatenate([*embeddings, features], axis=1)
         classes, rhythm = self._classify(inputs, runs)
@@ -306,21 +233,6 @@ class BeatRows:
 
 
 _ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_afib")
-
-
-def _runs(row: NDArray[np.intp]) -> Runs:
-    """Runs of equal values in an ordered column."""
-    begin = np.concatenate([[0], np.flatnonzero(row[1:] != row[:-1]) + 1])
-    return Runs(row[begin], begin, np.diff(begin, append=len(row)))
-
-
-def _nothing() -> Pending:
-    return Pending(np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32))
-
-
-def _none() -> Decided:
-    row, token, place, real = _nothing()
-    return Decided(row, token, place, row, real, real, real)
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:

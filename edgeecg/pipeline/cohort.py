@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.errors import StateError
-from edgeecg.pipeline.beats import BeatRows, Decided
+from edgeecg.pipeline.beats import BeatRows
 from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
+from edgeecg.pipeline.pending import Decided
 from edgeecg.pipeline.rows import Rows
 from edgeecg.pipeline.signal import SignalRows
 from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens

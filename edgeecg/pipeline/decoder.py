@@ -28,7 +28,7 @@ SLACK = 0.0625  # seconds by which a beat may be found before the signal begins:
 
 
 class FoundBeat(NamedTuple):
-    """A decided beat, as plain values of ``beats.Decided``."""
+    """A decided beat, as plain values of ``pending.Decided``."""
 
     token: int
     place: float

@@ -15,11 +15,12 @@ from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.errors import ConfigError
 from edgeecg.io.record import Record
 from edgeecg.pipeline import Mode, step_tokens
+from edgeecg.profile.energy import EnergyMeter
 from edgeecg.profile.latency import Percentiles, measure, sample, summarise
 from edgeecg.profile.layers import LayerTime, onnxruntime_layers, rank
 from edgeecg.profile.machine import identify
 from edgeecg.profile.pace import Pace, Wait, keep_pace
-from edgeecg.profile.power import EnergyMeter, PowerReader, find_readers
+from edgeecg.profile.power import PowerReader, find_readers
 from edgeecg.profile.report import EnergyUse, Memory, Report, Subject, Throughput
 from edgeecg.profile.sensors import conditions, memory_used
 from edgeecg.profile.stages import hop_times, summarise_hops

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 
 from edgeecg.errors import InputError
+from edgeecg.profile.energy import Energy
 from edgeecg.profile.latency import Percentiles
 from edgeecg.profile.layers import LayerTime
 from edgeecg.profile.machine import Machine
 from edgeecg.profile.pace import Pace
-from edgeecg.profile.power import Energy
 from edgeecg.profile.sensors import Conditions
 
 __all__ = [

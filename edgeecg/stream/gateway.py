@@ -10,16 +10,16 @@ from contextlib import ExitStack
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import LinkError, StateError
+from edgeecg.errors import StateError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.runtime.engine import Engine
-from edgeecg.specs import Event
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig
 from edgeecg.stream.health import HealthPage, notify
 from edgeecg.stream.link import Ended, Link, Opened
+from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
-from edgeecg.stream.sinks import Header, SignalSink, Sink, open_sink
+from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sinks.base import event_sample
 from edgeecg.stream.snapshot import read, write
 from edgeecg.stream.sources import Packet
@@ -305,35 +305,3 @@ class Bed:
             "lost_samples": 0 if feed is None else feed.lost,
             "dropped_packets": 0 if feed is None else feed.dropped,
         }
-
-
-class Outlet:
-    """A sink that may fail without stopping the others."""
-
-    def __init__(self, sink: Sink, kind: str) -> None:
-        self.sink, self.kind = sink, kind
-        self.failures = 0
-        self.ok = True
-
-    def open(self, header: Header) -> None:
-        """A patient begins."""
-        self._try(lambda: self.sink.open(header))
-
-    def write(self, event: Event, patient: str, at: float | None) -> None:
-        """Pass an event on."""
-        self._try(lambda: self.sink.write(event, patient, at))
-
-    def signal(self, start: int, samples: Any, patient: str) -> None:
-        """Pass samples on, if it wants them."""
-        if isinstance(self.sink, SignalSink):
-            sink = self.sink
-            self._try(lambda: sink.signal(start, samples, patient))
-
-    def _try(self, call: Any) -> None:
-        try:
-            call()
-            self.ok = True
-        except (LinkError, StateError) as error:
-            if self.ok:
-                log.error("sink %s failed: %s", self.kind, error)
-            self.ok, self.failures = False, self.failures + 1

@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeecg.cli.profile import summary
 from edgeecg.errors import ConfigError, InputError
 from edgeecg.profile.collect import ProfileSettings, collect, dla_fallback, synthetic_record
+from edgeecg.profile.energy import Energy
 from edgeecg.profile.latency import summarise
 from edgeecg.profile.layers import LayerTime, by_kind, layers_of_events, onnxruntime_layers
 from edgeecg.profile.page import render
-from edgeecg.profile.power import Energy
 from edgeecg.profile.report import EnergyUse, Report, compare, load, parse_share
 from edgeecg.profile.stages import STAGES, TimedExecutor, hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine

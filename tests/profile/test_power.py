@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeecg.profile.power import EnergyMeter, Ina3221, Rapl, TegraStatsPower, find_readers, integrate, total
+from edgeecg.profile.energy import EnergyMeter, integrate, total
+from edgeecg.profile.power import Ina3221, Rapl, TegraStatsPower, find_readers
 from tests.profile import boards
 
 

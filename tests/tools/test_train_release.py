@@ -50,14 +50,14 @@ def test_hidden_recordings_are_those_that_a_fold_holds_out(tool: ModuleType) -> 
 
 
 def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    configs = tool.recipes(tool.PRESETS, Path("data"))
+    configs = tool.recipes(tool.PRESETS, Path("data"), 1)
     assert {config.preset for config in configs.values()} == set(tool.PRESETS)
     read = tool.read_config
     monkeypatch.setattr(
         tool, "read_config", lambda path: replace(read(path), seed=1 if "nano" in path.name else 0)
     )
     with pytest.raises(ConfigError, match="may differ in"):
-        tool.recipes(tool.PRESETS, Path("data"))
+        tool.recipes(tool.PRESETS, Path("data"), 1)
 
 
 def test_the_second_stage_trains_the_beat_encoder_on_what_the_first_was_shown(
