@@ -1,4 +1,4 @@
-"""The state of a step graph, a row of floats a stream: one Split takes it apart, one Concat joins it again."""
+"""The state of a step graph, a row of floats a stream: one Split takes it apart, one Concat joins it."""
 
 from __future__ import annotations
 
