@@ -2,15 +2,17 @@
 
     python tools/ablations.py contexts --data DIR      # an hour on one core; resumable
     python tools/ablations.py latency --data DIR
+    python tools/ablations.py pretraining --data DIR
 
-Positions and contexts differ, or how far a decision looks ahead; everything else is the same: mitdb (without
-DS2) and svdb, groups of patients held out in turn, EC57 counts of the first lead, in pieces of a minute,
-which every kind of positions can read. Prints a row for each variant, with the spread over the groups.
+Positions and contexts differ, or how far a decision looks ahead, or what the weights begin from; everything
+else is the same: mitdb (without DS2) and svdb, groups of patients held out in turn, EC57 counts of the first
+lead, in pieces of a minute, which every kind of positions can read. Prints a row for each variant, with the
+spread over the groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -19,10 +21,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from pretraining import pretrain  # beside this file
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from train_release import hidden  # beside this file
+from torch import Tensor
+from train_release import hidden
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
@@ -34,6 +38,7 @@ from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.many import Group, Member
 from edgeecg.model.presets import preset
 from edgeecg.model.together import train_groups
+from edgeecg.model.train import build_network
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import record_confusion
 from edgeecg.specs import BEAT_LABELS, MODEL_FS, ModelSpec
@@ -47,6 +52,7 @@ class What(str, Enum):
 
     contexts = "contexts"
     latency = "latency"
+    pretraining = "pretraining"
 
 
 def contexts() -> dict[str, ModelSpec]:
@@ -112,10 +118,18 @@ def trained(
     made: TrainingData,
     away: Sequence[frozenset[int]],
     out: Path,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> Iterator[list[Confusion]]:
-    """Counts of each group of held-out patients for each of some networks that can share batches."""
+    """Counts of each group of held-out patients for each of some networks that can share batches.
+
+    All begin from ``initial`` weights, where these are given.
+    """
     members = [Member(f"fold{fold}", 0, hidden) for fold, hidden in enumerate(away)]
     groups = [Group(config, members, len(made.training), torch.device("cpu"), spec) for spec in specs]
+    for group in groups:
+        for name, value in (initial or {}).items():
+            for stacked in (group.weights, group.average):
+                stacked[f"network.{name}"].data.copy_(value)
     windows = Windows(
         made.training,
         made.noise,
@@ -133,6 +147,23 @@ def trained(
     for group in groups:
         held = [[made.training[n] for n in sorted(hidden)] for hidden in away]
         yield [scored(n, windows, h) for n, h in zip(group.networks().values(), held, strict=True)]
+
+
+def beginnings(
+    config: TrainConfig, made: TrainingData, away: Sequence[frozenset[int]], out: Path
+) -> Iterator[list[Confusion]]:
+    """Weights drawn at random, for as many steps and for twice as many; and weights that cinc2017 taught."""
+    steps = config.optim.steps
+    twice = replace(config, optim=replace(config.optim, steps=2 * steps))
+    spec = preset("nano")
+    yield from trained([spec], config, made, away, out / "random")
+    yield from trained([spec], twice, made, away, out / "random_twice")
+    unlabelled = load_training_data(replace(config.data, sets={"cinc2017": 1.0}), config.seed)
+    windows = Windows(
+        unlabelled.training, made.noise, spec, config.signal, config.augment, {"cinc2017": 1.0}, seconds=30
+    )
+    weights = pretrain(build_network(config, spec), replace(windows, batch=32, rare=0.0), 4 * steps)
+    yield from trained([spec], config, made, away, out / "pretrained", weights)
 
 
 def ablations(
@@ -153,14 +184,17 @@ def ablations(
     made = load_training_data(config.data, config.seed)
     away = [hidden(made.training, fold, folds) for fold in range(folds)]
     table = Table("nano with", *(f"{name} F1 %" for name in CLASSES), title="all groups ± spread over them")
-    if what is What.contexts:
-        specs = contexts()
-        rows = trained(list(specs.values()), config, made, away, out)
+    if what is What.pretraining:
+        names = ["random weights", "random weights, twice the steps", "weights pre-trained on cinc2017"]
+        rows = beginnings(config, made, away, out)
+    elif what is What.contexts:
+        names = list(contexts())
+        rows = trained(list(contexts().values()), config, made, away, out)
     else:  # what is decided when changes the batches: each by itself
-        specs = latencies()
-        each = enumerate(specs.values())
+        names = list(latencies())
+        each = enumerate(latencies().values())
         rows = (row for n, spec in each for row in trained([spec], config, made, away, out / f"latency{n}"))
-    for name, counts in zip(specs, rows, strict=True):
+    for name, counts in zip(names, rows, strict=True):
         table.add_row(name, *figures(counts))
     Console(width=110).print(table)
 
