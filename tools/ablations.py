@@ -162,7 +162,7 @@ def beginnings(
     windows = Windows(
         unlabelled.training, made.noise, spec, config.signal, config.augment, {"cinc2017": 1.0}, seconds=30
     )
-    weights = pretrain(build_network(config, spec), replace(windows, batch=32, rare=0.0), 4 * steps)
+    weights, _ = pretrain(build_network(config, spec), replace(windows, batch=32, rare=0.0), 4 * steps)
     yield from trained([spec], config, made, away, out / "pretrained", weights)
 
 

@@ -35,8 +35,10 @@ def hide(rows: int, tokens: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     return hidden
 
 
-def pretrain(network: Network, windows: Windows, steps: int, rate: float = 3e-3) -> dict[str, Tensor]:
-    """Train the token encoder on the windows' signals alone; gives its weights.
+def pretrain(
+    network: Network, windows: Windows, steps: int, rate: float = 3e-3
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train the token encoder on the windows' signals alone; gives its weights, and the loss of each step.
 
     Parameters
     ----------
@@ -50,6 +52,7 @@ def pretrain(network: Network, windows: Windows, steps: int, rate: float = 3e-3)
     token, patch = network.token.train(), network.spec.patch
     back = nn.Linear(network.spec.token.dim, patch)
     optimizer = torch.optim.AdamW([*token.parameters(), *back.parameters()], lr=rate, weight_decay=0.05)
+    losses = []
     for step in track(range(steps), "pre-training"):
         for group in optimizer.param_groups:
             group["lr"] = (
@@ -65,4 +68,5 @@ def pretrain(network: Network, windows: Windows, steps: int, rate: float = 3e-3)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return {f"token.{name}": value for name, value in token.state_dict().items()}
+        losses.append(loss.item())
+    return {f"token.{name}": value for name, value in token.state_dict().items()}, losses
