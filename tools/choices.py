@@ -28,8 +28,10 @@ from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
-from edgeecg.decode.fibrillation import burden, initial, without_s
+from edgeecg.decode.fibrillation import smoothed
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings
+from edgeecg.decode.rr import past_intervals
+from edgeecg.decode.supraventricular import behind_interpolated, without_s
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import Found, found_in
 from edgeecg.model.checkpoint import load_checkpoint
@@ -79,14 +81,19 @@ def hear(
     )
 
 
-def labels(heard: Heard, limit: float = NEVER, bias: tuple[float, ...] = (0, 0, 0, 0, 0)) -> NDArray[np.intp]:
-    """Classes with a bias, and no S once the smoothed P(AFIB) is at the limit."""
-    state, smoothed = initial(1), np.empty(len(heard.place))
-    for beat, probability in enumerate(heard.afib):
-        state = burden(np.array([probability], np.float32), state)
-        smoothed[beat] = state[0, 0] / state[0, 1]
+def labels(
+    heard: Heard,
+    limit: float = NEVER,
+    bias: tuple[float, ...] = (0, 0, 0, 0, 0),
+    behind: bool = False,
+) -> NDArray[np.intp]:
+    """Classes with a bias; no S once the smoothed P(AFIB) is at the limit, or behind an interpolated V."""
     chances = torch.softmax(torch.from_numpy(heard.classes + np.array(bias, np.float32)), -1).numpy()
-    return without_s(chances, smoothed, limit)[0]
+    never = smoothed(heard.afib) >= limit if len(heard.afib) else np.zeros(0, bool)
+    if behind:
+        before = np.concatenate([[-1], chances.argmax(axis=1)])[: len(chances)]
+        never = never | behind_interpolated(before, past_intervals(heard.place / MODEL_FS))
+    return without_s(chances, never)[0]
 
 
 def scores(cases: list[tuple[TrainingRecord, Heard]], say: Callable[[Heard], NDArray[np.intp]]) -> list[str]:
@@ -157,9 +164,11 @@ def choices(
     table.add_row("beat encoder, first lead", *scores(first, labels))
     for limit in (0.3, 0.4, 0.5):
         table.add_row(f"no S from {limit} on", *scores(beats, lambda heard, a=limit: labels(heard, a)))
+    cells = scores(beats, lambda heard: labels(heard, 0.4, behind=True))
+    table.add_row("and none behind an interpolated V", *cells)
     for name, bias in (("S", (0, -0.5, 0, 0, 0)), ("S", (0, 0.5, 0, 0, 0)), ("V", (0, 0, 0.5, 0, 0))):
-        cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b))
-        table.add_row(f"no S from 0.4 on, {sum(bias):+.1f} for {name}", *cells)
+        cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b, behind=True))
+        table.add_row(f"the same, {sum(bias):+.1f} for {name}", *cells)
     records_only = [case for case in cases if case[0].weak_label]
     rhythm = Table(f"{preset}: AF by record", "F1 %")
     for leave, power in ((0.4, 0.0), (0.3, 0.0), (0.3, 1.0)):

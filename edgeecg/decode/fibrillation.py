@@ -1,8 +1,4 @@
-"""In atrial fibrillation no beat is S: each comes early or late, and is N by the convention of the labels.
-
-P(AFIB) of each beat is smoothed over some twenty beats; once that is at the bundle's limit, a beat that
-would be S is told as N. Chosen on patients that the networks had not seen (docs/models/README.md).
-"""
+"""P(AFIB) of each beat, smoothed over some twenty beats; at the bundle's limit, no beat is S any more."""
 
 from __future__ import annotations
 
@@ -10,13 +6,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
-from edgeecg.specs import BEAT_LABELS
-
-__all__ = ["burden", "initial", "without_s"]
+__all__ = ["BEATS", "burden", "initial", "smoothed"]
 
 BEATS = 20.0  # time constant
-N, S = BEAT_LABELS.index("N"), BEAT_LABELS.index("S")
 _KEEP = math.exp(-1 / BEATS)
 
 
@@ -41,20 +35,8 @@ def burden(probability: NDArray[np.float32], state: NDArray[np.float64]) -> NDAr
     return state * _KEEP + np.stack([probability, np.ones_like(probability)], axis=1)
 
 
-def without_s(
-    probabilities: NDArray[np.float32], smoothed: NDArray[np.float64], limit: float
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Labels of beats and their probabilities, S told as N in fibrillation.
-
-    Parameters
-    ----------
-    probabilities : (beats, 5) float32
-    smoothed : (beats,) float64
-        Smoothed P(AFIB) up to each beat.
-    limit : float
-        From which on no beat is S.
-    """
-    label = probabilities.argmax(axis=1)
-    chosen = probabilities[np.arange(len(label)), label]
-    moved = (label == S) & (smoothed >= limit)
-    return np.where(moved, N, label), np.where(moved, probabilities[:, N] + chosen, chosen)
+def smoothed(probability: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The smoothed probability at each beat ``(beats,)`` of one stream, from its first beat on."""
+    both = np.stack([probability, np.ones_like(probability)]).astype(np.float64)
+    total, weight = lfilter([1.0], [1.0, -_KEEP], both, axis=1)
+    return np.asarray(total / weight)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeecg.specs import RR_FEATURES
 
-__all__ = ["HISTORY", "past_intervals", "rr_features"]
+__all__ = ["HISTORY", "median", "past_intervals", "rr_features"]
 
 HISTORY = 32
 """Intervals before the current one that a decision looks at."""
@@ -38,7 +38,7 @@ def past_intervals(times: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.lib.stride_tricks.sliding_window_view(intervals, HISTORY + 1)
 
 
-def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def median(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Median of each row, NaN left out; NaN where a row has nothing."""
     ordered = np.sort(values, axis=1)  # NaN goes last
     count = np.sum(np.isfinite(values), axis=1)
@@ -78,13 +78,13 @@ def rr_features(
     clipped = np.clip(intervals, *RR_RANGE)
     current, past = clipped[:, -1], clipped[:, :-1]
     short = past[:, -SHORT:]
-    median = _median(short)
-    reference = np.where(np.isfinite(median), median, current)
+    usual = median(short)
+    reference = np.where(np.isfinite(usual), usual, current)
     jitter = _mean(np.abs(np.diff(clipped[:, -SHORT - 1 :], axis=1))) / reference
     counted = np.isfinite(intervals).sum(axis=1)
     columns = [
         np.log(current / 0.8),
-        np.log(current / median),
+        np.log(current / usual),
         np.log(current / past[:, -1]),
         np.log(current / _mean(past)),
         np.log1p(4 * jitter),

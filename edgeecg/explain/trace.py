@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.decode import peaks
-from edgeecg.decode.fibrillation import burden, initial, without_s
+from edgeecg.decode.fibrillation import smoothed
+from edgeecg.decode.rr import past_intervals
+from edgeecg.decode.supraventricular import behind_interpolated, without_s
 from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
@@ -85,13 +87,12 @@ class Trace:
 
     @property
     def labels(self) -> list[str]:
-        """What is told of each beat: the model's class, but no S in fibrillation, smoothed from here on."""
-        state, smoothed = initial(1), np.empty(len(self))
-        for beat, probability in enumerate(self.fibrillation.astype(np.float32)):
-            state = burden(np.array([probability]), state)
-            smoothed[beat] = state[0, 0] / state[0, 1]
+        """What is told of each beat: the model's class, but no S where there can be none, from here on."""
         exp = np.exp(self.classes - self.classes.max(axis=1, keepdims=True))
-        told, _ = without_s(exp / exp.sum(axis=1, keepdims=True), smoothed, self.limit)
+        before = np.concatenate([[-1], self.classes.argmax(axis=1)[:-1]])[: len(self)]
+        late = behind_interpolated(before, past_intervals(self.place / MODEL_FS))
+        never = (smoothed(self.fibrillation.astype(np.float32)) >= self.limit) | late
+        told, _ = without_s(exp / exp.sum(axis=1, keepdims=True), never)
         return [BEAT_LABELS[i] for i in told]
 
     @property

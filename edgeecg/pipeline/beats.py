@@ -16,6 +16,7 @@ from edgeecg.bundle import Thresholds
 from edgeecg.decode import fibrillation, peaks
 from edgeecg.decode.confidence import Confidence
 from edgeecg.decode.rr import HISTORY, rr_features
+from edgeecg.decode.supraventricular import behind_interpolated, without_s
 from edgeecg.pipeline.pending import Decided, Pending, Recent, Runs, no_beats, nothing, runs_of
 from edgeecg.pipeline.rows import Rows, StateRows
 from edgeecg.pipeline.tokens import Tokens
@@ -53,6 +54,7 @@ class BeatRows:
         self._embedding = np.zeros((rows, self._kept, spec.token.dim), np.float32)
         self._intervals = np.full((rows, HISTORY + 1), np.nan)
         self._last = np.full(rows, np.nan)  # place of the last decided beat
+        self._before = np.full(rows, -1)  # and its label, negative where there was none
         self._confidence = Confidence(thresholds.confidence)
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
         self._pending = nothing()
@@ -70,7 +72,8 @@ class BeatRows:
         """Make these rows fresh streams: no beat, no history."""
         self._graph.reset(rows)
         self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
-        self._intervals[rows], self._last[rows], self._afib[rows] = np.nan, np.nan, 0
+        self._intervals[rows], self._last[rows], self._before[rows] = np.nan, np.nan, -1
+        self._afib[rows] = 0
         if len(self._pending.row):
             fresh = np.zeros(len(self._last), bool)
             fresh[rows] = True
@@ -156,11 +159,14 @@ class BeatRows:
         embeddings: tuple[NDArray[np.float32], NDArray[np.float32]],
     ) -> Decided:
         runs = runs_of(due.row)
-        features = rr_features(self._history(due, runs), ahead, known)
+        intervals = self._history(due, runs)
+        features = rr_features(intervals, ahead, known)
         inputs = np.concatenate([*embeddings, features], axis=1)
         classes, rhythm = self._classify(inputs, runs)
         probabilities, afib = _softmax(classes + self._bias), _softmax(rhythm)[:, AFIB]
-        label, probability = fibrillation.without_s(probabilities, self._burden(afib, runs), self._limit)
+        before = _before(probabilities.argmax(axis=1), self._before, runs)
+        never = (self._burden(afib, runs) >= self._limit) | behind_interpolated(before, intervals)
+        label, probability = without_s(probabilities, never)
         sure = self._confidence(label, probability)
         return Decided(due.row, due.token, due.place, label, sure, due.quality, afib)
 
@@ -180,10 +186,7 @@ class BeatRows:
         """Intervals that end at each beat and those before, ``(beats, HISTORY + 1)``."""
         rows, begin, counts = runs
         most = int(counts.max())
-        before = np.empty(len(due.row))
-        before[1:] = due.place[:-1]
-        before[begin] = self._last[rows]
-        intervals = due.place / MODEL_FS - before / MODEL_FS
+        intervals = due.place / MODEL_FS - _before(due.place, self._last, runs) / MODEL_FS
         nth = np.arange(len(due.row)) - np.repeat(begin, counts)
         row = np.repeat(np.arange(len(rows)), counts)
         line = np.full((len(rows), HISTORY + 1 + most), np.nan)
@@ -191,7 +194,6 @@ class BeatRows:
         line[row, HISTORY + 1 + nth] = intervals
         windows = np.lib.stride_tricks.sliding_window_view(line, HISTORY + 1, axis=1)
         self._intervals[rows] = windows[np.arange(len(rows)), counts]
-        self._last[rows] = due.place[begin + counts - 1]
         return np.ascontiguousarray(windows[row, nth + 1])
 
     def _classify(
@@ -232,7 +234,16 @@ class BeatRows:
         self._pending = self._pending.joined(new)
 
 
-_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_afib")
+_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_before", "_afib")
+
+
+def _before(values: NDArray[Any], last: NDArray[Any], runs: Runs) -> NDArray[Any]:
+    """Value of the beat before each; ``last`` holds that of each row's last beat, and takes the new ones."""
+    before = np.empty_like(values)
+    before[1:] = values[:-1]
+    before[runs.begin] = last[runs.rows]
+    last[runs.rows] = values[runs.begin + runs.counts - 1]
+    return before
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 3
+VERSION = 4
 MAGIC = b"EdgeECG" + bytes([VERSION])
 _TYPES = {"f4", "f8", "i8", "b1"}
 

@@ -1,4 +1,4 @@
-"""No beat is S in fibrillation, in the line of stages: from the bundle's limit on, and nothing else moves."""
+"""Where no beat is S, in the line of stages: in fibrillation, and behind an interpolated V."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from edgeecg.bundle import Bundle, Thresholds
+from edgeecg.decode.rr import past_intervals
+from edgeecg.decode.supraventricular import behind_interpolated
 from edgeecg.errors import BundleError
 from edgeecg.io.record import Record
 from edgeecg.pipeline import annotate
@@ -15,7 +17,7 @@ from edgeecg.pipeline.beats import BeatRows
 from edgeecg.pipeline.tokens import Tokens
 from edgeecg.runtime.engine import open_engine
 from edgeecg.runtime.executor import Executor
-from edgeecg.specs import BEAT_LABELS, HEADS, Rhythm
+from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, ModelSpec, Rhythm
 from tests.contract.engines import beats, heart, make_bundle
 
 N, S = BEAT_LABELS.index("N"), BEAT_LABELS.index("S")
@@ -59,6 +61,41 @@ def test_s_becomes_n_from_the_limit_on_however_the_tokens_come(tmp_path: Path) -
         for pieces in (1, 2, 20, 60):
             again = decided(engine.beat, spec, middle, pieces)
             assert [row[:3] for row in again] == [row[:3] for row in some]
+
+
+def test_no_s_behind_an_interpolated_v_however_the_tokens_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An early beat between two that are on time, now and then: what the network says, and what is told."""
+
+    def told(executor: Executor, spec: ModelSpec, pieces: int) -> list[tuple[int, float, int]]:
+        stage, found = BeatRows(executor, spec, Thresholds(afib=2.0), 2), []
+        whole = tokens(spec, 1920)
+        whole.heads[:, 11::64, 0] = 8.0
+        for begin in range(0, 1920, 1920 // pieces):
+            part = Tokens(*(value[:, begin : begin + 1920 // pieces] for value in whole))
+            out = stage.step(part, np.full(2, begin), slice(0, 2))
+            found += list(zip(out.row.tolist(), out.place.tolist(), out.label.tolist(), strict=True))
+            if begin == 960:
+                saved = stage.snapshot(1)
+                stage.reset(slice(1, 2))
+                stage.restore(1, saved)
+        return sorted(found)
+
+    with open_engine(make_bundle(tmp_path, "nano"), "onnxruntime") as engine:
+        final = told(engine.beat, engine.bundle.spec, 4)
+        for pieces in (1, 20, 60):
+            assert told(engine.beat, engine.bundle.spec, pieces) == final
+        monkeypatch.setattr("edgeecg.pipeline.beats.behind_interpolated", lambda b, _: np.zeros(len(b), bool))
+        raw = told(engine.beat, engine.bundle.spec, 4)
+    moved = 0
+    for row in (0, 1):
+        place, label = (np.array([one[i] for one in raw if one[0] == row]) for i in (1, 2))
+        before = np.concatenate([[-1], label[:-1]])
+        rule = behind_interpolated(before, past_intervals(place / MODEL_FS)) & (label == S)
+        moved += rule.sum()
+        assert [one[2] for one in final if one[0] == row] == np.where(rule, N, label).tolist()
+    assert moved > 0, "none to be moved: the test shows nothing"
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
