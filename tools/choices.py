@@ -31,7 +31,7 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.decode.fibrillation import smoothed
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings
 from edgeecg.decode.rr import past_intervals
-from edgeecg.decode.supraventricular import behind_interpolated, without_s
+from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import Found, found_in
 from edgeecg.model.checkpoint import load_checkpoint
@@ -86,14 +86,14 @@ def labels(
     limit: float = NEVER,
     bias: tuple[float, ...] = (0, 0, 0, 0, 0),
     behind: bool = False,
+    turns: bool = False,
 ) -> NDArray[np.intp]:
-    """Classes with a bias; no S once the smoothed P(AFIB) is at the limit, or behind an interpolated V."""
+    """Classes with a bias, and of the rules about S those that are wanted."""
     chances = torch.softmax(torch.from_numpy(heard.classes + np.array(bias, np.float32)), -1).numpy()
-    never = smoothed(heard.afib) >= limit if len(heard.afib) else np.zeros(0, bool)
-    if behind:
-        before = np.concatenate([[-1], chances.argmax(axis=1)])[: len(chances)]
-        never = never | behind_interpolated(before, past_intervals(heard.place / MODEL_FS))
-    return without_s(chances, never)[0]
+    before = np.concatenate([[-1], chances.argmax(axis=1)])[: len(chances)]
+    intervals = past_intervals(heard.place / MODEL_FS)
+    never = (smoothed(heard.afib) >= limit) | (behind & behind_interpolated(before, intervals))
+    return told(chances, never, turns & alternating(intervals))[0]
 
 
 def scores(cases: list[tuple[TrainingRecord, Heard]], say: Callable[[Heard], NDArray[np.intp]]) -> list[str]:
@@ -166,9 +166,11 @@ def choices(
         table.add_row(f"no S from {limit} on", *scores(beats, lambda heard, a=limit: labels(heard, a)))
     cells = scores(beats, lambda heard: labels(heard, 0.4, behind=True))
     table.add_row("and none behind an interpolated V", *cells)
+    cells = scores(beats, lambda heard: labels(heard, 0.4, behind=True, turns=True))
+    table.add_row("and S in bigeminy", *cells)
     for name, bias in (("S", (0, -0.5, 0, 0, 0)), ("S", (0, 0.5, 0, 0, 0)), ("V", (0, 0, 0.5, 0, 0))):
-        cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b, behind=True))
-        table.add_row(f"the same, {sum(bias):+.1f} for {name}", *cells)
+        cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b, True, True))
+        table.add_row(f"all three, {sum(bias):+.1f} for {name}", *cells)
     records_only = [case for case in cases if case[0].weak_label]
     rhythm = Table(f"{preset}: AF by record", "F1 %")
     for leave, power in ((0.4, 0.0), (0.3, 0.0), (0.3, 1.0)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeecg.specs import RR_FEATURES
 
-__all__ = ["HISTORY", "median", "past_intervals", "rr_features"]
+__all__ = ["HISTORY", "RR_RANGE", "median", "past_intervals", "rr_features"]
 
 HISTORY = 32
 """Intervals before the current one that a decision looks at."""

@@ -17,7 +17,7 @@ from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.decode import peaks
 from edgeecg.decode.fibrillation import smoothed
 from edgeecg.decode.rr import past_intervals
-from edgeecg.decode.supraventricular import behind_interpolated, without_s
+from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
 from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
@@ -87,13 +87,14 @@ class Trace:
 
     @property
     def labels(self) -> list[str]:
-        """What is told of each beat: the model's class, but no S where there can be none, from here on."""
+        """What is told of each beat: the model's class, and the rules about S from here on."""
         exp = np.exp(self.classes - self.classes.max(axis=1, keepdims=True))
-        before = np.concatenate([[-1], self.classes.argmax(axis=1)[:-1]])[: len(self)]
-        late = behind_interpolated(before, past_intervals(self.place / MODEL_FS))
-        never = (smoothed(self.fibrillation.astype(np.float32)) >= self.limit) | late
-        told, _ = without_s(exp / exp.sum(axis=1, keepdims=True), never)
-        return [BEAT_LABELS[i] for i in told]
+        before = np.concatenate([[-1], self.classes.argmax(axis=1)])[: len(self)]
+        intervals = past_intervals(self.place / MODEL_FS)
+        fibrillates = smoothed(self.fibrillation.astype(np.float32)) >= self.limit
+        never = fibrillates | behind_interpolated(before, intervals)
+        label, _ = told(exp / exp.sum(axis=1, keepdims=True), never, alternating(intervals))
+        return [BEAT_LABELS[i] for i in label]
 
     @property
     def fibrillation(self) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from edgeecg.bundle import Thresholds
 from edgeecg.decode import fibrillation, peaks
 from edgeecg.decode.confidence import Confidence
 from edgeecg.decode.rr import HISTORY, rr_features
-from edgeecg.decode.supraventricular import behind_interpolated, without_s
+from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
 from edgeecg.pipeline.pending import Decided, Pending, Recent, Runs, no_beats, nothing, runs_of
 from edgeecg.pipeline.rows import Rows, StateRows
 from edgeecg.pipeline.tokens import Tokens
@@ -166,7 +166,7 @@ class BeatRows:
         probabilities, afib = _softmax(classes + self._bias), _softmax(rhythm)[:, AFIB]
         before = _before(probabilities.argmax(axis=1), self._before, runs)
         never = (self._burden(afib, runs) >= self._limit) | behind_interpolated(before, intervals)
-        label, probability = without_s(probabilities, never)
+        label, probability = told(probabilities, never, alternating(intervals))
         sure = self._confidence(label, probability)
         return Decided(due.row, due.token, due.place, label, sure, due.quality, afib)
 
