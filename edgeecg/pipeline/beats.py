@@ -106,6 +106,10 @@ class BeatRows:
         place_of = np.full(len(self._last), -1)
         place_of[index] = np.arange(len(index))
         at = place_of[pending.row]
+        gone = (at >= 0) & (pending.token < first[at] - self._kept)
+        if gone.any():  # a step has failed since, and what they are decided by is lost
+            pending, at = pending.take(~gone), at[~gone]
+            self._pending = pending
         due = (at >= 0) & (pending.token + self._kept < first[at] + embedding.now.shape[1])
         if not due.any():
             return no_beats()

@@ -80,7 +80,6 @@ class Cohort:
         self._tokens = open_tokens(mode, engine.token, self.spec, slots * leads, hop)
         self._beats = BeatRows(engine.beat, self.spec, bundle.thresholds, slots)
         self._decoders: list[Decoder | None] = [None] * slots
-        self._count = np.zeros(slots, np.int64)  # tokens that have come in, since the segment began
 
     def tail(self, fs: float) -> int:
         """Model samples that must follow a segment's last one for all its beats to come out."""
@@ -102,7 +101,6 @@ class Cohort:
         self._leads.grow(slots)
         self._tokens.grow(slots * self.leads)
         self._beats.grow(slots)
-        self._count = np.concatenate([self._count, np.zeros(slots - self.slots, np.int64)])
         self._decoders += [None] * (slots - self.slots)
 
     def open(self, slot: int, fs: float) -> None:
@@ -157,12 +155,11 @@ class Cohort:
                 self._begin(slot, block.anchor, block.first)
         slots = np.array([slot for slot, _ in pairs])
         blocks = [block for _, block in pairs]
-        before = self._count[slots]
+        before = np.array([block.made for block in blocks]) // self.spec.patch  # tokens of the segment so far
         network, verdicts = self._signal.step(slots, blocks)
         tokens = self._score(network, slots)
         tokens = self._leads.join(tokens, slots, verdicts)
         decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
-        self._count[slots] = before + tokens.heads.shape[1]
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
 
     def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
@@ -188,7 +185,7 @@ class Cohort:
             if block.end < block.start + block.samples.shape[1] or _may_be_a_gap(block):
                 decoder.hold(found, graded)
             else:
-                told = decoder.step(found, graded, int(self._count[slot]))
+                told = decoder.step(found, graded, (block.made + block.hop) // self.spec.patch)
                 events += [(slot, event) for event in told]
         return events
 
@@ -199,7 +196,6 @@ class Cohort:
         self._tokens.reset(self._rows(np.array([slot])))
         self._beats.reset(slice(slot, slot + 1))
         self._at(slot).begin(anchor, first)
-        self._count[slot] = 0
 
     def _rows(self, slots: NDArray[np.intp]) -> Rows:
         """Rows of the token graph that belong to these slots."""
@@ -217,7 +213,7 @@ class Cohort:
             **{f"tokens{lead}": self._tokens.snapshot(row) for lead, row in enumerate(rows)},
         }
         arrays = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
-        return arrays | {"count": self._count[slot].copy()}, self._at(slot).snapshot()
+        return arrays, self._at(slot).snapshot()
 
     def restore(self, slot: int, arrays: Mapping[str, NDArray[Any]], plain: Any) -> None:
         """Put a :meth:`snapshot` into a slot that is open at the same rate.
@@ -237,7 +233,6 @@ class Cohort:
             self._beats.restore(slot, parts["beats"])
             for lead in range(self.leads):
                 self._tokens.restore(slot * self.leads + lead, parts[f"tokens{lead}"])
-            self._count[slot] = arrays["count"]
             self._at(slot).restore(plain)
         except (KeyError, ValueError, IndexError, msgspec.ValidationError) as error:
             self.open(slot, self._signal.chain(slot).fs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -69,6 +69,11 @@ class DecoderSettings:
         if "beats" in values:
             values["beats"] = round(values["beats"])
         return cls(bundle.spec, RhythmSettings(**values), alarms or AlarmSettings(), withhold)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the caller chose, as builtin values: a snapshot fits no other."""
+        return {"withhold": self.withhold, "alarms": asdict(self.alarms)}
 
     @property
     def tick(self) -> int:

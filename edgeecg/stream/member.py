@@ -33,6 +33,7 @@ class Member:
         self.lost = 0  # samples dropped since the last one that was taken
         self.dropped = 0  # samples dropped in all
         self.ready = False  # whether the pool knows that the queue holds something
+        self.left = False  # whether the patient has left: nothing is pushed any more
         self.slot = -1  # in the cohort of patients with as many rows; -1 before its first piece
         self.rows = intake.blocks.leads
 
@@ -71,6 +72,13 @@ class Member:
             self.lost = 0
         self.put(self.intake.flush(self.state))
         self.queue.append(mark)
+        self.left = mark == "leave"
+
+    def forget(self) -> None:
+        """Leave at once, with nothing told of what waits."""
+        with self.lock:
+            self.queue.clear()
+            self.left = True
 
     def take(self) -> Piece | Mark | None:
         """The next piece, if there is one."""

@@ -18,7 +18,15 @@ from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient
-from edgeecg.stream.snapshot import pack_arrays, pack_piece, read, unpack_arrays, unpack_piece, write
+from edgeecg.stream.snapshot import (
+    check_settings,
+    pack_arrays,
+    pack_piece,
+    read,
+    unpack_arrays,
+    unpack_piece,
+    write,
+)
 
 __all__ = ["Patient", "StreamPool"]
 
@@ -151,6 +159,7 @@ class StreamPool:
         """
         member = self._members.get(patient) or self._member(patient)
         with member.lock:
+            _check_there(member)
             member.push(chunk)
             if member.queue and not member.ready:
                 self._announce(member)
@@ -159,6 +168,7 @@ class StreamPool:
         """Queue that the next ``length`` samples are missing."""
         member = self._member(patient)
         with member.lock:
+            _check_there(member)
             member.put(member.intake.gap(length + member.lost, member.state))
             member.lost = 0
             self._announce(member)
@@ -169,6 +179,7 @@ class StreamPool:
 
     def _mark(self, member: Member, mark: Mark) -> None:
         with member.lock:
+            _check_there(member)
             member.end(mark)
             self._announce(member)
 
@@ -182,7 +193,7 @@ class StreamPool:
         try:
             return self._members[patient]
         except KeyError:
-            raise InputError(f"no patient {patient!r} in the pool: add it first") from None
+            raise _stranger(patient) from None
 
     # ---- events out -----------------------------------------------------------------------------
 
@@ -200,10 +211,10 @@ class StreamPool:
         """
         told: list[tuple[Patient, Event]] = []
         with self._polling:
-            members = [self._ready.popleft() for _ in range(len(self._ready))]
+            members = dict.fromkeys(self._ready.popleft() for _ in range(len(self._ready)))
             try:
                 while members and rounds != 0:
-                    members = self._round(members, told)
+                    self._round(members, told)
                     rounds = None if rounds is None else rounds - 1
             finally:
                 self._ready.extend(members)
@@ -216,16 +227,16 @@ class StreamPool:
                 yield told
             await asyncio.sleep(interval)
 
-    def _round(self, members: list[Member], told: list[tuple[Patient, Event]]) -> list[Member]:
-        """One piece of each; gives those that may have more."""
-        going: list[Member] = []
-        work: dict[int, list[tuple[int, Piece]]] = {leads: [] for leads in self._cohorts}
-        names: dict[int, dict[int, Patient]] = {leads: {} for leads in self._cohorts}
-        for member in members:
+    def _round(self, members: dict[Member, None], told: list[tuple[Patient, Event]]) -> None:
+        """One piece of each; those that have no more are taken out of ``members``."""
+        cohorts = list(self._cohorts)  # others may be added meanwhile
+        work: dict[int, list[tuple[int, Piece]]] = {leads: [] for leads in cohorts}
+        names: dict[int, dict[int, Patient]] = {leads: {} for leads in cohorts}
+        for member in list(members):
             piece = member.take()
             if piece is None:
+                del members[member]
                 continue
-            going.append(member)
             if member.slot < 0:
                 self._seat(member)
             slot, leads = member.slot, member.rows
@@ -239,7 +250,6 @@ class StreamPool:
         for leads, pairs in work.items():
             called = names[leads]
             told += [(called[slot], event) for slot, event in self._cohorts[leads].advance(pairs)]
-        return going
 
     def _cohort(self, leads: int) -> Cohort:
         """The cohort of patients with so many leads in the network."""
@@ -272,9 +282,7 @@ class StreamPool:
         """Every patient with its queue; see :meth:`restore`."""
         with self._polling, self._lock:
             saved = [self._saved(member) for member in self._members.values()]
-        return write(
-            "pool", self._engine.bundle, {"hop": self._hop, "policy": self._policy, "patients": saved}
-        )
+        return write("pool", self._engine.bundle, {"settings": self._about(), "patients": saved})
 
     def restore(self, data: bytes) -> list[Patient]:
         """Let the patients of a :meth:`snapshot` join, each where it was; gives their names.
@@ -285,11 +293,7 @@ class StreamPool:
             If it is not a snapshot of a pool with the same bundle and settings. Nobody has joined then.
         """
         body = read("pool", self._engine.bundle, data)
-        if (body.get("hop"), body.get("policy")) != (self._hop, self._policy):
-            raise StateError(
-                f"the snapshot was taken with hop {body.get('hop')} and policy {body.get('policy')}, "
-                f"not with {self._hop} and {self._policy}"
-            )
+        check_settings(body.get("settings"), self._about())
         joined: list[Patient] = []
         try:
             for saved in body["patients"]:
@@ -297,14 +301,19 @@ class StreamPool:
                 self._restore_member(self._members[joined[-1]], saved)
         except BaseException as error:
             for patient in joined:
+                member = self._members.pop(patient)
+                member.forget()
                 with self._polling:
-                    self._unseat(self._members.pop(patient))
+                    self._unseat(member)
             if isinstance(error, (KeyError, TypeError)):
                 raise StateError(
                     f"the snapshot is not one of a pool ({error!r}): start without it"
                 ) from error
             raise
         return joined
+
+    def _about(self) -> dict[str, Any]:
+        return {"lead_policy": self._policy, "hop": self._hop, **self._settings.told}
 
     def _saved(self, member: Member) -> dict[str, Any]:
         with member.lock:
@@ -326,9 +335,24 @@ class StreamPool:
         with self._polling, member.lock:
             member.state = member.intake.restored(unpack_arrays(saved["intake"]))
             member.lost, member.dropped = saved["lost"], saved["dropped"]
-            member.put(unpack_piece(packed) for packed in saved["queue"])
+            member.put(_unpacked(saved_piece) for saved_piece in saved["queue"])
             if "arrays" in saved:
                 self._seat(member)
                 arrays = unpack_arrays(saved["arrays"])
                 self._cohorts[member.rows].restore(member.slot, arrays, saved["decoder"])
             self._announce(member)
+
+
+def _unpacked(packed: Any) -> Piece | Mark:
+    """A piece or a mark of a saved queue."""
+    return "flush" if packed == "flush" else unpack_piece(packed)
+
+
+def _check_there(member: Member) -> None:
+    """Refuse a patient who was removed since it was looked up; its lock is held."""
+    if member.left:
+        raise _stranger(member.patient)
+
+
+def _stranger(patient: Patient) -> InputError:
+    return InputError(f"no patient {patient!r} in the pool: add it first")

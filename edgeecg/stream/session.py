@@ -14,7 +14,7 @@ from edgeecg.errors import StateError
 from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop_samples, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Event
-from edgeecg.stream.snapshot import pack_arrays, read, unpack_arrays, write
+from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
 
 __all__ = ["Stream"]
 
@@ -161,11 +161,7 @@ class Stream:
         self.reset()
         body = read("stream", self._cohort.engine.bundle, data)
         try:
-            saved = body["settings"]
-            if saved != self._settings():
-                raise StateError(
-                    f"the snapshot was taken with {_told(saved)}, not with {_told(self._settings())}"
-                )
+            check_settings(body["settings"], self._settings())
             state = self._intake.restored(unpack_arrays(body["intake"]))
             self._cohort.restore(0, unpack_arrays(body["arrays"]), body["decoder"])
         except KeyError as error:
@@ -180,8 +176,5 @@ class Stream:
             "lead_policy": self._intake.policy,
             "hop": cohort.hop,
             "mode": cohort.mode,
+            **cohort.settings.told,
         }
-
-
-def _told(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items())

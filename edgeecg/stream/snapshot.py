@@ -22,6 +22,7 @@ from edgeecg.specs import Gap
 __all__ = [
     "VERSION",
     "Header",
+    "check_settings",
     "pack_arrays",
     "pack_piece",
     "read",
@@ -93,6 +94,21 @@ def read(kind: str, bundle: Bundle, data: bytes) -> dict[str, Any]:
             f"{bundle.name} ({bundle.digest[:12]}): open that bundle, or start without the snapshot"
         )
     return header.body
+
+
+def check_settings(saved: Any, now: dict[str, Any]) -> None:
+    """Hold the settings of a snapshot against those that it is restored with.
+
+    Raises
+    ------
+    StateError
+        They differ; the message names where.
+    """
+    if saved != now:
+        saved = saved if isinstance(saved, dict) else {}
+        other = [name for name in now if saved.get(name) != now[name]]
+        was, here = (", ".join(f"{name}={of.get(name)}" for name in other) for of in (saved, now))
+        raise StateError(f"the snapshot was taken with {was}, not with {here}: start without it")
 
 
 def pack_arrays(arrays: Arrays) -> dict[str, Any]:

@@ -258,7 +258,6 @@ def age_by(stream: Stream, tokens: int) -> int:
     cohort, state = stream._cohort, stream._state
     state.made += 8 * tokens
     state.base += age
-    cohort._count[0] += tokens
     beat_rows = cohort._beats
     beat_rows._last[0] += 8.0 * tokens
     pending = beat_rows._pending

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeecg.errors import ConfigError, InputError, SignalError, StateError
+from edgeecg.errors import ConfigError, DeviceError, InputError, SignalError, StateError
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Gap
 from edgeecg.stream.pool import StreamPool
@@ -169,7 +169,7 @@ def test_many_threads_may_push(nano: Engine) -> None:
     done = threading.Event()
 
     def push(name: str) -> None:
-        rng = np.random.default_rng(len(name))
+        rng = np.random.default_rng(int(name.split()[1]))
         at = 0
         while at < len(signals[name]):
             size = int(rng.integers(1, 60))
@@ -239,9 +239,9 @@ def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> N
     pool.push(pool.add(FS, patient="bed"), heart(5, FS))
     pool.poll()
     data = pool.snapshot()
-    with pytest.raises(StateError, match="hop 64"):
+    with pytest.raises(StateError, match="hop=64"):
         StreamPool(nano, hop=1.0).restore(data)
-    with pytest.raises(StateError, match="policy best"):
+    with pytest.raises(StateError, match="lead_policy=best"):
         StreamPool(nano, lead_policy="first").restore(data)
     with pytest.raises(StateError, match="runs small"):
         StreamPool(small).restore(data)
@@ -252,6 +252,77 @@ def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> N
     with pytest.raises(ConfigError, match="in the pool already"):
         taken.restore(data)
     assert list(taken) == ["bed"]
+    with pytest.raises(StateError, match="withhold=True"):
+        StreamPool(nano, withhold=False).restore(data)
+
+
+def test_nobody_joins_where_a_restore_fails(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    for name in ("first", "second"):
+        pool.push(pool.add(FS, patient=name), heart(8, FS))
+    taken = StreamPool(nano)
+    taken.add(FS, patient="second")
+    free = len(taken._free[1])
+    with pytest.raises(ConfigError, match="in the pool already"):
+        taken.restore(pool.snapshot())
+    assert list(taken) == ["second"]
+    assert taken.poll() == []
+    assert len(taken._free[1]) == free
+
+
+def test_a_flush_that_waits_is_kept(nano: Engine) -> None:
+    signal = heart(8, FS)
+    pool, other = StreamPool(nano), StreamPool(nano)
+    pool.push(pool.add(FS, patient="bed"), signal)
+    pool.flush("bed")
+    other.restore(pool.snapshot())
+    assert_same_events([event for _, event in other.poll()], alone(nano, signal))
+
+
+def test_who_has_left_takes_no_more(nano: Engine) -> None:
+    """A push that found the patient just before he was removed."""
+    pool = StreamPool(nano)
+    pool.push(pool.add(FS, patient="bed"), heart(4, FS))
+    member = pool._members["bed"]
+    pool.remove("bed")
+    pool.poll()
+    free = len(pool._free[1])
+    pool._members["bed"] = member
+    with pytest.raises(InputError, match="no patient 'bed'"):
+        pool.push("bed", heart(4, FS))
+    assert pool.poll() == []
+    assert len(pool._free[1]) == free
+
+
+def test_a_step_that_fails_costs_a_step(nano: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller catches the error and goes on: nobody is computed twice, and no beat is displaced."""
+    signal, run = heart(60, FS), nano.token.run
+    wanted = {beat.sample for beat in beats(alone(nano, signal))}
+    calls = 0
+
+    def failing(inputs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            raise DeviceError("one step failed")
+        return run(inputs)
+
+    monkeypatch.setattr(nano.token, "run", failing)
+    pool, told = StreamPool(nano, queue=100), []
+    for name in ("one", "two"):
+        pool.add(FS, patient=name)
+    for begin in range(0, len(signal), 250):
+        pool.push("one", signal[begin : begin + 250])
+        pool.push("two", signal[begin : begin + 125])
+        try:
+            told += pool.poll()
+        except DeviceError:
+            waiting = list(pool._ready)
+            assert len(set(waiting)) == len(waiting)
+    late = [event.sample for who, event in told if who == "one" and isinstance(event, Beat)]
+    late = [sample for sample in late if sample > 30 * FS]
+    assert len(late) > 20
+    assert all(min(abs(sample - true) for true in wanted) <= 2 for sample in late)
 
 
 def test_latency_and_samples_are_told(nano: Engine) -> None:
