@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import StateError
+from edgeecg.errors import EdgeECGError, StateError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.feed import Feed
@@ -29,6 +29,8 @@ __all__ = ["Gateway"]
 
 QUIET = 10.0  # seconds without a packet after which a patient is not well
 RESTLESS = 10.0  # seconds for which a snapshot waits for packets that are out of order
+PATIENCE = 10.0  # seconds for which a stop waits for sources that are slow to close
+KEEP = 600.0  # seconds between two times at which sinks write what a crash would lose
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,8 @@ class Gateway:
         self.outlets = [Outlet(open_sink(spec), spec.partition(":")[0]) for spec in config.sinks]
         self.beds = [Bed(n, patient, self) for n, patient in enumerate(config.patients)]
         self._names: dict[str, tuple[Bed, WallClock]] = {}  # of the patients in the pool
-        self._begun = self._saved = time.monotonic()
+        self._begun = self._saved = self._kept = time.monotonic()
+        self._savable = True  # whether the last snapshot could be written
         self.page: HealthPage | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -90,17 +93,32 @@ class Gateway:
 
     def _turn(self) -> bool:
         """What has come in, to what comes out; whether more is waiting."""
-        more = [bed.drain() for bed in self.beds]
+        more = [self._drain(bed) for bed in self.beds]
         self._tell()
         notify("WATCHDOG=1")
         late = time.monotonic() - self._saved - self.config.snapshot_every
         settled = all(bed.feed is None or bed.feed.settled for bed in self.beds)
         if late > (0 if settled else RESTLESS):
-            self._save()
+            self._save_meanwhile()
+        if time.monotonic() - self._kept > KEEP:
+            self._kept = time.monotonic()
+            for outlet in self.outlets:
+                outlet.keep()
         return any(more)
+
+    def _drain(self, bed: Bed) -> bool:
+        """Take what a bed's link has brought; a patient whose signal cannot be used stops nobody else."""
+        try:
+            return bed.drain()
+        except EdgeECGError as error:
+            log.error("source %d cannot be used any more: %s", bed.link.number, error)
+            bed.fail()
+            return False
 
     def _tell(self) -> None:
         for name, event in self.pool.poll():
+            if str(name) not in self._names:
+                continue  # of a snapshot, and no longer in the file
             bed, clock = self._names[str(name)]
             bed.events += 1
             at = clock.time(event_sample(event))
@@ -115,7 +133,8 @@ class Gateway:
         over = self._over()  # by themselves: then there is nothing to go on with
         for bed in self.beds:
             bed.link.close()
-        while not self._empty():
+        limit = time.monotonic() + PATIENCE
+        while not self._empty() and time.monotonic() < limit:
             self._tell()
             time.sleep(0.01)
         for bed in self.beds:
@@ -133,7 +152,7 @@ class Gateway:
 
     def _empty(self) -> bool:
         """Take what the links still bring; whether that was all."""
-        busy = [bed.drain() or bed.link.alive for bed in self.beds]
+        busy = [self._drain(bed) or (bed.link.alive and not bed.failed) for bed in self.beds]
         return not any(busy)
 
     # ---- patients -------------------------------------------------------------------------------
@@ -149,12 +168,28 @@ class Gateway:
         for outlet in self.outlets:
             outlet.open(header)
 
+    def discharge(self, bed: Bed) -> None:
+        """A bed's patient leaves the pool, if he ever joined it."""
+        if bed.name in self.pool and self._names.get(bed.name, (None,))[0] is bed:
+            self.pool.remove(bed.name)
+
     def signal(self, start: int, samples: Any, name: str) -> None:
         """Pass samples to the sinks that want them."""
         for outlet in self.outlets:
             outlet.signal(start, samples, name)
 
     # ---- context --------------------------------------------------------------------------------
+
+    def _save_meanwhile(self) -> None:
+        """Save, and go on where that fails: the next attempt may find room."""
+        try:
+            self._save()
+        except EdgeECGError as error:
+            if self._savable:
+                log.error("the snapshot cannot be kept: %s", error)
+            self._savable = False
+        else:
+            self._savable = True
 
     def _save(self) -> None:
         path = self.config.snapshot_path
@@ -165,8 +200,11 @@ class Gateway:
             bed.settle()
         beds = {bed.config.name: bed.snapshot() for bed in self.beds if bed.feed is not None}
         data = write("gateway", self.engine.bundle, {"pool": self.pool.snapshot(), "beds": beds})
-        with atomic_path(path) as partial:
-            partial.write_bytes(data)
+        try:
+            with atomic_path(path) as partial:
+                partial.write_bytes(data)
+        except OSError as error:
+            raise StateError(f"{path} cannot be written: {error.strerror}") from error
 
     def _restore(self) -> None:
         path = self.config.snapshot_path
@@ -184,7 +222,7 @@ class Gateway:
             raise StateError(f"{path} is not a gateway's snapshot ({error!r}): remove it") from error
         for stranger in patients:  # no longer in the file
             self.pool.remove(stranger)
-        self.pool.poll()
+        self._tell()
         log.info("went on with %d patients of %s", sum(bed.feed is not None for bed in self.beds), path)
 
     # ---- health ---------------------------------------------------------------------------------
@@ -197,15 +235,23 @@ class Gateway:
         ]
         well = all(bed["state"] in ("live", "ended") and bed["silent"] < QUIET for bed in beds.values())
         return {
-            "status": "ok" if well and all(outlet.ok for outlet in self.outlets) else "degraded",
+            "status": "ok" if well and self._savable and all(o.ok for o in self.outlets) else "degraded",
             "version": edgeecg.__version__,
             "bundle": self.engine.bundle.name,
             "digest": self.engine.bundle.digest,
             "backend": self.engine.backend,
             "uptime": round(time.monotonic() - self._begun, 1),
+            "snapshot": self._savable,
             "patients": beds,
             "sinks": sinks,
         }
+
+    def free_name(self, wanted: str, number: int) -> tuple[str, int]:
+        """``wanted-number``, or with a later number where a patient has that name already."""
+        taken = {bed.config.name for bed in self.beds} | set(self._names)
+        while f"{wanted}-{number}" in taken:
+            number += 1
+        return f"{wanted}-{number}", number
 
     def _close_outlets(self) -> None:
         with ExitStack() as stack:
@@ -227,11 +273,14 @@ class Bed:
         self.feed: Feed | None = None
         self.leads: tuple[str, ...] = ()
         self.ended = False
+        self.failed = False
         self.events = 0
         self._streams = 1
 
     def drain(self) -> bool:
         """Take what the link has brought, but no more than the pool has room for; whether more is waiting."""
+        if self.failed:
+            return False
         room = self._gateway.config.queue / 2
         while room > 0:
             try:
@@ -257,11 +306,17 @@ class Bed:
         if self.feed is not None:
             self.settle()
             self._gateway.pool.remove(self.name)
-            self._streams += 1
-            self.name = f"{self.config.name}-{self._streams}"
+            self.name, self._streams = self._gateway.free_name(self.config.name, self._streams + 1)
             log.warning("source %d came back otherwise: its stream begins anew", self.link.number)
         self.feed, self.leads = Feed(source.fs, source.jitter), source.leads
         self._gateway.admit(self, self.feed)
+
+    def fail(self) -> None:
+        """What comes cannot be used: the stream ends with what was told, and the link is closed."""
+        self.ended = self.failed = True
+        self.feed = None
+        self.link.close()
+        self._gateway.discharge(self)
 
     def _push(self, packet: Packet) -> None:
         if self.feed is not None:
@@ -295,7 +350,7 @@ class Bed:
     def report(self) -> dict[str, Any]:
         """How the patient's signal is."""
         link, feed = self.link, self.feed
-        state = link.state if link.alive or link.state in ("ended", "failed") else "failed"
+        state = "failed" if self.failed else link.state
         silent = 0.0 if state == "ended" else time.monotonic() - link.heard
         return {
             "state": state,

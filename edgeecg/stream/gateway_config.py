@@ -15,6 +15,7 @@ from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.stream.address import build
+from edgeecg.stream.pool import check_queue
 from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
 from edgeecg.stream.sinks.wfdb_files import file_name
@@ -99,6 +100,7 @@ class GatewayConfig:
         if not 0 < self.poll <= 10 or not self.snapshot_every > 0:
             raise ConfigError("poll must lie between 0 and 10 s, and snapshot_every be more than 0 s")
         step_tokens(self.hop)  # refuses a hop that there is not
+        check_queue(self.queue, self.hop)
 
     def _check_files(self, files: list[str]) -> None:
         """Refuse patients who would share a file of a sink that writes one for each."""

@@ -59,7 +59,8 @@ class Link:
         self.state: LinkState = "connecting"
         self.heard = time.monotonic()
         self.attempts = 0
-        self._source: Source | None = None
+        self._source: Source | None = None  # once it is open
+        self._guard = threading.Lock()  # of the source, between who opens and who closes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"edgeecg-link-{number}", daemon=True)
 
@@ -68,15 +69,12 @@ class Link:
         self._thread.start()
 
     def close(self) -> None:
-        """End it; what has come can still be taken."""
-        self._stop.set()
-        source = self._source
+        """End it; what has come can still be taken. A source that is being opened ends once it is."""
+        with self._guard:
+            self._stop.set()
+            source = self._source
         if source is not None:
             source.close()
-
-    def join(self) -> None:
-        """Wait for its end, after :meth:`close`; its inbox must be emptied meanwhile."""
-        self._thread.join()
 
     @property
     def alive(self) -> bool:
@@ -84,14 +82,23 @@ class Link:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._keep_open()
+        finally:  # whatever ended the thread, the gateway must know that it has ended
+            if self.state != "failed":
+                self.state = "ended" if self._stop.is_set() or self.state == "ended" else "failed"
+
+    def _keep_open(self) -> None:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
             self.state, self.attempts = "connecting", self.attempts + 1
             try:
-                with open_source(self._text) as self._source:
+                with open_source(self._text) as source:
+                    if not self._reached(source):
+                        return
                     pause = FIRST_PAUSE
-                    self._put(Opened(self._source))
-                    self._read(self._source)
+                    self._put(Opened(source))
+                    self._read(source)
                 if not self._stop.is_set():
                     self._put(Ended())
                 self.state = "ended"
@@ -105,6 +112,12 @@ class Link:
                 log.error("source %d cannot be used: %s", self.number, error)
                 self.state = "failed"
                 return
+
+    def _reached(self, source: Source) -> bool:
+        """Let :meth:`close` know of a source that is open; whether it is still wanted."""
+        with self._guard:
+            self._source = source
+            return not self._stop.is_set()
 
     def _read(self, source: Source) -> None:
         for packet in source:

@@ -29,7 +29,7 @@ class Member:
         self.lock = threading.Lock()
         self.state = intake.initial()
         self.queue: deque[Piece | Mark] = deque()
-        self.waiting = 0  # samples in the queue
+        self.waiting = 0  # samples in the queue that came; what carries a segment on to its end is none
         self.lost = 0  # samples dropped since the last one that was taken
         self.dropped = 0  # samples dropped in all
         self.ready = False  # whether the pool knows that the queue holds something
@@ -63,7 +63,7 @@ class Member:
         for piece in pieces:
             self.queue.append(piece)
             if type(piece) is Block:
-                self.waiting += piece.samples.shape[1]
+                self.waiting += piece.end - piece.start
 
     def end(self, mark: Mark) -> None:
         """Queue what is left, and a mark behind it."""
@@ -88,5 +88,5 @@ class Member:
                 return None
             piece = self.queue.popleft()
             if type(piece) is Block:
-                self.waiting -= piece.samples.shape[1]
+                self.waiting -= piece.end - piece.start
             return piece

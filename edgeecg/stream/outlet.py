@@ -1,47 +1,102 @@
-"""A sink of a gateway: one that fails stops nobody else."""
+"""A sink of a gateway: one that fails, or is not there yet, stops nobody else."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
-from edgeecg.errors import LinkError, StateError
+from edgeecg.errors import EdgeECGError, LinkError, MissingExtra
 from edgeecg.specs import Event
 from edgeecg.stream.sinks import Header, SignalSink, Sink
 
 __all__ = ["Outlet"]
 
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a sink that was not reached is tried again
+
 log = logging.getLogger(__name__)
 
 
 class Outlet:
-    """A sink that may fail without stopping the others."""
+    """The sink, and the patients that it knows.
+
+    Parameters
+    ----------
+    sink : Sink
+    kind : str
+        What the log and the health page call it.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether the last thing that was asked of it went well.
+    failures : int
+        Events, samples and openings that it did not take.
+    """
 
     def __init__(self, sink: Sink, kind: str) -> None:
         self.sink, self.kind = sink, kind
         self.failures = 0
         self.ok = True
+        self._wanted: dict[str, Header] = {}  # of patients that it does not know yet
+        self._known: set[str] = set()
+        self._pause, self._again = FIRST_PAUSE, 0.0
 
     def open(self, header: Header) -> None:
-        """A patient begins."""
-        self._try(lambda: self.sink.open(header))
+        """A patient begins.
+
+        Raises
+        ------
+        MissingExtra
+            The library of the sink is not installed: no later attempt will help.
+        """
+        self._wanted[header.patient] = header
+        self._reach(header.patient)
 
     def write(self, event: Event, patient: str, at: float | None) -> None:
         """Pass an event on."""
-        self._try(lambda: self.sink.write(event, patient, at))
+        if self._reach(patient):
+            self._try(lambda: self.sink.write(event, patient, at))
 
     def signal(self, start: int, samples: Any, patient: str) -> None:
         """Pass samples on, if it wants them."""
-        if isinstance(self.sink, SignalSink):
+        if isinstance(self.sink, SignalSink) and self._reach(patient):
             sink = self.sink
             self._try(lambda: sink.signal(start, samples, patient))
 
-    def _try(self, call: Callable[[], None]) -> None:
+    def keep(self) -> None:
+        """Let it write what a crash would lose."""
+        if self._known:
+            self._try(self.sink.keep)
+
+    def _reach(self, patient: str) -> bool:
+        """Whether the sink knows the patient; one that could not be reached is tried again now and then."""
+        if patient in self._known:
+            return True
+        header = self._wanted.get(patient)
+        if header is None or time.monotonic() < self._again:
+            self.failures += 1
+            return False
+        went_well = self._try(lambda: self.sink.open(header))
+        if patient in self.sink.patients:  # perhaps with a header that goes out later
+            self._known.add(patient)
+            self._pause = FIRST_PAUSE
+            del self._wanted[patient]
+        return went_well
+
+    def _try(self, call: Callable[[], None]) -> bool:
         try:
             call()
-            self.ok = True
-        except (LinkError, StateError) as error:
+        except MissingExtra:
+            raise
+        except EdgeECGError as error:
             if self.ok:
                 log.error("sink %s failed: %s", self.kind, error)
             self.ok, self.failures = False, self.failures + 1
+            if isinstance(error, LinkError):
+                self._again = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            return False
+        self.ok = True
+        return True

@@ -28,7 +28,7 @@ from edgeecg.stream.snapshot import (
     write,
 )
 
-__all__ = ["Patient", "StreamPool"]
+__all__ = ["Patient", "StreamPool", "check_queue"]
 
 FIRST = 64  # patients that a new cohort has room for
 
@@ -71,8 +71,7 @@ class StreamPool:
         withhold: bool = True,
         alarms: AlarmSettings | None = None,
     ) -> None:
-        if not queue >= 2 * hop:
-            raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s")
+        check_queue(queue, hop)
         self._engine, self._hop, self._limit = engine, hop_samples(hop), queue
         self._policy: LeadPolicy = lead_policy or engine.bundle.lead_policy
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
@@ -341,6 +340,12 @@ class StreamPool:
                 arrays = unpack_arrays(saved["arrays"])
                 self._cohorts[member.rows].restore(member.slot, arrays, saved["decoder"])
             self._announce(member)
+
+
+def check_queue(queue: float, hop: float) -> None:
+    """Refuse a queue that holds less than two hops, both in seconds; raises ``ConfigError``."""
+    if not queue >= 2 * hop:
+        raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s")
 
 
 def _unpacked(packed: Any) -> Piece | Mark:

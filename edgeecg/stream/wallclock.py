@@ -15,7 +15,10 @@ from itertools import pairwise
 
 from edgeecg.errors import StateError
 
-__all__ = ["WallClock"]
+__all__ = ["CALENDAR", "WallClock"]
+
+CALENDAR = (-62135596800.0, 253402300799.0)
+"""Unix seconds that a calendar holds: the years 1 to 9999."""
 
 MINUTE = 60.0  # seconds of signal an anchor stands for
 KEPT = 1440  # anchors: a day

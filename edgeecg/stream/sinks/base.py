@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -55,6 +56,11 @@ class Header:
 class Sink(Protocol):
     """Takes events. One sink may serve many patients; it is used from one thread."""
 
+    @property
+    def patients(self) -> Collection[str]:
+        """Who is open."""
+        ...
+
     def open(self, header: Header) -> None:
         """Begin a patient; the first call also reaches whatever is behind the sink."""
 
@@ -63,6 +69,9 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """Return when everything written so far has arrived, or raise `LinkError`."""
+
+    def keep(self) -> None:
+        """Write what a crash would lose; called now and then by whoever runs for days."""
 
     def close(self) -> None:
         """Flush and let go; any number of times."""
@@ -104,7 +113,7 @@ class BaseSink(Sink, ABC):
         """Let go of whatever ``_connect`` took, even if it failed half-way."""
 
     def open(self, header: Header) -> None:
-        """Begin a patient; the first call also reaches whatever is behind the sink."""
+        """Begin a patient; the first call also reaches whatever is behind the sink, and may be repeated."""
         if self._state == "closed":
             raise StateError("this sink was closed: make a new one")
         if header.patient in self._headers:
@@ -113,12 +122,20 @@ class BaseSink(Sink, ABC):
             try:
                 self._connect(header)
             except BaseException:
-                self._state = "closed"
                 self._disconnect()
                 raise
             self._state = "open"
         self._headers[header.patient] = header
-        self._begin(header)
+        try:
+            self._begin(header)
+        except ConfigError:  # refused; after a LinkError the header goes out with what follows
+            del self._headers[header.patient]
+            raise
+
+    @property
+    def patients(self) -> Collection[str]:
+        """Who is open."""
+        return self._headers.keys()
 
     def write(self, event: Event, patient: str, time: float | None = None) -> None:
         """Take one event."""
@@ -129,6 +146,9 @@ class BaseSink(Sink, ABC):
 
     def flush(self) -> None:
         """Return when everything written so far has arrived."""
+
+    def keep(self) -> None:
+        """Write what a crash would lose; most sinks hold nothing back."""
 
     def close(self) -> None:
         """Flush and let go; any number of times."""

@@ -25,6 +25,11 @@ class Fanout(Sink):
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = tuple(sinks)
 
+    @property
+    def patients(self) -> set[str]:
+        """Who is open everywhere."""
+        return set.intersection(*(set(sink.patients) for sink in self.sinks)) if self.sinks else set()
+
     def open(self, header: Header) -> None:
         """Begin a patient everywhere."""
         for sink in self.sinks:
@@ -46,6 +51,12 @@ class Fanout(Sink):
         with ExitStack() as stack:
             for sink in self.sinks:
                 stack.callback(sink.flush)
+
+    def keep(self) -> None:
+        """Let all of them write what a crash would lose."""
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.callback(sink.keep)
 
     def close(self) -> None:
         """Close all; the last error of several is raised, with the others behind it."""

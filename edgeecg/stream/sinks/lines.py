@@ -22,6 +22,7 @@ import edgeecg
 from edgeecg.errors import RecordError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks.base import SCHEMA, Header, event_name
+from edgeecg.stream.wallclock import CALENDAR
 
 __all__ = ["EventLine", "event_line", "header_line", "iso_time", "parse_line", "read_lines"]
 
@@ -38,8 +39,8 @@ class EventLine:
 
 
 def iso_time(time: float | None) -> str | None:
-    """Unix seconds as ISO 8601 in UTC, to the millisecond."""
-    if time is None:
+    """Unix seconds as ISO 8601 in UTC, to the millisecond; ``None`` for a time that no calendar holds."""
+    if time is None or not CALENDAR[0] <= time < CALENDAR[1]:
         return None
     stamp = datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
     return stamp.replace("+00:00", "Z")

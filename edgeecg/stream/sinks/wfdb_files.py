@@ -2,13 +2,15 @@
 
 Beats carry their AAMI class (``N S V F Q``), rhythms are ``+`` with ``(AFIB`` at the onset and ``(N`` at
 the end, signal quality is ``~``, alarms and gaps are comments (``"``). A file is written whole at each
-flush and at the end, under a temporary name that is then changed, so that half of one never appears.
+flush and at the end, under a temporary name that is then changed, so that half of one never appears. A file
+that is there already, of an earlier run, is set aside under a number (``PATIENT-1.edg``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 from edgeecg.errors import ConfigError, InputError, LinkError
@@ -77,6 +79,7 @@ class WfdbSink(BaseSink):
         self._folder, self._extension = Path(folder), extension
         self._events: dict[str, list[Event]] = {}
         self._changed: set[str] = set()
+        self._own: set[str] = set()  # patients whose file is of this run
 
     def _connect(self, header: Header) -> None:
         load_wfdb("writing WFDB annotations")  # or hours of events would come to nothing
@@ -103,14 +106,29 @@ class WfdbSink(BaseSink):
             more = f", nor can {len(failures) - 1} others" if len(failures) > 1 else ""
             raise LinkError(f"{failures[0]}{more}")
 
+    def keep(self) -> None:
+        """The same."""
+        self.flush()
+
     def _written(self, patient: str) -> str:
         """Write the file of a patient; what came in the way, if anything did."""
         marks = to_annotations(self._events[patient])
         stem = self._folder / file_name(patient)
         try:
+            if patient not in self._own:
+                _set_aside(stem, self._extension)
+            self._own.add(patient)
             with parents_of(stem):
                 write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
         except OSError as error:
             return f"{stem}.{self._extension} cannot be written: {error.strerror}"
         self._changed.remove(patient)
         return ""
+
+
+def _set_aside(stem: Path, extension: str) -> None:
+    """Give a file of an earlier run the next number that is free."""
+    path = stem.with_name(f"{stem.name}.{extension}")
+    if path.is_file():
+        free = (stem.with_name(f"{stem.name}-{number}.{extension}") for number in count(1))
+        path.rename(next(name for name in free if not name.exists()))

@@ -122,10 +122,13 @@ class LslSource(LiveSource):
 
     def _produce(self) -> None:
         while not self._stop.is_set():
-            first, stamp = self._inlet.pull_sample(timeout=TICK)
-            if first is None:
-                continue
-            more, stamps = self._inlet.pull_chunk(timeout=0.0, max_samples=MOST)
+            try:
+                first, stamp = self._inlet.pull_sample(timeout=TICK)
+                if first is None:
+                    continue
+                more, stamps = self._inlet.pull_chunk(timeout=0.0, max_samples=MOST)
+            except RuntimeError as error:  # pylsl's LostError
+                raise LinkError("the LSL stream went away and does not come back by itself") from error
             samples = np.array([first, *more], dtype=np.float64)[:, self._columns] * self._scale
             samples[~np.isfinite(samples)] = np.nan
             self._send(samples, np.array([stamp, *stamps]))

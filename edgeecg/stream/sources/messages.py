@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from dataclasses import replace
 
-from edgeecg.errors import LinkError, PacketError, SignalError
+from edgeecg.errors import LinkError, PacketError
 from edgeecg.stream.sources.base import Packet, check_rate, default_leads
 from edgeecg.stream.sources.live import LiveSource
 from edgeecg.stream.sources.wire import Message, decode_message
@@ -105,7 +105,7 @@ class MessageSource(LiveSource):
     def _checked(self, message: Message) -> Packet:
         packet = message.packet
         if message.fs is not None and abs(message.fs - self.fs) > 1e-6 * self.fs:
-            raise SignalError(
+            raise LinkError(  # a gateway opens it anew
                 f"{self._peer} has changed its rate from {self.fs:g} to {message.fs:g} Hz: open it anew"
             )
         if packet.samples.shape[1] != len(self.leads):

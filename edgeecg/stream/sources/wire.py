@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import PacketError
 from edgeecg.stream.sources.base import MILLIVOLTS, Packet
+from edgeecg.stream.wallclock import CALENDAR
 
 __all__ = ["Message", "decode_message", "encode_binary", "encode_json"]
 
@@ -82,8 +83,16 @@ def _decode_json(raw: bytes) -> Message:
     if said.units not in MILLIVOLTS:
         raise PacketError(f"a message has units {said.units[:10]!r}: write {', '.join(MILLIVOLTS)}")
     samples = _table(said.samples, len(said.leads) or 1) * MILLIVOLTS[said.units]
-    moment = said.time if said.time is None or math.isfinite(said.time) else None
-    return Message(Packet(samples, said.sample, said.stamp, moment), said.fs, said.leads)
+    return Message(Packet(samples, said.sample, said.stamp, _moment(said.time)), said.fs, said.leads)
+
+
+def _moment(time: float | None) -> float | None:
+    """A message's time in Unix seconds; none where it is no number."""
+    if time is None or not math.isfinite(time):
+        return None
+    if not CALENDAR[0] <= time < CALENDAR[1]:
+        raise PacketError(f"a message gives time={time:.17g}, no Unix time in seconds (milliseconds?)")
+    return time
 
 
 def _table(rows: Sequence[float | list[Number] | None], leads: int) -> NDArray[np.float64]:
@@ -110,7 +119,7 @@ def _decode_binary(raw: bytes) -> Message:
         np.where(np.isfinite(values), values, np.nan),
         sample if sample >= 0 else None,
         stamp if stamp >= 0 else None,
-        time if math.isfinite(time) else None,
+        _moment(time),
     )
     return Message(packet, None if math.isnan(fs) else fs)
 

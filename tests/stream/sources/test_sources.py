@@ -346,7 +346,7 @@ def test_messages_without_a_rate_need_one_and_a_change_of_rate_ends_the_stream()
     with (
         websocket_server(changing) as url,
         open_source(url) as source,
-        pytest.raises(SignalError, match="changed"),
+        pytest.raises(LinkError, match="changed"),
     ):
         list(source)
 

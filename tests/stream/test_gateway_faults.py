@@ -1,0 +1,246 @@
+"""What goes wrong in a gateway stays where it is: one patient, one sink, one disk."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeecg.errors import EdgeECGError
+from edgeecg.io import read_annotations
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Beat, Gap
+from edgeecg.stream import gateway as room
+from edgeecg.stream import link, outlet
+from edgeecg.stream.feed import Feed
+from edgeecg.stream.gateway import Gateway
+from edgeecg.stream.session import Stream
+from edgeecg.stream.sources import open_source
+from edgeecg.stream.sources.base import BaseSource, Packet
+from tests.contract.engines import assert_same_events, heart
+from tests.stream.test_gateway import events_of, eventually, gateway, record
+
+FS = 250.0
+Script = Callable[["Scripted"], Iterator[Packet]]
+
+
+class Scripted(BaseSource):
+    """A source that does what a test says."""
+
+    def __init__(self, fs: float, script: Script, opening: float = 0.0) -> None:
+        super().__init__()
+        self.fs, self.leads, self._script, self._opening = fs, ("I",), script, opening
+
+    def _connect(self) -> None:
+        time.sleep(self._opening)
+
+    def _packets(self) -> Iterator[Packet]:
+        return self._script(self)
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], Scripted]]:
+    """Sources by the name behind ``script:``."""
+    known: dict[str, Callable[[], Scripted]] = {}
+
+    def opened(text: str) -> Any:
+        source = known[text]() if text in known else open_source(text)
+        source.open()
+        return source
+
+    monkeypatch.setattr(link, "open_source", opened)
+    monkeypatch.setattr(link, "FIRST_PAUSE", 0.05)
+    return known
+
+
+def steady(seconds: float, pace: float = 0.0, stamp: float = 1.0) -> Script:
+    """A heart in pieces of 0.2 s, counted, or stamped by a clock that runs ``stamp`` times as fast."""
+    signal = heart(seconds, FS)
+
+    def script(source: Scripted) -> Iterator[Packet]:
+        for at in range(0, len(signal), 50):
+            if source._stop.wait(pace):
+                return
+            stamped = {"sample": at} if stamp == 1.0 else {"stamp": round(at / FS * stamp * 1e9)}
+            yield Packet(signal[at : at + 50], **stamped)
+
+    return script
+
+
+@contextlib.contextmanager
+def running(made: Gateway) -> Iterator[list[BaseException]]:
+    """The gateway in a thread, stopped at the end; gives what it raised."""
+    stop, raised = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            made.run(stop)
+        except EdgeECGError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield raised
+    finally:
+        stop.set()
+        thread.join()
+
+
+def beats(path: Path, name: str) -> list[Beat]:
+    return [event for event in events_of(path).get(name, []) if isinstance(event, Beat)]
+
+
+@pytest.mark.parametrize(
+    "bad", [lambda: Scripted(2000.0, steady(20)), lambda: Scripted(FS, steady(40, stamp=0.5))]
+)
+def test_a_patient_whose_signal_cannot_be_used_stops_nobody(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], bad: Callable[[], Scripted]
+) -> None:
+    """A rate that no stage takes; stamps at another rate than the declared one."""
+    scripts |= {"script:bad": bad, "script:good": lambda: Scripted(FS, steady(20))}
+    made = gateway(nano, tmp_path, {"bad": "script:bad", "good": "script:good"}, snapshot="context")
+    made.run(threading.Event())
+    assert len(beats(tmp_path / "events.jsonl", "good")) > 15
+    told = made.report()
+    assert told["patients"]["bad"]["state"] == "failed"
+    assert told["status"] == "degraded"
+
+
+def test_who_comes_back_with_another_rate_takes_a_name_that_is_free(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    rates = iter([FS, 2 * FS])
+
+    def twice() -> Scripted:
+        return Scripted(next(rates), breaking)
+
+    def breaking(source: Scripted) -> Iterator[Packet]:
+        yield from steady(8)(source)
+        if source.fs == FS:
+            raise link.LinkError("it broke off")
+
+    scripts |= {"script:twice": twice, "script:good": lambda: Scripted(FS, steady(8))}
+    made = gateway(nano, tmp_path, {"bed": "script:twice", "bed-2": "script:good"})
+    made.run(threading.Event())
+    told = events_of(tmp_path / "events.jsonl")
+    assert set(told) == {"bed", "bed-2", "bed-3"}
+    assert all(len(beats(tmp_path / "events.jsonl", name)) > 3 for name in told)
+
+
+def test_a_snapshot_that_cannot_be_written_stops_nobody(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
+    path = tmp_path / "folder" / "context"
+    path.parent.write_text("in the way")
+    made = gateway(nano, tmp_path, {"a": "script:good"}, snapshot=str(path), snapshot_every=0.05)
+    with running(made) as raised:
+        eventually(lambda: not made.report()["snapshot"])
+        count = len(beats(tmp_path / "events.jsonl", "a"))
+        eventually(lambda: len(beats(tmp_path / "events.jsonl", "a")) > count + 3)
+        path.parent.unlink()
+        eventually(lambda: made.report()["snapshot"] and path.is_file())
+    assert not raised
+    assert sum("snapshot cannot be kept" in line for line in caplog.messages) == 1
+
+
+def test_a_sink_that_is_not_there_yet_is_reached_later(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "FIRST_PAUSE", 0.05)
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
+    folder = tmp_path / "later"
+    folder.write_text("in the way")
+    made = gateway(nano, tmp_path, {"a": "script:good"}, sinks=(f"jsonl:{folder / 'events.jsonl'}",))
+    with running(made) as raised:
+        eventually(lambda: not made.report()["sinks"][0]["ok"])
+        folder.unlink()
+        eventually(lambda: len(beats(folder / "events.jsonl", "a")) > 3)
+        assert made.report()["sinks"][0]["ok"]
+    assert not raised
+
+
+def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wfdb")
+    monkeypatch.setattr(room, "KEEP", 0.1)
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
+    given: dict[str, Any] = {"sinks": (f"wfdb:{tmp_path}",), "snapshot": "context"}
+    with running(gateway(nano, tmp_path, {"a": "script:good"}, **given)):
+        eventually(
+            lambda: (tmp_path / "a.edg").is_file() and len(read_annotations(tmp_path / "a", "edg")) > 5
+        )
+    before = read_annotations(tmp_path / "a", "edg")
+    second = gateway(nano, tmp_path, {"a": "script:good"}, **given)
+    with running(second):
+        eventually(lambda: second.beds[0].events > 3)
+    kept, after = (read_annotations(tmp_path / name, "edg") for name in ("a-1", "a"))
+    assert kept.sample[: len(before)].tolist() == before.sample.tolist()
+    assert after.sample[after.symbol == "N"][0] > kept.sample[kept.symbol == "N"][-1]
+
+
+def test_a_stop_does_not_wait_for_a_source_that_opens(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.3)
+
+    def silent(source: Scripted) -> Iterator[Packet]:
+        source._stop.wait()
+        yield from ()
+
+    scripts |= {
+        "script:slow": lambda: Scripted(FS, silent, opening=4.0),
+        "script:good": lambda: Scripted(FS, steady(600, pace=0.005)),
+    }
+    made = gateway(nano, tmp_path, {"slow": "script:slow", "good": "script:good"}, snapshot="context")
+    with running(made) as raised:
+        eventually(lambda: len(beats(tmp_path / "events.jsonl", "good")) > 3)
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 3
+    assert not raised
+    assert (tmp_path / "context").is_file()
+
+
+def test_what_a_snapshot_still_held_is_told(nano: Engine, tmp_path: Path, scripts: dict[str, Any]) -> None:
+    """Taken between a push and the poll that would have told: after a crash the next start tells it."""
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
+    first = gateway(nano, tmp_path, {"a": "script:good"}, snapshot="context")
+    bed = first.beds[0]
+    bed._reached(link.Opened(Scripted(FS, steady(1))))
+    for packet in steady(20)(Scripted(FS, steady(1))):
+        bed._push(packet)
+        if packet.sample is not None and packet.sample < 5 * FS:
+            first._tell()
+    first._save()
+    waiting = [event for _, event in first.pool.poll() if isinstance(event, Beat)]
+    assert len(waiting) > 8
+    before = beats(tmp_path / "events.jsonl", "a")
+    first._close_outlets()
+    second = gateway(nano, tmp_path, {"a": "script:good"}, snapshot="context")
+    second._restore()
+    second._close_outlets()
+    assert beats(tmp_path / "events.jsonl", "a")[len(before) :] == waiting
+
+
+def test_lost_packets_are_gaps_as_in_a_stream(nano: Engine, tmp_path: Path) -> None:
+    """Through the gateway the events are those of the same packets put in order by hand."""
+    source = f"{record(tmp_path, 'r', 60)}?speed=0&packet=0.2&faults=drop=0.1"
+    gateway(nano, tmp_path, {"a": source}).run(threading.Event())
+    feed, stream, expected = Feed(FS), Stream(nano, FS), list[Any]()
+    with open_source(source) as again:
+        feed = Feed(again.fs, again.jitter)
+        pieces = [piece for packet in again for piece in feed.step(packet)]
+    for piece in [*pieces, *feed.flush()]:
+        expected += stream.gap(piece.missing) + stream.push(piece.samples)
+    expected += stream.flush()
+    assert sum(isinstance(event, Gap) for event in expected) > 5
+    assert_same_events(events_of(tmp_path / "events.jsonl")["a"], expected)
+    assert np.isfinite([event.sample for event in expected if isinstance(event, Beat)]).all()
