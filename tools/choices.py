@@ -105,7 +105,7 @@ def scores(cases: list[tuple[TrainingRecord, Heard]], say: Callable[[Heard], NDA
             if record.source == source and not (record.labels == BEAT_LABELS.index("P")).any():
                 told = np.eye(len(BEAT_LABELS), dtype=np.float32)[say(heard)]
                 rest = np.empty(0, np.float32)
-                total += record_confusion(record, Found(heard.place, rest, told, rest, rest, rest))
+                total += record_confusion(record, Found(heard.place, rest, told, rest, rest))
         cells += [f"{100 * (total.score(name).f1 or 0):.2f}" for name in ("QRS", "V", "S")]
     return cells
 

@@ -150,7 +150,7 @@ def _files(
     with progress_bar() as bar:
         for case in bar.track(cases, description="records"):
             record, truth = case.load()
-            said = said_of(read_annotations(folder / record.name, extension), record)
+            said = said_of(read_annotations(folder / record.name, extension, fs=record.fs), record)
             scores.append(score(truth, said, af_fraction=protocol.af_record_fraction))
     return {"annotations": str(folder), "extension": extension}, scores
 

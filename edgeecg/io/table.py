@@ -23,6 +23,7 @@ _UNIT = re.compile(rf"^(?P<name>.+?)\s*(?:[\[(]\s*(?P<boxed>[^\])]+)\s*[\])]|{_B
 _TIME = re.compile(r"^(time|t|timestamp|seconds?|secs?|elapsed|date_?time)$", re.IGNORECASE)
 _TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "ns": 1e-9}
 _INDEX = re.compile(r"^(index|sample|samples|sample ?#|sample_?(number|index)|)$", re.IGNORECASE)
+LONGEST_GAP = 2 * 86_400.0  # seconds between two rows; a longer one is a broken clock
 SNAP = 5e-4  # a rate this near to a whole number of hertz is that number: clocks are written in milliseconds
 
 
@@ -78,6 +79,9 @@ def read_table(
     table, metadata_fs = _parquet(file) if file.suffix.lower() == ".parquet" else (_csv(file), None)
     if table.num_rows == 0:
         raise RecordError(f"{file} has column names but no rows")
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise RecordError(f"{file} has two columns called {twice[0]!r}: rename one, or leave one out")
     clock = _clock(file, table, fs if fs is not None else metadata_fs, stated=fs is not None)
     channels = _channels(file, table, clock, leads)
     chosen = chosen_channels(file.name, channels, leads, any_unit=gain is not None or units is not None)
@@ -147,9 +151,12 @@ def _parquet(file: Path) -> tuple[Any, float | None]:
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(f"{file} is not a Parquet file, or damaged: copy it again ({error})") from error
     stated = (table.schema.metadata or {}).get(b"fs")
-    if stated is not None and not _is_number(stated.decode()):
-        raise RecordError(f"{file}: fs in its schema is {stated.decode()!r}, not a number of hertz")
-    return table, None if stated is None else float(stated)
+    if stated is None:
+        return table, None
+    text = stated.decode("utf-8", "replace")
+    if not _is_number(text):
+        raise RecordError(f"{file}: fs in its schema is {text!r}, not a number of hertz")
+    return table, float(text)
 
 
 def _split_unit(label: str) -> tuple[str, str | None]:
@@ -188,6 +195,12 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
             f"{file}: rate {rate:g} Hz does not fit column {labels[0]!r}, which says {measured:.4g} Hz: "
             "leave --fs (fs=) out, or drop the column"
         )
+    longest = float(steps.max())
+    if longest > LONGEST_GAP:
+        raise RecordError(
+            f"{file}: times in column {labels[0]!r} leap by {longest / 86_400:.1f} days at row "
+            f"{int(steps.argmax()) + 2}: correct them, or cut the file there"
+        )
     return _Clock(rate, _grid(steps, rate), start)
 
 
@@ -204,6 +217,11 @@ def _seconds(file: Path, column: Any, label: str) -> tuple[NDArray[np.float64], 
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):
+        if column.null_count:
+            row = next(n for n, missing in enumerate(column.is_null().to_pylist(), 1) if missing)
+            raise RecordError(
+                f"{file}: row {row} of column {label!r} has no time: fill it in, or drop the row"
+            )
         ticks = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_numpy()
         epoch = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(ticks[0]))
         return (ticks - ticks[0]) * 1e-6, epoch if column.type.tz else epoch.replace(tzinfo=None)
@@ -225,7 +243,7 @@ def _numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
             f"{file}: column {label!r} holds text such as {example[:20]!r}: drop it, or name the leads "
             "(--lead II, leads=['II'])"
         )
-    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     return np.asarray(values, dtype=np.float64)
 
 
@@ -246,7 +264,8 @@ def _channels(file: Path, table: Any, clock: _Clock, leads: Sequence[str] | None
             spread = np.full(int(clock.rows[-1]) + 1, np.nan)
             spread[clock.rows] = values
             values = spread
-        channels.append(Channel(name, values, clock.fs, stated.decode() if stated else unit))
+        unit = stated.decode("utf-8", "replace") if stated else unit
+        channels.append(Channel(name, values, clock.fs, unit))
     if leads is not None:
         _check_named(file, table, channels, leads)
     return channels

@@ -19,7 +19,6 @@ __all__ = [
     "Bin",
     "Reliability",
     "by_label",
-    "equal_counts",
     "equal_widths",
     "fit_confidence",
     "platt",
@@ -69,12 +68,6 @@ class Reliability:
 def equal_widths(bins: int = BINS) -> NDArray[np.float64]:
     """Edges of ``bins`` bins of one width over 0..1: ``(bins + 1,)``."""
     return np.linspace(0.0, 1.0, bins + 1)
-
-
-def equal_counts(probability: NDArray[np.float64], bins: int = BINS) -> NDArray[np.float64]:
-    """Edges that give each bin about as many of the ``(n,)`` probabilities; ties may merge bins."""
-    inner = np.quantile(probability, np.linspace(0, 1, bins + 1)[1:-1])
-    return np.unique(np.concatenate([[0.0], inner, [1.0]]))
 
 
 def reliability(

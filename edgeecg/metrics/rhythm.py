@@ -24,7 +24,6 @@ __all__ = [
     "beat_score",
     "called_af",
     "compare",
-    "record_score",
 ]
 
 RECORD_FRACTION = 0.5
@@ -180,9 +179,3 @@ def called_af(beats: NDArray[np.int64], test: Sequence[Stretch], fraction: float
     if not 0 < fraction <= 1:
         raise SignalError(f"the share of beats that makes a record AF must be in (0, 1], not {fraction}")
     return len(beats) > 0 and float(at_beats(beats, test).mean()) >= fraction
-
-
-def record_score(reference: Sequence[bool], said: Sequence[bool]) -> Score:
-    """Score of "this record is AF" over records; noisy records and other rhythms are "not AF"."""
-    both = list(zip(reference, said, strict=True))
-    return Score(both.count((True, True)), both.count((True, False)), both.count((False, True)))

@@ -33,7 +33,6 @@ class Found(NamedTuple):
     mass: NDArray[np.float32]
     classes: NDArray[np.float32]
     rhythm: NDArray[np.float32]
-    token_af: NDArray[np.float32]
     inputs: NDArray[np.float32]
 
 
@@ -70,7 +69,6 @@ def found_in(
     row, token, mass = found.row[keep], found.column[keep], found.mass[keep]
     offset = np.clip(heads[row, token, HEADS.index("offset")], 0.0, 0.999)
     place = spec.patch * (token + offset).astype(np.float64)
-    af = heads[row, token, HEADS.index("af")]
     mine = [np.flatnonzero(row == number) for number in range(rows)]
     inputs = [beat_inputs(embedding[i], place[at], spec.patch, spec.delay) for i, at in enumerate(mine)]
     longest = max(1, *(len(at) for at in mine))  # a row of nothing where no row has a beat
@@ -78,7 +76,7 @@ def found_in(
     padded = np.stack([np.pad(rows_in, ((0, longest - len(rows_in)), (0, 0))) for rows_in in inputs])
     classes, rhythm = (output.numpy() for output in network.beat(torch.from_numpy(padded)))
     return [
-        Found(place[at], mass[at], classes[i, : len(at)], rhythm[i, : len(at)], af[at], inputs[i])
+        Found(place[at], mass[at], classes[i, : len(at)], rhythm[i, : len(at)], inputs[i])
         for i, at in enumerate(mine)
     ]
 

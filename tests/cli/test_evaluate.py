@@ -42,6 +42,18 @@ def lines(capsys, title):
     return shown, [row.split() for row in found]
 
 
+def test_annotations_may_be_counted_at_another_rate(records, tmp_path):
+    """A file that states its own resolution; it is told in samples of the record."""
+    for case in labelled_records([str(records)]):
+        record, _ = case.load()
+        beats = record.annotations.beats()
+        fine = np.round(beats.sample * (1000 / record.fs)).astype(int)
+        write_annotations(tmp_path / record.name, Annotations(fine, beats.symbol), 1000.0)
+    report = tmp_path / "scores.json"
+    assert main(["evaluate", str(records), "-a", str(tmp_path), "--json", str(report), "--no-records"]) == 0
+    assert read_report(report).groups[0].beats[0].classes["QRS"].sensitivity.value == 1
+
+
 def test_annotation_files_are_scored(records, annotated, tmp_path, capsys):
     report = tmp_path / "scores.json"
     assert main(["evaluate", str(records), "-a", str(annotated), "--json", str(report)]) == 0

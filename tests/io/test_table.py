@@ -105,6 +105,10 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II (mV)\nnan\nnan\n", {"fs": 250}, "no valid sample"),
         ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, "not a table"),
         ("II (mV)\n1\n2\n", {"fs": 250, "annotator": "atr"}, "annotator"),
+        ("II (mV),II (mV)\n1,2\n3,4\n", {"fs": 250}, "two columns called"),
+        ("time,time,II (mV)\n0,0,1\n0.004,0.004,2\n", {}, "two columns called 'time'"),
+        ("time,II (mV)\n0,1\n0.004,2\n1700000000,3\n1700000000.004,4\n", {}, "leap by 19675.9 days at row 3"),
+        ("time,II (mV)\n,1\n2024-05-06T07:08:09,2\n", {}, "row 1 of column 'time' has no time"),
     ],
 )
 def test_wrong_tables_say_how_to_mend_them(
@@ -148,6 +152,21 @@ def test_parquet_with_time_stamps(tmp_path: Path) -> None:
     record = read_record(tmp_path / "r.parquet")
     assert record.fs == 250
     assert record.start == begin
+
+
+def test_what_is_written_beside_a_parquet_file(tmp_path: Path) -> None:
+    """Bytes that are no text, and numbers that no float holds exactly."""
+    path = tmp_path / "r.parquet"
+    micro = pa.schema([pa.field("II", pa.float64(), metadata={b"unit": b"\xb5V"})])
+    pyarrow.parquet.write_table(pa.table({"II": ecg()}, schema=micro), path)
+    with pytest.raises(RecordError, match="no voltage"):
+        read_record(path, fs=250)
+    pyarrow.parquet.write_table(pa.table({"II": ecg()}).replace_schema_metadata({b"fs": b"\xff"}), path)
+    with pytest.raises(RecordError, match="not a number of hertz"):
+        read_record(path, units="mV")
+    pyarrow.parquet.write_table(pa.table({"II": pa.array([2**60, 3] * 100)}), path)
+    with pytest.raises(RecordError, match="no ECG does"):
+        read_record(path, fs=250, units="mV")
 
 
 def test_what_is_no_parquet_file(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from edgeecg.errors import SignalError
 from edgeecg.metrics.calibration import (
     by_label,
-    equal_counts,
     equal_widths,
     fit_confidence,
     platt,
@@ -40,13 +39,6 @@ def test_the_ends_belong_to_the_first_and_last_bin():
     found = reliability(np.array([0.0, 1.0]), np.array([False, True]))
     assert [b.count for b in found.bins] == [1, 1]
     assert found.ece == 0
-
-
-def test_equal_counts_spread_a_crowd_at_the_top():
-    p = 1 - np.random.default_rng(1).uniform(0, 0.001, 1000)
-    counts = [b.count for b in reliability(p, np.ones(1000, bool), equal_counts(p, 10)).bins]
-    assert len(counts) == 10
-    assert max(counts) - min(counts) <= 2
 
 
 def test_each_label_said_has_its_own_curve():

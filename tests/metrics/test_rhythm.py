@@ -12,7 +12,6 @@ from edgeecg.metrics.rhythm import (
     beat_score,
     called_af,
     compare,
-    record_score,
 )
 
 FS = 10
@@ -63,7 +62,3 @@ def test_the_rule_for_a_record():
     assert not called_af(np.array([], np.int64), [(0, 400)])
     with pytest.raises(SignalError, match="share of beats"):
         called_af(beats, [], fraction=0)
-
-
-def test_records():
-    assert record_score([True, True, False, False], [True, False, True, False]) == Score(1, 1, 1)

@@ -23,7 +23,6 @@ from edgeecg.errors import PacketError
 
 __all__ = [
     "ECG_FS",
-    "POLAR_EPOCH",
     "START_ECG",
     "STOP_ECG",
     "HeartRate",
@@ -35,9 +34,6 @@ __all__ = [
 
 ECG_FS = 130
 """Rate of the H10's ECG, hertz; the device's own crystal, so up to about 0.1 % off."""
-
-POLAR_EPOCH = 946_684_800
-"""Unix time of the device clock's zero, 2000-01-01T00:00:00Z, seconds."""
 
 START_ECG = bytes((0x02, 0x00, 0x00, 0x01, ECG_FS, 0x00, 0x01, 0x01, 14, 0x00))
 """Start ECG: setting 0 (rate), one value of 130 Hz; setting 1 (resolution), one value of 14 bits."""

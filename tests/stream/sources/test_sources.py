@@ -19,6 +19,7 @@ from edgeecg.stream import address
 from edgeecg.stream.clock import TimeBase, repair
 from edgeecg.stream.sources import Packet, Source, open_source, pmd
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
+from edgeecg.stream.sources.live import LiveSource
 from edgeecg.stream.sources.polar import PolarSource
 from edgeecg.stream.sources.replay import RecordSource, ReplaySource
 from edgeecg.stream.sources.wire import encode_binary, encode_json
@@ -349,6 +350,27 @@ def test_messages_without_a_rate_need_one_and_a_change_of_rate_ends_the_stream()
         pytest.raises(LinkError, match="changed"),
     ):
         list(source)
+
+
+def test_what_waits_when_a_live_source_is_closed_can_still_be_read() -> None:
+    class Five(LiveSource):
+        def _connect(self) -> None:
+            self.fs, self.leads = FS, ("I",)
+
+        def _produce(self) -> None:
+            for number in range(5):
+                self._put(Packet(np.full((3, 1), number)))
+            self._stop.wait()
+
+    with Five(None) as source:
+        reader = iter(source)
+        assert next(reader).samples[0] == 0
+        end = time.monotonic() + 10
+        while source._inbox.qsize() < 4:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        source.close()
+        assert [int(packet.samples[0, 0]) for packet in reader] == [1, 2, 3, 4]
 
 
 def test_a_silent_server_is_told() -> None:
