@@ -80,9 +80,10 @@ class TimeState(NamedTuple):
 
     ``next`` is the place that is expected; ``offset`` leads from the sender's count to ours; ``anchor``
     is (place, stamp in ns) of the rate tracker and ``rate`` its samples a nanosecond; ``wall`` is the
-    wall-clock time at ``next``; ``held`` are packets ahead of their turn, by place; ``stamps`` are the
-    last stamps with their packets' lengths. ``dropped`` counts packets that were not used (duplicates,
-    too late, strays), ``lost`` missing samples, ``restarts`` new beginnings of the device's count.
+    wall-clock time at ``next``, ``heard`` when what lies before it came; ``held`` are packets ahead of
+    their turn, by place; ``stamps`` are the last stamps with their packets' lengths. ``dropped`` counts
+    packets that were not used (duplicates, too late, strays), ``lost`` missing samples, ``restarts`` new
+    beginnings of the device's count.
     """
 
     next: int = 0
@@ -90,6 +91,7 @@ class TimeState(NamedTuple):
     anchor: tuple[int, float] | None = None
     rate: float = 0.0
     wall: float | None = None
+    heard: float | None = None
     held: tuple[tuple[int, Packet], ...] = ()
     suspect: tuple[int, Packet] | None = None
     stamps: tuple[tuple[int, int], ...] = ()
@@ -179,8 +181,14 @@ class TimeBase:
             return packet.sample + state.offset
         if packet.stamp is not None and state.anchor is not None:
             return self._place_by_stamp(packet.stamp, state.anchor, state)
-        late = 0.0 if packet.time is None or state.wall is None else packet.time - state.wall
+        late = self._passed(packet, state) or 0.0
         return state.next + (round(late * self.fs) if late > self.silence else 0)
+
+    def _passed(self, packet: Packet, state: TimeState) -> float | None:
+        """Seconds since the last sample that a packet's coming shows; the wall clock may be set meanwhile."""
+        if packet.heard is not None and state.heard is not None:
+            return packet.heard - state.heard - len(packet) / self.fs
+        return None if packet.time is None or state.wall is None else packet.time - state.wall
 
     def _place_by_stamp(self, stamp: int, anchor: tuple[int, float], state: TimeState) -> int:
         where = anchor[0] + (stamp - anchor[1]) * state.rate
@@ -196,8 +204,8 @@ class TimeBase:
             return (state.next - place - len(packet)) / self.fs > self.reorder
         if ahead <= self.reorder:
             return False
-        if packet.time is not None and state.wall is not None:
-            passed = packet.time - state.wall
+        passed = self._passed(packet, state)
+        if passed is not None:
             return abs((place - state.next) / self.fs - passed) > CLOCK_SLACK + 0.1 * abs(passed)
         return ahead > self.longest
 
@@ -219,9 +227,7 @@ class TimeBase:
         """Go on in the device's new count, at the place that the wall clock says."""
         cause = "restart" if first[0] < state.next else "jump"
         pieces, state = self._release(state, everything=True)
-        missing = 1
-        if first[1].time is not None and state.wall is not None:
-            missing = max(1, round((first[1].time - state.wall) * self.fs))
+        missing = max(1, round((self._passed(first[1], state) or 0.0) * self.fs))
         place = state.next + missing
         begun = self._begin(first[1], state._replace(next=place))
         state = begun._replace(next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1)
@@ -265,11 +271,14 @@ class TimeBase:
         wall = None if state.wall is None else state.wall + (end - state.next) / self.fs
         if time is not None:
             wall = self._wall(time + len(samples) / self.fs, wall)
-        after = state._replace(next=end, wall=wall, lost=state.lost + missing)
+        heard = None if state.heard is None else state.heard + (end - state.next) / self.fs
+        if packet.heard is not None:
+            heard = self._wall(packet.heard, heard)
+        after = state._replace(next=end, wall=wall, heard=heard, lost=state.lost + missing)
         return Piece(start, samples, missing, cause if missing else "", time), after
 
     def _wall(self, heard: float, expected: float | None) -> float:
-        """Wall time at ``next``: an arrival may be late for many reasons, early for none but drift."""
+        """Time at ``next``: an arrival may be late for many reasons, early for none but drift."""
         if expected is None or heard < expected or heard - expected > self.silence:
             return heard
         return expected + 0.05 * (heard - expected)

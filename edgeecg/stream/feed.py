@@ -84,7 +84,8 @@ class Feed:
             time = saved["time"]
             tuples = {name: tuple(map(tuple, time[name])) for name in ("held", "stamps")}
             anchor = None if time["anchor"] is None else tuple(time["anchor"])
-            feed._state = TimeState(**(time | tuples | {"anchor": anchor, "pace": tuple(time["pace"])}))
+            more = tuples | {"anchor": anchor, "pace": tuple(time["pace"]), "heard": None}  # of that process
+            feed._state = TimeState(**(time | more))
         except (KeyError, TypeError) as error:
             raise StateError(f"the snapshot of a feed cannot be read ({error}): start without it") from error
         return feed

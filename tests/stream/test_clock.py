@@ -185,6 +185,21 @@ def test_a_doubled_stamp_is_a_duplicate_even_for_single_samples() -> None:
     assert placed(list(repair(sent, TimeBase(FS)))) == {i: float(i) for i in range(100)}
 
 
+def test_a_wall_clock_that_is_set_is_no_gap() -> None:
+    """A board without a battery learns the date after it has begun; a silence is one whatever the date."""
+    base = TimeBase(FS)
+    state, told = base.initial(), []
+    for number in range(40):
+        lapse = 20.0 if number >= 30 else 0.0
+        date = 0.0 if number < 10 else 30 * 86_400.0
+        due = number * 0.2 + lapse
+        packet = Packet(np.zeros((50, 1)), time=date + due, heard=1000.2 + due)
+        pieces, state = base.step(packet, state)
+        told += pieces
+    assert [(piece.start, piece.missing) for piece in told if piece.missing] == [(6500, 5000)]
+    assert state.lost == 5000
+
+
 def test_without_count_and_stamp_only_a_long_silence_is_a_gap() -> None:
     sent = packets(40, counted=False, walled=True)
     held_up = [

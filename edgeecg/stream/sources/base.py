@@ -36,6 +36,8 @@ class Packet:
         The sender's own clock at the first sample, nanoseconds from any origin.
     time : float, optional
         Wall-clock time of the first sample as well as it is known here, Unix seconds.
+    heard : float, optional
+        When it came, by a clock that is never set (``time.monotonic``): a step of the wall clock is no gap.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class Packet:
     sample: int | None = None
     stamp: int | None = None
     time: float | None = None
+    heard: float | None = None
 
     def __post_init__(self) -> None:
         samples: ArrayLike = self.samples
