@@ -88,6 +88,16 @@ class SignalSpec:
     gain_floor: float = 0.010
     clip: float = 20.0
 
+    def __post_init__(self) -> None:
+        low, high = self.band
+        if not 0 < low < high < MODEL_FS / 2 or not 0 < self.notch < MODEL_FS / 2:
+            raise ConfigError(
+                f"band {low:g} to {high:g} Hz, notch {self.notch:g} Hz: give the lower end first, all of it "
+                f"between 0 and {MODEL_FS / 2:g} Hz"
+            )
+        if min(self.gain_seconds, self.gain_floor, self.clip) <= 0:
+            raise ConfigError("gain_seconds, gain_floor and clip of a front end must be more than 0")
+
 
 @dataclass(frozen=True)
 class StackSpec:

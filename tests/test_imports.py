@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "edgeecg"
 
 FLOORS = (
-    {"errors"},
+    {"errors", "ranges"},
     {"specs"},
     {"io", "signal", "decode"},
     {"data"},

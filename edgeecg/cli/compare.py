@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision, packaged_names
-from edgeecg.cli.common import SeedOption, atomic_path, check_file, data_console
+from edgeecg.cli.common import SeedOption, atomic_path, check_file, data_console, human_console
 from edgeecg.errors import ConfigError, InputError, MissingExtra
 from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
 from edgeecg.runtime.executor import Executor, Tensors
@@ -141,7 +141,9 @@ def compare(
         comparison = compare_graph(sides, name, steps, rows, seed)
         agree = agree and comparison.agree
         console.print(tables(name, sides, comparison))
-        inside = look_inside(sides, name, comparison) if layers or not comparison.agree else []
+        inside: list[Departure] = []
+        if layers or not comparison.agree:
+            inside = look_inside(sides, name, comparison)
         if inside:
             show_layers(console, inside, limit)
         found[name] = as_json(comparison, inside, limit)
@@ -205,6 +207,10 @@ def look_inside(sides: tuple[Side, Side], name: GraphName, comparison: Compariso
     """Every layer of both graphs at the worst step; the graphs decide, whatever executor ran them."""
     tools = onnx_tools()
     models = [tools.load_model(side.model(name)) for side in sides]
+    shapes = [[tools.value_spec(value).shape for value in model.graph.input] for model in models]
+    if shapes[0] != shapes[1]:
+        human_console().print("the graphs take inputs of different sizes: their layers cannot be compared")
+        return []
     values = [
         tools.run_exposed(model, comparison.worst_inputs, side.executor == "reference")
         for model, side in zip(models, sides, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -29,6 +29,9 @@ from edgeecg.metrics.rhythm import RECORD_FRACTION
 from edgeecg.metrics.score import RecordScores, Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
 from edgeecg.metrics.tables import change_table, tables
+
+if TYPE_CHECKING:
+    from edgeecg.bundle import Bundle
 
 __all__ = ["evaluate"]
 
@@ -165,6 +168,7 @@ def _bundle(
 
     chosen = cast("Literal[Backend, 'auto']", backend)  # names that fit nothing are refused by open_engine
     with open_engine(name, chosen, cast("Precision | None", precision)) as engine:
+        _warn_of_training(engine.bundle, cases)
         crowd = Recordings[tuple[int, Truth, int]](engine)
         waiting, scores = deque(enumerate(cases)), dict[int, RecordScores]()
         with progress_bar() as bar:
@@ -186,6 +190,18 @@ def _bundle(
             "precision": engine.precision,
         }
     return system, [scores[number] for number in range(len(cases))]
+
+
+def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
+    """Say so where a bundle is asked about sets that it was trained on."""
+    training = bundle.manifest.provenance.get("training", {})
+    away = {name.rpartition("/")[2] for name in training.get("validation", ())}
+    asked = {case.group.split()[0] for case in cases if case.name not in away} - {SYNTHETIC}  # drawn anew
+    known = sorted(asked & set(training.get("sets", {})))
+    if known:
+        human_console().print(
+            f"note: {bundle.name} was trained on patients of {', '.join(known)}: their figures are too good"
+        )
 
 
 def _groups(

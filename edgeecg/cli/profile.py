@@ -40,6 +40,9 @@ __all__ = ["profile"]
 REGRESSED = 1
 """Exit code where --max-regression was passed."""
 
+LARGEST = 4096
+"""Rows of a batch, at most."""
+
 
 def profile(
     record: Annotated[
@@ -159,8 +162,8 @@ def choice(text: str, choices: tuple[str, ...], option: str) -> str:
 def parse_batches(text: str) -> tuple[int, ...]:
     """``1,2,4`` to numbers."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or any(not part.isdigit() or int(part) < 1 for part in parts):
-        raise ConfigError(f"--batches {text!r}: give numbers of 1 or more, e.g. 1,8,64")
+    if not parts or any(not part.isdigit() or not 1 <= int(part) <= LARGEST for part in parts):
+        raise ConfigError(f"--batches {text!r}: give numbers from 1 to {LARGEST}, e.g. 1,8,64")
     return tuple(int(part) for part in parts)
 
 

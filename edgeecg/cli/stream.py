@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -80,7 +81,8 @@ def stream(
         typer.Option(metavar="HZ", help="Rate of a source that does not tell it.", rich_help_panel=SAMPLES),
     ] = None,
     units: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="V, mV, uV or nV.", rich_help_panel=SAMPLES)
+        str | None,
+        typer.Option(metavar="UNIT", help="V, mV or uV (nV).", rich_help_panel=SAMPLES),
     ] = None,
     gain: Annotated[
         float | None, typer.Option(metavar="N", help="Counts per unit.", rich_help_panel=SAMPLES)
@@ -156,6 +158,7 @@ def stream(
             withhold=withhold,
         )
         session = Session(engine, opened, live, sinks, patient)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what has come is told and kept
         with session.watched(quiet):
             session.run()
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import scipy.signal
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from edgeecg.errors import ConfigError
+from edgeecg.ranges import NotNegative, Share
 from edgeecg.specs import MODEL_FS
 
 __all__ = ["AugmentSettings", "coloured_noise", "electrode_noise", "mix_leads", "noisy_spans", "tone", "warp"]
@@ -51,17 +55,21 @@ class AugmentSettings:
         Share of the reference beats that the beat encoder does not get, and of false ones that it does.
     """
 
-    gain: float = 3.0
-    invert: float = 0.2
-    mix: float = 0.35
-    pair: float = 0.0
-    tone: float = 0.0
-    noise: float = 0.5
+    gain: Annotated[float, Meta(ge=1)] = 3.0
+    invert: Share = 0.2
+    mix: Share = 0.35
+    pair: Share = 0.0
+    tone: NotNegative = 0.0
+    noise: Share = 0.5
     snr: tuple[float, float] = (-3.0, 24.0)
-    warp: float = 0.15
-    retime: float = 0.0
-    drop: float = 0.01
-    extra: float = 0.01
+    warp: Annotated[float, Meta(ge=0, lt=1)] = 0.15
+    retime: Share = 0.0
+    drop: Share = 0.01
+    extra: Share = 0.01
+
+    def __post_init__(self) -> None:
+        if not self.snr[0] <= self.snr[1]:
+            raise ConfigError(f"augment.snr is {list(self.snr)}: give the lower level first")
 
 
 def mix_leads(leads: NDArray[np.float32], probability: float, rng: np.random.Generator) -> Signal:

@@ -19,7 +19,7 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime.compare import Layer
 from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
 
-__all__ = ["ReferenceExecutor", "expose", "layers_of", "load_model", "run_exposed"]
+__all__ = ["ReferenceExecutor", "expose", "layers_of", "load_model", "run_exposed", "value_spec"]
 
 
 def load_model(data: bytes) -> onnx.ModelProto:

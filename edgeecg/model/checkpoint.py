@@ -20,6 +20,7 @@ __all__ = ["Checkpoint", "load_checkpoint", "network_from_weights", "save_checkp
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "checkpoint.json"
+CHECKPOINT = "checkpoint"  # folder of a run that holds them
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,12 @@ def load_checkpoint(folder: Union[str, os.PathLike[str]]) -> Checkpoint:
         A file is missing, or the two do not fit each other.
     """
     source = Path(folder)
+    if (source / CHECKPOINT / SETTINGS).is_file() and not (source / SETTINGS).is_file():
+        source = source / CHECKPOINT  # of the run that was named
     for name in (WEIGHTS, SETTINGS):
         if not (source / name).is_file():
             raise ConfigError(
-                f"no checkpoint in {source}: {name} is missing; give the folder that `edgeecg train` wrote"
+                f"no checkpoint in {source}, {name} is missing: give the --out of `edgeecg train`"
             )
     try:
         settings = msgspec.json.decode((source / SETTINGS).read_bytes(), type=_Settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.prepare import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.model.losses import LossSettings
+from edgeecg.ranges import AtLeastOne, Count, NotNegative, Positive, Share
 from edgeecg.specs import Positions, SignalSpec
 
 if sys.version_info >= (3, 11):
@@ -55,19 +56,19 @@ class OptimSettings:
         in place of hours, and beats are found as before.
     """
 
-    steps: int = 4000
-    batch: int = 16
-    seconds: int = 60
-    rate: float = 3e-3
-    warmup: float = 0.05
-    decay: float = 0.02
-    dropout: float = 0.0
-    average: float = 0.998
-    clip: float = 1.0
-    pseudo_every: int = 1000
-    evaluate_every: int = 500
-    checkpoint_every: int = 250
-    rare: float = 0.5
+    steps: AtLeastOne = 4000
+    batch: AtLeastOne = 16
+    seconds: Annotated[int, msgspec.Meta(ge=5)] = 60
+    rate: Positive = 3e-3
+    warmup: Share = 0.05
+    decay: NotNegative = 0.02
+    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    average: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.998
+    clip: Positive = 1.0
+    pseudo_every: Count = 1000
+    evaluate_every: AtLeastOne = 500
+    checkpoint_every: AtLeastOne = 250
+    rare: Share = 0.5
     freeze_tokens: bool = False
 
 
@@ -102,10 +103,10 @@ class TrainConfig:
     seed: int = 0
     precision: str = "32-true"
     accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    threads: int = 1
-    workers: int = 1
+    devices: AtLeastOne = 1
+    nodes: AtLeastOne = 1
+    threads: AtLeastOne = 1
+    workers: Count = 1
     data: DataSettings = field(default_factory=DataSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     loss: LossSettings = field(default_factory=LossSettings)

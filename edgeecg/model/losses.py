@@ -44,7 +44,7 @@ class LossSettings:
     beat_rhythm: float = 0.3
     weak: float = 0.3
     retain: float = 0.0
-    classes: tuple[float, ...] = (1.0, 3.0, 2.0, 2.0, 1.0)
+    classes: tuple[float, float, float, float, float] = (1.0, 3.0, 2.0, 2.0, 1.0)
 
 
 def mean_where(values: Tensor, known: Tensor) -> Tensor:

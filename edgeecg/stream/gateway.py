@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import EdgeECGError, StateError
+from edgeecg.errors import EdgeECGError, LinkError, StateError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.feed import Feed
@@ -58,6 +58,7 @@ class Gateway:
             queue=config.queue,
             lead_policy=config.lead_policy,
             withhold=config.withhold,
+            alarms=config.alarms,
         )
         self.outlets = [Outlet(open_sink(spec), spec.partition(":")[0]) for spec in config.sinks]
         self.beds = [Bed(n, patient, self) for n, patient in enumerate(config.patients)]
@@ -72,7 +73,7 @@ class Gateway:
         Raises
         ------
         LinkError
-            The health page's port cannot be used.
+            The health page's port cannot be used, or no patient's source can.
         StateError
             The snapshot cannot be used.
         """
@@ -90,6 +91,8 @@ class Gateway:
                 pause = 0.0 if self._turn() else self.config.poll
             notify("STOPPING=1")
             self._finish()
+        if not stop.is_set() and all(bed.unusable for bed in self.beds):
+            raise LinkError("no patient's source can be used: the log says why")
 
     def _turn(self) -> bool:
         """What has come in, to what comes out; whether more is waiting."""
@@ -130,7 +133,7 @@ class Gateway:
 
     def _finish(self) -> None:
         """Take what is still on its way; then keep the context, or end every stream."""
-        over = self._over()  # by themselves: then there is nothing to go on with
+        over = all(bed.over for bed in self.beds)  # by themselves: then there is nothing to go on with
         for bed in self.beds:
             bed.link.close()
         limit = time.monotonic() + PATIENCE
@@ -210,7 +213,10 @@ class Gateway:
         path = self.config.snapshot_path
         if path is None or not path.is_file():
             return
-        body = read("gateway", self.engine.bundle, path.read_bytes())
+        try:
+            body = read("gateway", self.engine.bundle, path.read_bytes())
+        except StateError as error:
+            raise StateError(f"{path}: {error} (move the file away)") from error
         known = {bed.config.name: bed for bed in self.beds}
         try:
             patients = set(self.pool.restore(body["pool"]))
@@ -298,6 +304,16 @@ class Bed:
                 self.settle()
                 self._gateway.pool.flush(self.name)
         return True
+
+    @property
+    def unusable(self) -> bool:
+        """Whether the source cannot be used, now or later."""
+        return self.failed or (self.ended and self.link.state == "failed")
+
+    @property
+    def over(self) -> bool:
+        """Whether the source has ended by itself."""
+        return self.ended and not self.unusable
 
     def _reached(self, opened: Opened) -> None:
         source = opened.source

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgeecg.bundle import LeadPolicy, Precision
+from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
@@ -64,6 +65,8 @@ class GatewayConfig:
     on_device_error : str
         What to do when TensorRT's GPU is lost: ``rebuild`` (the engines, or go on with ONNX Runtime), ``cpu``
         or ``raise``, which ends the gateway.
+    alarms : AlarmSettings
+        An ``[alarms]`` table with the limits that differ from the usual ones.
     health : str, optional
         ``PORT`` or ``HOST:PORT`` of the health page; none if left out.
     snapshot : str, optional
@@ -84,6 +87,7 @@ class GatewayConfig:
     withhold: bool = True
     poll: float = 0.1
     on_device_error: OnDeviceError = "rebuild"
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
     health: str | None = None
     snapshot: str | None = None
     snapshot_every: float = 60.0
@@ -137,6 +141,9 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     tables = told.get("patients")
     _no_strangers(path, told, {item.name for item in fields(GatewayConfig)} - {"folder"})
+    alarms = told.get("alarms")
+    if isinstance(alarms, dict):
+        _no_strangers(path, alarms, {item.name for item in fields(AlarmSettings)})
     for table in tables if isinstance(tables, list) else []:
         if isinstance(table, dict):
             _no_strangers(path, table, {item.name for item in fields(PatientConfig)})

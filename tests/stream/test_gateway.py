@@ -86,6 +86,9 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ('sinks = ["fax:1"]\n' + GOOD, "names no sink"),
         ('health = "high"\n' + GOOD, "names no port"),
         ("poll = 0\n" + GOOD, "poll must lie"),
+        ("queue = 0.5\n" + GOOD, "at least two hops"),
+        (GOOD + "[alarms]\nbradicardia = 40\n", "no key 'bradicardia'"),
+        (GOOD + "[alarms]\nbradycardia = 200.0\n", "alarms need"),
         ("patients = []\n", "add a \\[\\[patients\\]\\] table"),
     ],
 )
@@ -106,6 +109,8 @@ def test_a_good_file(tmp_path: Path) -> None:
     config = read_gateway_config(write(tmp_path, 'snapshot = "s"\nhealth = "0"\n' + GOOD))
     assert config.patients == (PatientConfig("a", "synthetic:1"),)
     assert config.snapshot_path == tmp_path / "s"
+    slower = read_gateway_config(write(tmp_path, GOOD + "[alarms]\nbradycardia = 40.0\n"))
+    assert slower.alarms.bradycardia == 40
 
 
 def gateway(engine: Engine, tmp_path: Path, sources: dict[str, str], **more: Any) -> Gateway:
