@@ -206,6 +206,8 @@ class Session:
 
     def take(self, piece: Piece) -> None:
         """Push a piece and tell what became known."""
+        if self.feed.units.look(piece.samples):
+            human_console().print(f"warning: {self.feed.units.doubt}")
         if piece.missing:
             self.tell(self.stream.gap(piece.missing))
         self.sinks.signal(piece.start, piece.samples, self.patient)

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
 
-__all__ = ["Channel", "Leads", "chosen_channels", "in_millivolts", "millivolts_per_unit"]
+__all__ = [
+    "PLAUSIBLE_MILLIVOLTS",
+    "WINDOW_SECONDS",
+    "Channel",
+    "Leads",
+    "chosen_channels",
+    "in_millivolts",
+    "millivolts_per_unit",
+    "typical_span",
+]
 
 _VOLTAGES = {
     "v": 1e3, "volt": 1e3, "volts": 1e3,
@@ -153,7 +162,7 @@ def _check_samples(record: str, leads: Leads, told: bool) -> None:
         raise RecordError(f"record {record} has infinite samples: mark missing ones as NaN instead")
     if not np.isfinite(signal).any():
         raise RecordError(f"record {record} has no valid sample: all of them are NaN or marked as missing")
-    spans = [_typical_span(signal[:, i], leads.fs) for i in range(signal.shape[1])]
+    spans = [typical_span(signal[:, i], leads.fs) for i in range(signal.shape[1])]
     largest = int(np.argmax(spans))
     smallest, most = PLAUSIBLE_MILLIVOLTS
     # what a file states is read even where nothing but noise was recorded
@@ -164,7 +173,7 @@ def _check_samples(record: str, leads: Leads, told: bool) -> None:
         )
 
 
-def _typical_span(lead: NDArray[np.float64], fs: float) -> float:
+def typical_span(lead: NDArray[np.float64], fs: float) -> float:
     """Median over ten-second windows of the range that holds the middle 98 % of samples."""
     width = max(1, min(len(lead), round(WINDOW_SECONDS * fs)))
     windows = lead[: len(lead) // width * width].reshape(-1, width)

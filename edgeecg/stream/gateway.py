@@ -345,6 +345,8 @@ class Bed:
 
     def _take(self, pieces: Any) -> None:
         for piece in pieces:
+            if self.feed is not None and self.feed.units.look(piece.samples):
+                log.warning("source %d: %s", self.link.number, self.feed.units.doubt)
             if piece.missing:
                 self._gateway.pool.gap(self.name, piece.missing)
             self._gateway.signal(piece.start, piece.samples, self.name)
@@ -375,4 +377,5 @@ class Bed:
             "events": self.events,
             "lost_samples": 0 if feed is None else feed.lost,
             "dropped_packets": 0 if feed is None else feed.dropped,
+            "doubt": "" if feed is None else feed.units.doubt,
         }
