@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from contextlib import ExitStack
@@ -13,16 +12,15 @@ import edgeecg
 from edgeecg.errors import EdgeECGError, LinkError, StateError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.runtime.engine import Engine
+from edgeecg.stream.bed import Bed
 from edgeecg.stream.feed import Feed
-from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig
+from edgeecg.stream.gateway_config import GatewayConfig
 from edgeecg.stream.health import HealthPage, notify
-from edgeecg.stream.link import Ended, Link, Opened
 from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sinks.base import event_sample
 from edgeecg.stream.snapshot import read, write
-from edgeecg.stream.sources import Packet
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Gateway"]
@@ -263,119 +261,3 @@ class Gateway:
         with ExitStack() as stack:
             for outlet in self.outlets:
                 stack.callback(outlet.sink.close)
-
-
-class Bed:
-    """A patient of the file: its link, and what it is called in the pool.
-
-    A source that comes back with another rate or other leads is another stream: the old one is ended,
-    and the patient joins anew under the name with a number behind it.
-    """
-
-    def __init__(self, number: int, config: PatientConfig, gateway: Gateway) -> None:
-        self.config, self._gateway = config, gateway
-        self.link = Link(number, config.source)
-        self.name = config.name
-        self.feed: Feed | None = None
-        self.leads: tuple[str, ...] = ()
-        self.ended = False
-        self.failed = False
-        self.events = 0
-        self._streams = 1
-
-    def drain(self) -> bool:
-        """Take what the link has brought, but no more than the pool has room for; whether more is waiting."""
-        if self.failed:
-            return False
-        room = self._gateway.config.queue / 2
-        while room > 0:
-            try:
-                item = self.link.inbox.get_nowait()
-            except queue.Empty:
-                over = not self.link.alive and self.link.inbox.empty()
-                self.ended = over and self.link.state in ("ended", "failed")
-                return False
-            if isinstance(item, Packet):
-                self._push(item)
-                room -= len(item) / (self.feed.fs if self.feed else 1)
-            elif isinstance(item, Opened):
-                self._reached(item)
-            elif isinstance(item, Ended):
-                self.settle()
-                self._gateway.pool.flush(self.name)
-        return True
-
-    @property
-    def unusable(self) -> bool:
-        """Whether the source cannot be used, now or later."""
-        return self.failed or (self.ended and self.link.state == "failed")
-
-    @property
-    def over(self) -> bool:
-        """Whether the source has ended by itself."""
-        return self.ended and not self.unusable
-
-    def _reached(self, opened: Opened) -> None:
-        source = opened.source
-        if self.feed is not None and (self.feed.fs, self.leads) == (source.fs, source.leads):
-            return
-        if self.feed is not None:
-            self.settle()
-            self._gateway.pool.remove(self.name)
-            self.name, self._streams = self._gateway.free_name(self.config.name, self._streams + 1)
-            log.warning("source %d came back otherwise: its stream begins anew", self.link.number)
-        self.feed, self.leads = Feed(source.fs, source.jitter), source.leads
-        self._gateway.admit(self, self.feed)
-
-    def fail(self) -> None:
-        """What comes cannot be used: the stream ends with what was told, and the link is closed."""
-        self.ended = self.failed = True
-        self.feed = None
-        self.link.close()
-        self._gateway.discharge(self)
-
-    def _push(self, packet: Packet) -> None:
-        if self.feed is not None:
-            self._take(self.feed.step(packet))
-
-    def settle(self) -> None:
-        """Push what is held back for packets that are late."""
-        if self.feed is not None:
-            self._take(self.feed.flush())
-
-    def _take(self, pieces: Any) -> None:
-        for piece in pieces:
-            if self.feed is not None and self.feed.units.look(piece.samples):
-                log.warning("source %d: %s", self.link.number, self.feed.units.doubt)
-            if piece.missing:
-                self._gateway.pool.gap(self.name, piece.missing)
-            self._gateway.signal(piece.start, piece.samples, self.name)
-            self._gateway.pool.push(self.name, piece.samples)
-
-    def snapshot(self) -> dict[str, Any]:
-        """What is needed to go on; only after :meth:`settle`."""
-        if self.feed is None:
-            return {}
-        about = {"patient": self.name, "streams": self._streams, "leads": list(self.leads)}
-        return about | {"feed": self.feed.snapshot()}
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from a :meth:`snapshot`; the patient is in the pool already."""
-        self.name, self._streams, self.leads = saved["patient"], saved["streams"], tuple(saved["leads"])
-        self.feed = Feed.restored(saved["feed"])
-        self._gateway.admit(self, self.feed, known=True)
-
-    def report(self) -> dict[str, Any]:
-        """How the patient's signal is."""
-        link, feed = self.link, self.feed
-        state = "failed" if self.failed else link.state
-        silent = 0.0 if state == "ended" else time.monotonic() - link.heard
-        return {
-            "state": state,
-            "silent": round(silent, 1),
-            "attempts": link.attempts,
-            "events": self.events,
-            "lost_samples": 0 if feed is None else feed.lost,
-            "dropped_packets": 0 if feed is None else feed.dropped,
-            "doubt": "" if feed is None else feed.units.doubt,
-        }
