@@ -6,6 +6,7 @@ One token is ``ModelSpec.patch`` samples of the model grid (8 samples, 62.5 ms).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Union
 
@@ -95,8 +96,8 @@ class SignalSpec:
                 f"band {low:g} to {high:g} Hz, notch {self.notch:g} Hz: give the lower end first, all of it "
                 f"between 0 and {MODEL_FS / 2:g} Hz"
             )
-        if min(self.gain_seconds, self.gain_floor, self.clip) <= 0:
-            raise ConfigError("gain_seconds, gain_floor and clip of a front end must be more than 0")
+        if not all(0 < value < math.inf for value in (self.gain_seconds, self.gain_floor, self.clip)):
+            raise ConfigError("gain_seconds, gain_floor and clip of a front end must be numbers above 0")
 
 
 @dataclass(frozen=True)

@@ -277,9 +277,7 @@ def release(
     ] = "small",
     only_folds: Annotated[bool, typer.Option(help="Leave the bundles as they are.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation, in both stages.")] = 0,
-    tables: Annotated[Path, typer.Option(help="Where the out-of-fold figures go.")] = ROOT
-    / "docs"
-    / "models",
+    tables: Annotated[Path, typer.Option(help="Where the out-of-fold figures go.")] = TABLES,
 ) -> None:
     """Train, cross-validate, calibrate, quantize, build."""
     try:

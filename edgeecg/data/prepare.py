@@ -27,6 +27,7 @@ from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Record
+from edgeecg.ranges import AtLeastOne, Count, NotNegative
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = [
@@ -71,13 +72,13 @@ class DataSettings:
     """
 
     root: str = ""
-    sets: dict[str, float] = field(default_factory=lambda: {SYNTHETIC: 1.0})
+    sets: dict[str, NotNegative] = field(default_factory=lambda: {SYNTHETIC: 1.0})
     validation: tuple[str, ...] = ()
-    folds: int = 0
-    fold: int = 0
-    limit: int = 0
-    synthetic_patients: int = 72
-    synthetic_seconds: int = 180
+    folds: Count = 0
+    fold: Count = 0
+    limit: Count = 0
+    synthetic_patients: Count = 72
+    synthetic_seconds: AtLeastOne = 180
 
 
 @dataclass(frozen=True)

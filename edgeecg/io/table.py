@@ -79,9 +79,6 @@ def read_table(
     table, metadata_fs = _parquet(file) if file.suffix.lower() == ".parquet" else (_csv(file), None)
     if table.num_rows == 0:
         raise RecordError(f"{file} has column names but no rows")
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        raise RecordError(f"{file} has two columns called {twice[0]!r}: rename one, or leave one out")
     clock = _clock(file, table, fs if fs is not None else metadata_fs, stated=fs is not None)
     channels = _channels(file, table, clock, leads)
     chosen = chosen_channels(file.name, channels, leads, any_unit=gain is not None or units is not None)
@@ -176,7 +173,7 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
         if fs is None:
             raise RecordError(f"{file} has no time column: give its rate in hertz (--fs 250, fs=250)")
         return _Clock(fs, None, None)
-    seconds, start = _seconds(file, table.column(labels[0]), labels[0])
+    seconds, start = _seconds(file, table.column(table.column_names.index(labels[0])), labels[0])
     if stated and fs is not None and len(seconds) == 1:
         return _Clock(fs, None, start)
     steps = np.diff(seconds)
@@ -250,7 +247,7 @@ def _numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
 def _channels(file: Path, table: Any, clock: _Clock, leads: Sequence[str] | None) -> list[Channel]:
     """Lead columns on the clock's grid, holes as NaN."""
     channels = []
-    for field in table.schema:
+    for place, field in enumerate(table.schema):
         name, unit = _split_unit(field.name)
         if leads is not None and field.name in leads:
             name = field.name
@@ -259,7 +256,7 @@ def _channels(file: Path, table: Any, clock: _Clock, leads: Sequence[str] | None
         if leads is not None and name not in leads:
             continue
         stated = (field.metadata or {}).get(b"unit")
-        values = _numbers(file, table.column(field.name), field.name)
+        values = _numbers(file, table.column(place), field.name)
         if clock.rows is not None:
             spread = np.full(int(clock.rows[-1]) + 1, np.nan)
             spread[clock.rows] = values

@@ -148,5 +148,5 @@ def read_config(path: Path | None) -> TrainConfig:
     _known_keys(TrainConfig, values)
     try:
         return msgspec.convert(values, TrainConfig)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from error

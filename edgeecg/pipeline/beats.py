@@ -56,6 +56,7 @@ class BeatRows:
         self._last = np.full(rows, np.nan)  # place of the last decided beat
         self._before = np.full(rows, -1)  # and its label, negative where there was none
         self._confidence = Confidence(thresholds.confidence)
+        self._floor = np.zeros(rows, np.int64)  # first token that may hold a beat
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
         self._pending = nothing()
         self._every = np.arange(rows)
@@ -68,8 +69,9 @@ class BeatRows:
             setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
         self._every = np.arange(rows)
 
-    def reset(self, rows: Rows) -> None:
-        """Make these rows fresh streams: no beat, no history."""
+    def reset(self, rows: Rows, token: int = 0) -> None:
+        """Make these rows fresh streams: no beat, no history, and none found before ``token``."""
+        self._floor[rows] = token
         self._graph.reset(rows)
         self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
         self._intervals[rows], self._last[rows], self._before[rows] = np.nan, np.nan, -1
@@ -106,10 +108,6 @@ class BeatRows:
         place_of = np.full(len(self._last), -1)
         place_of[index] = np.arange(len(index))
         at = place_of[pending.row]
-        gone = (at >= 0) & (pending.token < first[at] - self._kept)
-        if gone.any():  # a step has failed since, and what they are decided by is lost
-            pending, at = pending.take(~gone), at[~gone]
-            self._pending = pending
         due = (at >= 0) & (pending.token + self._kept < first[at] + embedding.now.shape[1])
         if not due.any():
             return no_beats()
@@ -130,8 +128,9 @@ class BeatRows:
     ) -> None:
         """Append the step's peaks to those that wait."""
         scores = _sigmoid(logits)
-        if first.min() < 0:
-            scores[np.arange(scores.shape[1]) + first[:, None] < 0] = 0
+        floor = self._floor[rows]
+        if (first < floor).any():
+            scores[np.arange(scores.shape[1]) + first[:, None] < floor[:, None]] = 0
         found, state = peaks.step(scores, peaks.PeakState(self._scores[rows]), self._threshold)
         self._scores[rows] = state.scores
         if not len(found.row):
@@ -238,7 +237,7 @@ class BeatRows:
         self._pending = self._pending.joined(new)
 
 
-_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_before", "_afib")
+_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_before", "_afib", "_floor")
 
 
 def _before(values: NDArray[Any], last: NDArray[Any], runs: Runs) -> NDArray[Any]:

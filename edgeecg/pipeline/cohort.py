@@ -25,7 +25,7 @@ from edgeecg.pipeline.signal import SignalRows
 from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
-from edgeecg.specs import Event
+from edgeecg.specs import REACH, Event
 
 __all__ = ["BATCH", "Cohort"]
 
@@ -80,6 +80,7 @@ class Cohort:
         self._tokens = open_tokens(mode, engine.token, self.spec, slots * leads, hop)
         self._beats = BeatRows(engine.beat, self.spec, bundle.thresholds, slots)
         self._decoders: list[Decoder | None] = [None] * slots
+        self._broken: set[int] = set()  # slots whose last step has failed
 
     def tail(self, fs: float) -> int:
         """Model samples that must follow a segment's last one for all its beats to come out."""
@@ -153,6 +154,9 @@ class Cohort:
         for slot, block in pairs:
             if block.made == 0:
                 self._begin(slot, block.anchor, block.first)
+            elif slot in self._broken:
+                self._resume(slot, block.made // self.spec.patch)
+        self._broken |= {slot for slot, _ in pairs}  # until it has gone well
         slots = np.array([slot for slot, _ in pairs])
         blocks = [block for _, block in pairs]
         before = np.array([block.made for block in blocks]) // self.spec.patch  # tokens of the segment so far
@@ -160,6 +164,7 @@ class Cohort:
         tokens = self._score(network, slots)
         tokens = self._leads.join(tokens, slots, verdicts)
         decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
+        self._broken -= set(slots.tolist())
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
 
     def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
@@ -191,11 +196,17 @@ class Cohort:
 
     def _begin(self, slot: int, anchor: int = 0, first: int = 0) -> None:
         """A segment begins: every stage but rhythm and alarms forgets."""
+        self._broken.discard(slot)
         self._signal.reset(slot)
         self._leads.reset(slot)
         self._tokens.reset(self._rows(np.array([slot])))
         self._beats.reset(slice(slot, slot + 1))
         self._at(slot).begin(anchor, first)
+
+    def _resume(self, slot: int, token: int) -> None:
+        """Go on after a step that has failed, from this token: what was before it is not known any more."""
+        self._tokens.reset(self._rows(np.array([slot])))
+        self._beats.reset(slice(slot, slot + 1), token + REACH)  # what is left of a QRS in it is no beat
 
     def _rows(self, slots: NDArray[np.intp]) -> Rows:
         """Rows of the token graph that belong to these slots."""

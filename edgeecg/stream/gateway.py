@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import EdgeECGError, LinkError, StateError
+from edgeecg.errors import EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.bed import Bed
@@ -28,7 +28,7 @@ __all__ = ["Gateway"]
 QUIET = 10.0  # seconds without a packet after which a patient is not well
 RESTLESS = 10.0  # seconds for which a snapshot waits for packets that are out of order
 PATIENCE = 10.0  # seconds for which a stop waits for sources that are slow to close
-KEEP = 600.0  # seconds between two times at which sinks write what a crash would lose
+KEEP = 600.0  # seconds between two times at which sinks write what a crash would lose of a patient
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Gateway:
                 self.page = HealthPage(self.config.health, self.report)
                 stack.callback(self.page.close)
             for bed in self.beds:
+                stack.callback(bed.link.close)
                 bed.link.start()
             notify("READY=1")
             pause = self.config.poll
@@ -101,7 +102,7 @@ class Gateway:
         settled = all(bed.feed is None or bed.feed.settled for bed in self.beds)
         if late > (0 if settled else RESTLESS):
             self._save_meanwhile()
-        if time.monotonic() - self._kept > KEEP:
+        if time.monotonic() - self._kept > KEEP / len(self.beds):  # one patient's file at a time
             self._kept = time.monotonic()
             for outlet in self.outlets:
                 outlet.keep()
@@ -111,6 +112,8 @@ class Gateway:
         """Take what a bed's link has brought; a patient whose signal cannot be used stops nobody else."""
         try:
             return bed.drain()
+        except MissingExtra:  # of a sink: nobody's signal is to blame
+            raise
         except EdgeECGError as error:
             log.error("source %d cannot be used any more: %s", bed.link.number, error)
             bed.fail()

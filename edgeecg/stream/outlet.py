@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edgeecg.errors import EdgeECGError, LinkError, MissingExtra
+from edgeecg.errors import EdgeECGError, MissingExtra
 from edgeecg.specs import Event
 from edgeecg.stream.sinks import Header, SignalSink, Sink
 
@@ -76,13 +76,16 @@ class Outlet:
             return True
         header = self._wanted.get(patient)
         if header is None or time.monotonic() < self._again:
-            self.failures += 1
+            self.ok, self.failures = False, self.failures + 1
             return False
         went_well = self._try(lambda: self.sink.open(header))
         if patient in self.sink.patients:  # perhaps with a header that goes out later
             self._known.add(patient)
             self._pause = FIRST_PAUSE
             del self._wanted[patient]
+        else:
+            self._again = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
         return went_well
 
     def _try(self, call: Callable[[], None]) -> bool:
@@ -94,9 +97,6 @@ class Outlet:
             if self.ok:
                 log.error("sink %s failed: %s", self.kind, error)
             self.ok, self.failures = False, self.failures + 1
-            if isinstance(error, LinkError):
-                self._again = time.monotonic() + self._pause
-                self._pause = min(2 * self._pause, LONGEST_PAUSE)
             return False
         self.ok = True
         return True

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
-from edgeecg.errors import ConfigError, InputError, StateError
+from edgeecg.errors import ConfigError, DeviceError, InputError, StateError
 from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
@@ -80,6 +80,7 @@ class StreamPool:
         self._cohorts: dict[int, Cohort] = {}
         self._free: dict[int, list[int]] = {}
         self._ready: deque[Member] = deque()
+        self._told: list[tuple[Patient, Event]] = []  # events that no poll has given yet
         self._lock = threading.Lock()  # of the members
         self._polling = threading.Lock()  # of the cohorts
 
@@ -206,17 +207,18 @@ class StreamPool:
 
         Returns
         -------
-        (patient, event) pairs; those of a patient in the order in which they became known.
+        (patient, event) pairs; those of a patient in the order in which they became known. Where a step fails
+        and the caller goes on, the next call gives what was known before.
         """
-        told: list[tuple[Patient, Event]] = []
         with self._polling:
             members = dict.fromkeys(self._ready.popleft() for _ in range(len(self._ready)))
             try:
                 while members and rounds != 0:
-                    self._round(members, told)
+                    self._round(members, self._told)
                     rounds = None if rounds is None else rounds - 1
             finally:
                 self._ready.extend(members)
+            told, self._told = self._told, []
         return told
 
     async def events(self, interval: float = 0.1) -> AsyncIterator[tuple[Patient, Event]]:
@@ -246,9 +248,15 @@ class StreamPool:
                 continue
             work[leads].append((slot, piece))
             names[leads][slot] = member.patient
+        failed: list[DeviceError] = []
         for leads, pairs in work.items():
             called = names[leads]
-            told += [(called[slot], event) for slot, event in self._cohorts[leads].advance(pairs)]
+            try:
+                told += [(called[slot], event) for slot, event in self._cohorts[leads].advance(pairs)]
+            except DeviceError as error:  # the others' pieces are taken too
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def _cohort(self, leads: int) -> Cohort:
         """The cohort of patients with so many leads in the network."""

@@ -105,8 +105,6 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II (mV)\nnan\nnan\n", {"fs": 250}, "no valid sample"),
         ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, "not a table"),
         ("II (mV)\n1\n2\n", {"fs": 250, "annotator": "atr"}, "annotator"),
-        ("II (mV),II (mV)\n1,2\n3,4\n", {"fs": 250}, "two columns called"),
-        ("time,time,II (mV)\n0,0,1\n0.004,0.004,2\n", {}, "two columns called 'time'"),
         ("time,II (mV)\n0,1\n0.004,2\n1700000000,3\n1700000000.004,4\n", {}, "leap by 19675.9 days at row 3"),
         ("time,II (mV)\n,1\n2024-05-06T07:08:09,2\n", {}, "row 1 of column 'time' has no time"),
     ],
@@ -152,6 +150,16 @@ def test_parquet_with_time_stamps(tmp_path: Path) -> None:
     record = read_record(tmp_path / "r.parquet")
     assert record.fs == 250
     assert record.start == begin
+
+
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """As are the columns without a name that a delimiter at the end of each line makes."""
+    path = tmp_path / "r.csv"
+    path.write_text("time,time,II (mV),II (mV),,\n0,0,1,2,,\n0.004,0.004,3,4,,\n")
+    record = read_record(path, leads=None)
+    assert record.fs == 250
+    assert len(set(record.leads)) == len(record.leads)
+    np.testing.assert_array_equal(record.signal[:, :2], [[1, 2], [3, 4]])
 
 
 def test_what_is_written_beside_a_parquet_file(tmp_path: Path) -> None:

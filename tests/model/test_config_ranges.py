@@ -28,7 +28,7 @@ from edgeecg.model.config import read_config
         ("loss", "classes = [1.0, 2.0]", "classes"),
         ("signal", "band = [40.0, 0.5]", "lower end first"),
         ("signal", "band = [0.5, 90.0]", "between 0 and 64 Hz"),
-        ("signal", "clip = 0.0", "more than 0"),
+        ("signal", "clip = 0.0", "above 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tmp_path: Path, table: str, line: str, told: str) -> None:

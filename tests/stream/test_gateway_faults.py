@@ -182,7 +182,7 @@ def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(
     second = gateway(nano, tmp_path, {"a": "script:good"}, **given)
     with running(second):
         eventually(lambda: second.beds[0].events > 3)
-    kept, after = (read_annotations(tmp_path / name, "edg") for name in ("a-1", "a"))
+    kept, after = (read_annotations(tmp_path / name, "edg") for name in ("earlier-1/a", "a"))
     assert kept.sample[: len(before)].tolist() == before.sample.tolist()
     assert after.sample[after.symbol == "N"][0] > kept.sample[kept.symbol == "N"][-1]
 
@@ -234,7 +234,7 @@ def test_lost_packets_are_gaps_as_in_a_stream(nano: Engine, tmp_path: Path) -> N
     """Through the gateway the events are those of the same packets put in order by hand."""
     source = f"{record(tmp_path, 'r', 60)}?speed=0&packet=0.2&faults=drop=0.1"
     gateway(nano, tmp_path, {"a": source}).run(threading.Event())
-    feed, stream, expected = Feed(FS), Stream(nano, FS), list[Any]()
+    stream, expected = Stream(nano, FS), list[Any]()
     with open_source(source) as again:
         feed = Feed(again.fs, again.jitter)
         pieces = [piece for packet in again for piece in feed.step(packet)]

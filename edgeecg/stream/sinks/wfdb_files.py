@@ -3,7 +3,7 @@
 Beats carry their AAMI class (``N S V F Q``), rhythms are ``+`` with ``(AFIB`` at the onset and ``(N`` at
 the end, signal quality is ``~``, alarms and gaps are comments (``"``). A file is written whole at each
 flush and at the end, under a temporary name that is then changed, so that half of one never appears. A file
-that is there already, of an earlier run, is set aside under a number (``PATIENT-1.edg``).
+that is there already, of an earlier run, is set aside (``earlier-1/PATIENT.edg``).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class WfdbSink(BaseSink):
         self._folder, self._extension = Path(folder), extension
         self._events: dict[str, list[Event]] = {}
         self._changed: set[str] = set()
-        self._own: set[str] = set()  # patients whose file is of this run
+        self._own: list[str] = []  # patients whose file is of this run, the one written last at the end
 
     def _connect(self, header: Header) -> None:
         load_wfdb("writing WFDB annotations")  # or hours of events would come to nothing
@@ -107,17 +107,26 @@ class WfdbSink(BaseSink):
             raise LinkError(f"{failures[0]}{more}")
 
     def keep(self) -> None:
-        """The same."""
-        self.flush()
+        """Write the file that has waited longest, of those that have changed: all would take too long."""
+        if self._changed:
+            patient = min(self._changed, key=self._turn)
+            if failure := self._written(patient):
+                raise LinkError(failure)
+
+    def _turn(self, patient: str) -> int:
+        """How lately a patient's file was written."""
+        return self._own.index(patient) if patient in self._own else -1
 
     def _written(self, patient: str) -> str:
         """Write the file of a patient; what came in the way, if anything did."""
         marks = to_annotations(self._events[patient])
         stem = self._folder / file_name(patient)
         try:
-            if patient not in self._own:
+            if patient in self._own:
+                self._own.remove(patient)
+            else:
                 _set_aside(stem, self._extension)
-            self._own.add(patient)
+            self._own.append(patient)
             with parents_of(stem):
                 write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
         except OSError as error:
@@ -127,8 +136,10 @@ class WfdbSink(BaseSink):
 
 
 def _set_aside(stem: Path, extension: str) -> None:
-    """Give a file of an earlier run the next number that is free."""
-    path = stem.with_name(f"{stem.name}.{extension}")
-    if path.is_file():
-        free = (stem.with_name(f"{stem.name}-{number}.{extension}") for number in count(1))
-        path.rename(next(name for name in free if not name.exists()))
+    """Move a file of an earlier run into a folder of its own, which no patient's name can be."""
+    name = f"{stem.name}.{extension}"
+    if stem.with_name(name).is_file():
+        folders = (stem.parent / f"earlier-{number}" for number in count(1))
+        free = next(folder for folder in folders if not (folder / name).exists())
+        free.mkdir(exist_ok=True)
+        stem.with_name(name).rename(free / name)

@@ -37,7 +37,8 @@ class Packet:
     time : float, optional
         Wall-clock time of the first sample as well as it is known here, Unix seconds.
     heard : float, optional
-        When it came, by a clock that is never set (``time.monotonic``): a step of the wall clock is no gap.
+        When it came (``time.monotonic``), where ``time`` is that too and not the sender's own: a step of the
+        wall clock is no gap then.
 
     Raises
     ------

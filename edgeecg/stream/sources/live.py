@@ -8,7 +8,6 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
 
 from edgeecg.errors import ConfigError, LinkError, PacketError
 from edgeecg.stream.sources.base import BaseSource, Packet
@@ -89,7 +88,6 @@ class LiveSource(BaseSource):
     def _put(self, packet: Packet) -> None:
         """Hand a packet over; waits for a slow reader, so that TCP and serial peers are held up."""
         self._bad_run = 0
-        packet = replace(packet, heard=time.monotonic())
         while not self._offer(packet):
             if self._stop.is_set():
                 self.dropped += 1
@@ -101,9 +99,7 @@ class LiveSource(BaseSource):
         if self._inbox.full():
             self.dropped += 1
             return
-        self._inbox.put_nowait(
-            replace(packet, heard=time.monotonic())
-        )  # this thread is the only one that puts
+        self._inbox.put_nowait(packet)  # this thread is the only one that puts
 
     def _offer(self, item: Packet | BaseException | None) -> bool:
         try:

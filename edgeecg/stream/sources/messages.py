@@ -112,5 +112,6 @@ class MessageSource(LiveSource):
             raise PacketError(
                 f"{self._peer} sent {packet.samples.shape[1]} columns for {len(self.leads)} leads"
             )
-        arrival = time.time() - len(packet) / self.fs
-        return packet if packet.time is not None else replace(packet, time=arrival)
+        if packet.time is not None:  # the sender's own: a delay on the way is no gap
+            return packet
+        return replace(packet, time=time.time() - len(packet) / self.fs, heard=time.monotonic())

@@ -173,9 +173,9 @@ class SerialSource(LiveSource):
         values = np.array([row for row in rows if row is not None], dtype=np.float64)
         if values.size == 0:
             return []
-        now = time.time() - len(values) / self.fs
+        now, heard = time.time() - len(values) / self.fs, time.monotonic()
         if self._counter is None:
-            return [Packet(self._millivolts(values), time=now)]
+            return [Packet(self._millivolts(values), time=now, heard=heard)]
         counts = self._counts(values[:, self._counter])
         values = np.delete(values, self._counter, axis=1)
         cuts = np.flatnonzero(np.diff(counts) != 1) + 1
