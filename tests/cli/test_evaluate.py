@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeecg.cli.evaluate import shown
 from edgeecg.cli.main import main
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.io import Annotations, write_annotations, write_wfdb
@@ -40,6 +41,10 @@ def lines(capsys, title):
     tables = {block.splitlines()[0]: block.splitlines()[3:] for block in shown.strip().split("\n\n")}
     found = next(rows for name, rows in tables.items() if name.endswith(title))
     return shown, [row.split() for row in found]
+
+
+def test_it_is_said_where_a_bundle_knows_the_patients():
+    assert shown({"mitdb": 26, "svdb": 39}) == {"mitdb DS1", "mitdb paced", "svdb"}, "DS2 is never trained on"
 
 
 def test_annotations_may_be_counted_at_another_rate(records, tmp_path):

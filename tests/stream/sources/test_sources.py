@@ -352,6 +352,16 @@ def test_messages_without_a_rate_need_one_and_a_change_of_rate_ends_the_stream()
         list(source)
 
 
+def test_only_an_arrival_here_is_measured_by_the_clock_that_is_never_set() -> None:
+    """A sender's own time says when the signal was; a broker's delay is no gap."""
+    sent = [encode_json(Packet(np.zeros((5, 1)), time=at), FS).decode() for at in (100.0, None)]
+    with websocket_server(sent) as url, open_source(url) as source:
+        own, ours = list(source)
+    assert (own.time, own.heard) == (100.0, None)
+    assert ours.heard is not None
+    assert ours.time == pytest.approx(time.time(), abs=60)
+
+
 def test_what_waits_when_a_live_source_is_closed_can_still_be_read() -> None:
     class Five(LiveSource):
         def _connect(self) -> None:
