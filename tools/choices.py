@@ -139,6 +139,9 @@ def choices(
         bool,
         typer.Option(help="The shipped network on the patients that it was trained on: how well it fits."),
     ] = False,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="RECORD", help="Leave this one out; may repeat.")
+    ] = None,
 ) -> None:
     """Print the variants."""
     torch.set_num_threads(1)
@@ -156,6 +159,8 @@ def choices(
         cases.append((record, hear(network, before, windows, record, len(record.signal))))
         if record.complete:
             first.append((record, hear(network, before, windows, record, 1)))
+    away = set(without or ())
+    cases, first = ([case for case in some if case[0].name not in away] for some in (cases, first))
     beats = [case for case in cases if case[0].complete]
     table = Table(f"{preset}: F1 %", *(f"{s} {c}" for s in ("mitdb", "svdb") for c in ("QRS", "V", "S")))
     table.add_row("tokens alone", *scores(beats, lambda heard: heard.shape.argmax(1)))

@@ -22,7 +22,7 @@ from edgeecg.stream.clock import Piece
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.session import Stream
 from edgeecg.stream.sinks import Fanout, Header, open_sink
-from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.sinks.base import KEEP, event_sample
 from edgeecg.stream.sources import SOURCES, Source, open_source
 
 __all__ = ["stream"]
@@ -178,6 +178,7 @@ class Session:
     def __init__(self, engine: Engine, source: Source, stream: Stream, sinks: Fanout, patient: str) -> None:
         self.source, self.stream, self.sinks, self.patient = source, stream, sinks, patient
         self.feed = Feed(source.fs, source.jitter)
+        self.kept = time.monotonic()
         bundle = engine.bundle
         self.view = LiveView(
             patient, source.leads, source.fs, f"{bundle.name} {engine.precision}", stream.latency
@@ -200,6 +201,9 @@ class Session:
             for packet in self.source:
                 for piece in self.feed.step(packet):
                     self.take(piece)
+                if time.monotonic() - self.kept > KEEP:
+                    self.kept = time.monotonic()
+                    self.sinks.keep()
         for piece in self.feed.flush():
             self.take(piece)
         self.tell(self.stream.flush())

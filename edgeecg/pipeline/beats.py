@@ -54,7 +54,7 @@ class BeatRows:
         self._embedding = np.zeros((rows, self._kept, spec.token.dim), np.float32)
         self._intervals = np.full((rows, HISTORY + 1), np.nan)
         self._last = np.full(rows, np.nan)  # place of the last decided beat
-        self._before = np.full(rows, -1)  # and its label, negative where there was none
+        self._label = np.full(rows, -1)  # and its label, negative where there was none
         self._confidence = Confidence(thresholds.confidence)
         self._floor = np.zeros(rows, np.int64)  # first token that may hold a beat
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
@@ -74,7 +74,7 @@ class BeatRows:
         self._floor[rows] = token
         self._graph.reset(rows)
         self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
-        self._intervals[rows], self._last[rows], self._before[rows] = np.nan, np.nan, -1
+        self._intervals[rows], self._last[rows], self._label[rows] = np.nan, np.nan, -1
         self._afib[rows] = 0
         if len(self._pending.row):
             fresh = np.zeros(len(self._last), bool)
@@ -167,7 +167,7 @@ class BeatRows:
         inputs = np.concatenate([*embeddings, features], axis=1)
         classes, rhythm = self._classify(inputs, runs)
         probabilities, afib = _softmax(classes + self._bias), _softmax(rhythm)[:, AFIB]
-        before = _before(probabilities.argmax(axis=1), self._before, runs)
+        before = _before(probabilities.argmax(axis=1), self._label, runs)
         never = (self._burden(afib, runs) >= self._limit) | behind_interpolated(before, intervals)
         label, probability = told(probabilities, never, alternating(intervals))
         sure = self._confidence(label, probability)
@@ -237,7 +237,7 @@ class BeatRows:
         self._pending = self._pending.joined(new)
 
 
-_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_before", "_afib", "_floor")
+_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_label", "_afib", "_floor")
 
 
 def _before(values: NDArray[Any], last: NDArray[Any], runs: Runs) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from edgeecg.stream.health import HealthPage, notify
 from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
-from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.sinks.base import KEEP, event_sample
 from edgeecg.stream.snapshot import read, write
 from edgeecg.stream.wallclock import WallClock
 
@@ -28,7 +28,6 @@ __all__ = ["Gateway"]
 QUIET = 10.0  # seconds without a packet after which a patient is not well
 RESTLESS = 10.0  # seconds for which a snapshot waits for packets that are out of order
 PATIENCE = 10.0  # seconds for which a stop waits for sources that are slow to close
-KEEP = 600.0  # seconds between two times at which sinks write what a crash would lose of a patient
 
 log = logging.getLogger(__name__)
 

@@ -58,6 +58,11 @@ def one_error(capsys: pytest.CaptureFixture[str]) -> str:
     return shown
 
 
+def test_graphs_of_other_sizes_are_told_apart_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "small", "nano", "--graph", "token", "--steps", "2"]) == 1
+    assert "inputs of different sizes" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_bundle_agrees_with_the_reference(
     bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +138,7 @@ def test_a_profile_is_written_and_held_against(
         (["--mode", "sideways"], "--mode 'sideways'"),
         (["--wait", "patiently"], "--wait 'patiently'"),
         (["--batches", "1,x"], "--batches '1,x'"),
+        (["--batches", "100000000"], "from 1 to 4096"),
         (["--against", "nowhere.json"], "cannot read"),
         (["--max-regression", "lots"], "--max-regression 'lots'"),
         (["--speed", "0"], "speed above 0"),

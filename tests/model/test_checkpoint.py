@@ -29,6 +29,11 @@ def test_what_was_saved_is_loaded(network: Network, tmp_path: Path) -> None:
         assert torch.equal(found.network.state_dict()[key], value), key
 
 
+def test_the_folder_of_a_run_will_do(network: Network, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "run" / "checkpoint", network, {"steps": 7})
+    assert load_checkpoint(tmp_path / "run").meta == {"steps": 7}
+
+
 def test_only_plain_files_are_written(network: Network, tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path, network, {})
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.json", "weights.safetensors"]

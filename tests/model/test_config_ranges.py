@@ -29,6 +29,10 @@ from edgeecg.model.config import read_config
         ("signal", "band = [40.0, 0.5]", "lower end first"),
         ("signal", "band = [0.5, 90.0]", "between 0 and 64 Hz"),
         ("signal", "clip = 0.0", "above 0"),
+        ("signal", "gain_seconds = nan", "above 0"),
+        ("optim", "rate = inf", "rate"),
+        ("data", "sets = {mitdb = -1.0}", "sets"),
+        ("data", "synthetic_patients = -1", "synthetic_patients"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tmp_path: Path, table: str, line: str, told: str) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from edgeecg.errors import ConfigError, LinkError, StateError
-from edgeecg.io import Record, write_wfdb
+from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Event, Gap
 from edgeecg.stream.feed import Feed
@@ -292,3 +292,27 @@ def test_the_command_stops_gracefully(tmp_path: Path) -> None:
     assert "Traceback" not in log
     assert (tmp_path / "context").is_file()
     assert not any(isinstance(event, Gap) for event in events_of(events)["a"])
+
+
+def test_so_does_the_stream_of_one_patient(tmp_path: Path) -> None:
+    """SIGTERM ends it as Ctrl-C does: an annotation file is written."""
+    pytest.importorskip("wfdb")
+    bundle = make_bundle(tmp_path, "nano")
+    words = [
+        "stream",
+        f"{record(tmp_path, 'r', 120)}?speed=4",
+        "--bundle",
+        str(bundle),
+        "--quiet",
+        "--patient",
+        "a",
+    ]
+    words += ["--sink", f"wfdb:{tmp_path / 'found'}", "--sink", f"jsonl:{tmp_path / 'events.jsonl'}"]
+    command = [sys.executable, "-c", "from edgeecg.cli.main import run; run()", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: len(events_of(tmp_path / "events.jsonl").get("a", [])) > 5, 120)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert "Traceback" not in log
+    assert len(read_annotations(tmp_path / "found" / "a", "edg")) >= 5

@@ -179,7 +179,7 @@ def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("wfdb")
-    monkeypatch.setattr(room, "KEEP", 0.1)
+    monkeypatch.setattr(room, "KEEP", 0.1)  # as the gateway sees it
     scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
     given: dict[str, Any] = {"sinks": (f"wfdb:{tmp_path}",), "snapshot": "context"}
     with running(gateway(nano, tmp_path, {"a": "script:good"}, **given)):

@@ -13,10 +13,23 @@ from numpy.typing import NDArray
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.specs import Beat, Event, Gap
 
-__all__ = ["SCHEMA", "BaseSink", "Header", "SignalSink", "Sink", "event_name", "event_sample", "port_of"]
+__all__ = [
+    "KEEP",
+    "SCHEMA",
+    "BaseSink",
+    "Header",
+    "SignalSink",
+    "Sink",
+    "event_name",
+    "event_sample",
+    "port_of",
+]
 
 SCHEMA = 1
 """Version of what sinks write; a reader refuses one that it does not know."""
+
+KEEP = 600.0
+"""Seconds between two calls of `Sink.keep`, for each patient."""
 
 Self = TypeVar("Self", bound="Sink")
 

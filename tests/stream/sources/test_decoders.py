@@ -152,6 +152,7 @@ def test_json_messages_may_be_plain_and_in_microvolts() -> None:
         b'{"samples": [1], "sample": -1}',
         b'{"samples": [1], "leads": ["I", "II"]}',
         b'{"samples": [1], "units": "counts"}',
+        b'{"samples": [1], "time": 1700000000000}',  # milliseconds
         encode_binary(Packet(np.zeros((3, 2))))[:-1],
         b"ECG1" + bytes(44),
     ],
