@@ -127,9 +127,8 @@ def trained(
     members = [Member(f"fold{fold}", 0, hidden) for fold, hidden in enumerate(away)]
     groups = [Group(config, members, len(made.training), torch.device("cpu"), spec) for spec in specs]
     for group in groups:
-        for name, value in (initial or {}).items():
-            for stacked in (group.weights, group.average):
-                stacked[f"network.{name}"].data.copy_(value)
+        for number in range(len(members)):
+            group.begin(number, initial or {})
     windows = Windows(
         made.training,
         made.noise,

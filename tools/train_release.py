@@ -4,6 +4,8 @@
     python tools/train_release.py nano --data DIR --folds 0   # one bundle, no out-of-fold figures
     python tools/train_release.py nano --data DIR --seed 1 --only-folds --work runs/seed1 --tables runs/seed1
 
+With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
+
 All networks of all presets, those of the folds and those that are shipped, are trained together on one
 stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten
 minutes on an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and
@@ -33,7 +35,10 @@ from typing import Annotated
 import torch
 import typer
 from held_out import REFINED, confidence, told  # beside this file
+from pretraining import pretrain  # beside this file
 from rich.progress import Progress, TaskID, track
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle, packaged_names
@@ -44,6 +49,7 @@ from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, EdgeECGError
+from edgeecg.io.atomic import atomic_path
 from edgeecg.model.checkpoint import SETTINGS, load_checkpoint, network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig, read_config
 from edgeecg.model.many import Group, Member
@@ -102,7 +108,9 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
     find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
 
 
-def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str) -> None:
+def train(
+    configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str, pretrained: int
+) -> None:
     """Every network of every preset: all on the same batches, then the beat encoder of each for itself."""
     names = [*(f"fold{fold}" for fold in range(folds)), *(["all"] if shipped else [])]
     wanted = [work / preset / name for preset in configs for name in names]
@@ -114,16 +122,21 @@ def train(configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: b
     data = load_training_data(first.data, first.seed)
     add_pseudo_beats(data, first, finder)
     if not all((run / "checkpoint" / SETTINGS).exists() for run in wanted):
-        train_together(configs, data, work, names, folds)
+        train_together(configs, data, work, names, folds, pretrained)
     for run in wanted:
         if not (run / REFINED / SETTINGS).exists():
             refine(run, data, first)
 
 
 def train_together(
-    configs: Mapping[str, TrainConfig], data: TrainingData, work: Path, names: Sequence[str], folds: int
+    configs: Mapping[str, TrainConfig],
+    data: TrainingData,
+    work: Path,
+    names: Sequence[str],
+    folds: int,
+    pretrained: int,
 ) -> None:
-    """The first stage."""
+    """The first stage, after a pre-training of so many batches."""
     first = next(iter(configs.values()))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     members = [
@@ -131,6 +144,10 @@ def train_together(
         for fold, name in enumerate(names)
     ]
     groups = [Group(config, members, len(data.training), device) for config in configs.values()]
+    if pretrained:
+        for group in groups:
+            for number, member in enumerate(members):
+                group.begin(number, first_weights(group.config, member, data, work, pretrained))
     optim = first.optim
     windows = Windows(
         records=data.training,
@@ -151,6 +168,31 @@ def train_together(
     seconds = round(time.monotonic() - clock, 1)
     for preset, group in zip(configs, groups, strict=True):
         keep(work / preset, group, data, seconds)
+
+
+def first_weights(
+    config: TrainConfig, member: Member, data: TrainingData, work: Path, steps: int
+) -> dict[str, Tensor]:
+    """A token encoder that knows what ECG looks like, from the signals that its network may see; kept."""
+    path = work / "pretrained" / f"{config.preset}-{member.name}-{steps}.safetensors"
+    if path.exists():
+        return load_file(path)
+    network = build_network(replace(config, seed=member.seed))
+    share = {name: part for name, part in config.data.sets.items() if name != "synthetic"}
+    seen = [
+        record
+        for number, record in enumerate(data.training)
+        if record.source in share and number not in member.hidden
+    ]
+    windows = Windows(
+        seen, data.noise, network.spec, config.signal, config.augment, share,
+        seconds=30, batch=32, rare=0.0, seed=member.seed,
+    )  # fmt: skip
+    weights, _ = pretrain(network, windows, steps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        save_file({name: value.contiguous() for name, value in weights.items()}, temporary)
+    return weights
 
 
 def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
@@ -278,11 +320,14 @@ def release(
     only_folds: Annotated[bool, typer.Option(help="Leave the bundles as they are.")] = False,
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation, in both stages.")] = 0,
     tables: Annotated[Path, typer.Option(help="Where the out-of-fold figures go.")] = TABLES,
+    pretrain_steps: Annotated[
+        int, typer.Option("--pretrain", help="Batches of pre-training on signals alone; 0: none.")
+    ] = 0,
 ) -> None:
     """Train, cross-validate, calibrate, quantize, build."""
     try:
         chosen = presets or PRESETS
-        train(recipes(chosen, data, seed), work, folds, not only_folds, finder)
+        train(recipes(chosen, data, seed), work, folds, not only_folds, finder, pretrain_steps)
         for preset in chosen:
             if folds:
                 out_of_fold(preset, work / preset, data, folds, tables)

@@ -34,7 +34,10 @@ def build(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The bundle: NAME.edgeecg.")],
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What the bundle calls itself; as exported if left out."),
+        typer.Option(
+            metavar="NAME",
+            help="What the bundle calls itself; as exported; as its file where that is packaged.",
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "mixed", "auto"],
@@ -91,7 +94,7 @@ def build(
     - `edgeecg build quantized -o ward3.edgeecg --precision auto --reference mitdb:DS1 --data ~/ecg`
     - `edgeecg build graphs -c calibration -o ward3.edgeecg -p auto --budget 0.3 --backend tensorrt`
     """
-    from edgeecg.bundle import SUFFIX, Precision, write_bundle
+    from edgeecg.bundle import SUFFIX, Precision, packaged_names, write_bundle
     from edgeecg.deploy.build import build_engine
     from edgeecg.deploy.graphset import read_graphs
     from edgeecg.deploy.select import select, selection_table
@@ -103,7 +106,8 @@ def build(
     check_data(data)
     console = human_console()
     found = read_graphs(graphs)
-    found = replace(found, name=name) if name else found
+    if name or found.name in packaged_names():  # only the packaged one is called so
+        found = replace(found, name=name or out.stem)
     opens: Precision
     if precision == "auto" or (check and precision != "fp32"):
         settings = SelectSettings(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -63,6 +65,8 @@ BundleOption = Annotated[
 
 READING = "Reading the recordings"
 
+EVERY = 60.0  # seconds between two lines of progress in a log
+
 LeadOption = Annotated[
     list[str] | None,
     typer.Option("--lead", metavar="NAME", help="Use only this lead; may repeat.", rich_help_panel=READING),
@@ -101,10 +105,38 @@ def data_console() -> Console:
     return Console(highlight=False)
 
 
+class _Told(Progress):
+    """A bar on a terminal; elsewhere, in a log, a line now and then."""
+
+    told: float = 0.0
+
+    def start(self) -> None:
+        """Begin: short work says nothing in a log."""
+        self.told = time.monotonic()
+        super().start()
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        """Note how far a task is, and say it if it was not said for a minute."""
+        super().update(task_id, **fields)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """The same, by steps."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        if self.console.is_terminal or time.monotonic() - self.told < EVERY:
+            return
+        self.told, task = time.monotonic(), self._tasks[task_id]
+        whole = "" if task.total is None else f" of {task.total:,.0f}"
+        self.console.print(f"{task.description}: {task.completed:,.0f}{whole}, {task.elapsed or 0:,.0f} s")
+
+
 def progress_bar(console: Console | None = None) -> Progress:
-    """A progress bar on stderr, the same in every verb; silent where stderr is no terminal."""
+    """A progress bar on stderr, the same in every verb; where stderr is no terminal, a line a minute."""
     console = console or human_console()
-    return Progress(
+    return _Told(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -114,6 +146,7 @@ def progress_bar(console: Console | None = None) -> Progress:
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
+        auto_refresh=console.is_terminal,  # its thread would end at once where there is no bar
         transient=True,
     )
 

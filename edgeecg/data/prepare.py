@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from edgeecg.data.catalog import (
     record_labels,
     set_folder,
 )
+from edgeecg.data.patients import named_patients
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError
@@ -197,11 +198,13 @@ def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
     headers = sorted(folder.rglob("*.hea"))[: limit or None]
     if not headers:
         raise ConfigError(f"{folder} holds no WFDB recordings (*.hea with *.atr beside them)")
-    for header in headers:
+    names = [header.relative_to(folder).with_suffix("").as_posix() for header in headers]
+    patients = named_patients(folder, names)
+    for header, name in zip(headers, names, strict=True):
         record = read_record(header)
         if record.annotations is None or not record.annotations.is_beat.any():
             raise RecordError(f"{header.with_suffix('')} has no beat annotations (.atr) to learn from")
-        yield prepare_record(record, folder.name)
+        yield prepare_record(replace(record, patient=patients[name]), folder.name)
 
 
 def _noise(root: Path) -> list[NDArray[np.float32]]:

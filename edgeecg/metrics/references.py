@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from edgeecg.data.catalog import data_root, find_records, load_record, record_labels
+from edgeecg.data.patients import named_patients
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
@@ -109,12 +110,16 @@ def _own(path: Path) -> list[LabelledRecord]:
         record = read_record(stem)
         if record.annotations is None:
             raise RecordError(f"record {stem} has no reference annotations: put its .atr file beside it")
+        if stem.name in patients:
+            record = replace(record, patient=patients[stem.name])
         return record, truth_of(record)
 
+    patients: Mapping[str, str] = {}
     if path.is_dir():
         stems = [header.with_suffix("") for header in sorted(path.glob("*.hea"))]
         if not stems:
             raise RecordError(f"folder {path} holds no WFDB records (.hea): name another one")
+        patients = named_patients(path, [stem.name for stem in stems])
         return [LabelledRecord(path.name, stem.name, partial(read, stem)) for stem in stems]
     if not is_record(path):
         raise RecordError(

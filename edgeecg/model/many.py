@@ -137,6 +137,12 @@ class Group:
         self._static: dict[str, Tensor] = {}
         self.losses = torch.zeros(len(members), device=device)
 
+    def begin(self, number: int, weights: Mapping[str, Tensor]) -> None:
+        """Let one network begin from these weights; those that are not named stay as they were drawn."""
+        for name, value in weights.items():
+            for stacked in (self.weights, self.average):
+                stacked[f"network.{name}"].data[number].copy_(value)
+
     def train_step(self, batch: Mapping[str, Tensor]) -> None:
         """One step of every network; ``losses`` holds their totals after it."""
         rate, optim = learning_rate(self.step, self.config), self.config.optim

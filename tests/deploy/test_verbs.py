@@ -51,6 +51,13 @@ def walked(place: Path) -> Path:
     return place
 
 
+def test_only_the_packaged_bundle_is_called_as_it_is(walked: Path) -> None:
+    assert run(walked, "build small --out @mine.edgeecg --no-engine") == 0
+    assert Bundle.open(walked / "mine.edgeecg").name == "mine"
+    assert run(walked, "build @graphs --out @other.edgeecg --no-engine") == 0
+    assert Bundle.open(walked / "other.edgeecg").name == "tiny"  # as exported
+
+
 def test_the_way_from_checkpoint_to_bundle(walked: Path) -> None:
     bundle = Bundle.open(walked / "plain.edgeecg")
     assert bundle.name == "ward"

@@ -64,6 +64,21 @@ def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], wit
     return all(torch.allclose(value, other[name], rtol=0, atol=within) for name, value in one.items())
 
 
+def test_one_network_begins_from_given_weights(records: list[TrainingRecord]) -> None:
+    group = Group(CONFIG, [Member("a", 0), Member("b", 1)], len(records), CPU)
+    drawn = weights(group, 0), weights(group, 1)
+    given = {f"token.{n}": v for n, v in build_network(replace(CONFIG, seed=7)).token.state_dict().items()}
+    group.begin(1, given)
+    assert same(drawn[0], weights(group, 0), 0)
+    begun, averaged = weights(group, 1), group.networks()["b"].state_dict()
+    for name, value in given.items():
+        torch.testing.assert_close(begun[f"network.{name}"], value, rtol=0, atol=0)
+        torch.testing.assert_close(averaged[name], value, rtol=0, atol=0)
+    others = {name: value for name, value in drawn[1].items() if ".beat." in name}
+    assert others
+    assert same(others, begun, 0)
+
+
 def test_each_network_ends_where_it_would_have_ended_alone(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     group = trained(records, [Member("a", 0), Member("b", 1)], tmp_path)
     source = windows(records)
@@ -189,6 +204,7 @@ def test_a_loss_that_is_not_finite_is_never_kept(records, tmp_path: Path) -> Non
     assert not (tmp_path / STATE).exists()
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 def test_batches_come_in_the_order_of_the_steps_whoever_prepares_them(records) -> None:  # type: ignore[no-untyped-def]
     source = windows(records)
     loader = torch.utils.data.DataLoader(Batches(source, 2, 7), batch_size=None, num_workers=2)

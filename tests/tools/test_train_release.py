@@ -138,3 +138,25 @@ def test_what_former_networks_made_goes_with_them(tool: ModuleType, tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "nano").iterdir()) == ["all", "fold0"]
     for name in ("fold0", "all"):
         assert [path.name for path in (tmp_path / "nano" / name).iterdir()] == ["checkpoint"]
+
+
+def test_pre_training_is_kept_and_knows_nobody_who_is_held_out(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = load_training_data(DataSettings(synthetic_patients=4, synthetic_seconds=40), 0)
+    records = [replace(r, source="svdb") for r in made.training[:4]]
+    data = replace(made, training=records)
+    config = TrainConfig(preset="nano", data=DataSettings(sets={"svdb": 0.5, "synthetic": 0.5}))
+    member, given = Member("fold0", 0, frozenset({1})), []
+    pretrain = tool.pretrain
+
+    def watched(network, windows, steps):  # type: ignore[no-untyped-def]
+        given.append([record.name for record in windows.records])
+        return pretrain(network, replace(windows, batch=2, seconds=10), steps)
+
+    monkeypatch.setattr(tool, "pretrain", watched)
+    first = tool.first_weights(config, member, data, tmp_path, 2)
+    assert given == [[records[n].name for n in (0, 2, 3)]]
+    again = tool.first_weights(config, member, data, tmp_path, 2)
+    assert len(given) == 1
+    assert all(torch.equal(value, again[name]) for name, value in first.items())

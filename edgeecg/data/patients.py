@@ -1,0 +1,47 @@
+"""Whose recordings a folder of the user's holds: ``patients.csv`` beside them, if some are of one person."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from edgeecg.errors import RecordError
+
+__all__ = ["PATIENTS", "named_patients"]
+
+PATIENTS = "patients.csv"
+"""A row a record, under the columns ``record`` and ``patient``."""
+
+
+def named_patients(folder: Path, records: Iterable[str]) -> Mapping[str, str]:
+    """The patient of each record of a folder; without ``patients.csv`` each record is a patient of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        Patients of two folders are two patients, whatever they are called.
+    records : iterable of str
+        Names of its records: as in the folder, without extension (``ward/a01``).
+
+    Raises
+    ------
+    RecordError
+        A file without these columns, a record that is named twice with two patients or not at all: a
+        recording that is forgotten might put one person on both sides of a split.
+    """
+    names, path = list(records), folder / PATIENTS
+    if not path.is_file():
+        return {name: f"{folder.name}/{name}" for name in names}
+    found: dict[str, str] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            record, patient = ((row.get(column) or "").strip() for column in ("record", "patient"))
+            if not record or not patient:
+                raise RecordError(f"{path}: give every row a record and a patient (columns record,patient)")
+            if found.setdefault(record, patient) != patient:
+                raise RecordError(f"{path} gives {record} to {found[record]} and to {patient}: keep one row")
+    if left := [name for name in names if name not in found]:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        raise RecordError(f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each")
+    return {name: f"{folder.name}/{found[name]}" for name in names}
