@@ -140,6 +140,8 @@ def cpu_makers(subject: Subject, case: Case, threads: int, quick: bool, opened: 
         makers["PyTorch compiled"] = lambda: torch_peers.compiled(subject, case)
     if find_spec("openvino") is not None:
         makers["OpenVINO FP32"] = lambda: graph_peers.openvino(subject, case, threads)
+    else:
+        print("OpenVINO is not installed (pip install openvino): left out", file=sys.stderr)
     return makers
 
 

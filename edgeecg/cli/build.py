@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from edgeecg.cli.builder import builder_options
 from edgeecg.cli.common import (
     DataOption,
     SeedOption,
@@ -15,9 +16,10 @@ from edgeecg.cli.common import (
     check_file,
     data_console,
     human_console,
+    progress_bar,
     show_table,
 )
-from edgeecg.errors import ConfigError
+from edgeecg.errors import BackendError, ConfigError
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
 if TYPE_CHECKING:  # loads onnx
@@ -99,6 +101,7 @@ def build(
     from edgeecg.deploy.graphset import read_graphs
     from edgeecg.deploy.select import select, selection_table
     from edgeecg.deploy.verdict import SelectSettings
+    from edgeecg.runtime.trt import why_not
 
     if out.suffix != SUFFIX:
         raise ConfigError(f"--out {out}: a bundle's name ends in {SUFFIX}")
@@ -108,6 +111,8 @@ def build(
     found = read_graphs(graphs)
     if name or found.name in packaged_names():  # only the packaged one is called so
         found = replace(found, name=name or out.stem)
+    if backend == "tensorrt" and (reason := why_not()):
+        raise BackendError(reason)
     opens: Precision
     if precision == "auto" or (check and precision != "fp32"):
         settings = SelectSettings(
@@ -119,7 +124,9 @@ def build(
             threads=threads,
         )
         evidence = _evidence(found, calibration, references or [SYNTHETIC], data, seed)
-        selection = select(found, evidence, settings, console.print)
+        with progress_bar(console) as bars:
+            settings = replace(settings, tensorrt=builder_options(bars))
+            selection = select(found, evidence, settings, console.print)
         show_table(data_console(), selection_table(selection))
         found, opens = selection.chosen.candidate.graphs, selection.chosen.candidate.precision
     else:
@@ -131,7 +138,9 @@ def build(
         f"digest {bundle.digest[:16]}"
     )
     if engine:
-        console.print(build_engine(bundle, opens))
+        with progress_bar(console) as bars:
+            said = build_engine(bundle, opens, builder_options(bars))
+        console.print(said)
 
 
 def _evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.progress import Progress, TaskID
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
 
-__all__ = ["DeviceErrorOption", "builder_options"]
+__all__ = ["DeviceErrorOption", "builder_options", "shown"]
 
 DeviceErrorOption = Annotated[
     OnDeviceError,
@@ -39,6 +40,11 @@ def builder_options(
     on_device_error : str
         What to do when the GPU is lost.
     """
+    return shown(Options(hop_tokens=tokens, dla=dla, on_device_error=on_device_error), bars)
+
+
+def shown(options: Options, bars: Progress) -> Options:
+    """The same options, builds shown in ``bars``."""
     tasks: dict[str, TaskID] = {}
 
     def told(phase: str, step: int, steps: int) -> bool:
@@ -47,4 +53,4 @@ def builder_options(
         bars.update(tasks[phase], completed=step, total=steps, visible=step < steps)
         return True
 
-    return Options(hop_tokens=tokens, dla=dla, on_device_error=on_device_error, progress=told)
+    return replace(options, progress=told)

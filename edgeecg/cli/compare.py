@@ -14,7 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision, packaged_names
-from edgeecg.cli.common import SeedOption, atomic_path, check_file, data_console, human_console
+from edgeecg.cli.builder import builder_options
+from edgeecg.cli.common import (
+    SeedOption,
+    atomic_path,
+    check_file,
+    data_console,
+    human_console,
+    progress_bar,
+)
 from edgeecg.errors import ConfigError, InputError, MissingExtra
 from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
 from edgeecg.runtime.executor import Executor, Tensors
@@ -58,7 +66,8 @@ class Side:
                 )
             from edgeecg.runtime.trt import open_executor
 
-            return open_executor(self.bundle, name, self.precision)
+            with progress_bar() as bars:
+                return open_executor(self.bundle, name, self.precision, builder_options(bars))
         return OrtExecutor(self.model(name))
 
 
@@ -72,7 +81,7 @@ def onnx_tools() -> Any:
 
 
 def parse_side(text: str) -> Side:
-    """Take ``small:fp16@reference`` apart; FP16 goes to the reference unless told otherwise."""
+    """Take ``small:fp16@reference`` apart; what holds FP16 goes to the reference unless told otherwise."""
     source, _, executor = text.partition("@")
     head, colon, tail = source.rpartition(":")
     precision: Precision | None = None
@@ -85,12 +94,25 @@ def parse_side(text: str) -> Side:
     if source.endswith(".onnx"):
         if not Path(source).is_file():
             raise InputError(f"no graph {source}: give the path of an .onnx file, or a bundle")
-        return Side(text, source, precision or "fp32", executor or "onnxruntime", None)
+        precision = precision or ("fp16" if holds_half(Path(source).read_bytes()) else "fp32")
+        return Side(text, source, precision, executor or default_executor(precision), None)
     bundle = Bundle.open(source)
     wanted = precision or bundle.manifest.default_precision
-    return Side(
-        text, source, wanted, executor or ("reference" if wanted == "fp16" else "onnxruntime"), bundle
-    )
+    return Side(text, source, wanted, executor or default_executor(wanted), bundle)
+
+
+def default_executor(precision: Precision) -> str:
+    """The reference for what ONNX Runtime's CPU would compute in FP32, and so show no overflow of."""
+    return "reference" if precision in ("fp16", "mixed") else "onnxruntime"
+
+
+def holds_half(model: bytes) -> bool:
+    """Whether a graph computes anything in FP16; without the tools of ONNX that is not known, and no."""
+    try:
+        found: bool = onnx_tools().holds_half(model)
+    except MissingExtra:
+        return False
+    return found
 
 
 def compare(
@@ -117,8 +139,9 @@ def compare(
 
     Prints how many labels agree, the worst error of every output and, where labels differ, the first layer
     that departs. Executors are `onnxruntime`, `tensorrt` and `reference` (of the ONNX project: slow and
-    exact). FP16 graphs run on the reference unless told otherwise, since ONNX Runtime's CPU computes them
-    in FP32 and shows no overflow. The exit code is 1 where labels differ.
+    exact). Graphs with FP16 in them run on the reference unless told otherwise, since ONNX Runtime's CPU
+    computes that in FP32 and shows no overflow. Inside a TensorRT engine no layer is looked at: with
+    `@tensorrt` the layers shown are those of the graph. The exit code is 1 where labels differ.
 
     For example:
 
@@ -146,6 +169,8 @@ def compare(
             inside = look_inside(sides, name, comparison)
         if inside:
             show_layers(console, inside, limit)
+        if inside and not comparison.agree and first_departure(inside, limit) is None:
+            console.print(within(sides))
         found[name] = as_json(comparison, inside, limit)
     if json is not None:
         import msgspec
@@ -256,6 +281,17 @@ def show_layers(console: Console, inside: list[Departure], limit: float) -> None
         layer = departure.layer
         table.add_row(layer.output, layer.kind, f"{departure.error:.2e}", f"{departure.inherited:.2e}")
     console.print(table)
+
+
+def within(sides: tuple[Side, Side]) -> str:
+    """Where it must lie, if labels differ and no layer of the graphs does at that step."""
+    engines = [side.text for side in sides if side.executor == "tensorrt"]
+    if engines:
+        return (
+            f"The graphs themselves agree, so what differs is how {' and '.join(engines)} computes them: "
+            "compare TensorRT's precisions with each other, fp32 first, to find the one that departs."
+        )
+    return "On the same inputs no layer departs: what differs has added up in the state, step by step."
 
 
 def first_departure(inside: list[Departure], limit: float) -> Departure | None:

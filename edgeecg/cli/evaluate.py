@@ -164,11 +164,15 @@ def _bundle(
 ) -> tuple[dict[str, str], list[RecordScores]]:
     """Run a bundle over the records and score its events."""
     from edgeecg.bundle import Precision
+    from edgeecg.cli.builder import builder_options
     from edgeecg.pipeline import Recordings
     from edgeecg.runtime.engine import Backend, open_engine
 
     chosen = cast("Literal[Backend, 'auto']", backend)  # names that fit nothing are refused by open_engine
-    with open_engine(name, chosen, cast("Precision | None", precision)) as engine:
+    with progress_bar() as bars:
+        options = builder_options(bars)
+        opened = open_engine(name, chosen, cast("Precision | None", precision), tensorrt=options)
+    with opened as engine:
         _warn_of_training(engine.bundle, cases)
         crowd = Recordings[tuple[int, Truth, int]](engine)
         waiting, scores = deque(enumerate(cases)), dict[int, RecordScores]()

@@ -23,7 +23,7 @@ from edgeecg.cli.common import (
     human_console,
     progress_bar,
 )
-from edgeecg.errors import ConfigError
+from edgeecg.errors import BackendError, ConfigError
 from edgeecg.io import read_record
 from edgeecg.pipeline import Mode, step_tokens
 from edgeecg.profile.collect import ProfileSettings, collect
@@ -31,9 +31,10 @@ from edgeecg.profile.latency import Percentiles
 from edgeecg.profile.layers import by_kind
 from edgeecg.profile.pace import Wait
 from edgeecg.profile.page import render
-from edgeecg.profile.report import Report, compare, load, parse_share
+from edgeecg.profile.report import Report, compare, load, parse_share, same_way
 from edgeecg.profile.sensors import memory_used
-from edgeecg.runtime.engine import Backend, open_engine
+from edgeecg.runtime.engine import Backend, Engine, open_engine
+from edgeecg.runtime.trt import why_not
 
 __all__ = ["profile"]
 
@@ -132,12 +133,17 @@ def profile(
         signal = read_record(record, leads=leads or None, fs=fs, units=units, gain=gain)
     elif leads or fs or units or gain:
         raise ConfigError("--lead, --fs, --units and --gain say how a recording is read: name a RECORD")
+    if dla is not None and (backend == "onnxruntime" or (reason := why_not())):
+        why = reason if backend != "onnxruntime" else "--backend onnxruntime runs on the CPU: leave --dla out"
+        raise BackendError(f"--dla {dla} asks TensorRT for a DLA core: {why}")
     opened, before = Bundle.open(bundle), memory_used()[0]
     with progress_bar() as bars:
         task = bars.add_task("opening", total=None)
         chosen = cast("Backend", backend), cast("Precision | None", precision)
         options = builder_options(bars, step_tokens(hop, settings.mode), dla)
         with open_engine(opened, *chosen, threads, tensorrt=options) as engine:
+            if previous is not None:  # now, not after minutes
+                same_way(previous, early_facts(engine, settings))
             report = collect(
                 engine, settings, signal, before, lambda text: bars.update(task, description=text)
             )
@@ -150,6 +156,17 @@ def profile(
     show(console, report)
     if previous is not None and not hold(console, previous, report, share):
         raise typer.Exit(REGRESSED)
+
+
+def early_facts(engine: Engine, settings: ProfileSettings) -> dict[str, object]:
+    """What is known before anything was measured."""
+    return {
+        "backend": engine.backend,
+        "precision": engine.precision,
+        "threads": settings.threads,
+        "mode": settings.mode,
+        "hop": settings.hop,
+    }
 
 
 def choice(text: str, choices: tuple[str, ...], option: str) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from edgeecg.cli.common import human_console
+from edgeecg.cli.builder import shown
+from edgeecg.cli.common import human_console, progress_bar
 from edgeecg.runtime.engine import open_engine
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
@@ -56,7 +57,9 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     settings = read_gateway_config(config)
     chosen = settings.bundle, settings.backend, settings.precision
-    with open_engine(*chosen, tensorrt=settings.tensorrt) as engine:
+    with progress_bar() as bars:
+        opened = open_engine(*chosen, tensorrt=shown(settings.tensorrt, bars))
+    with opened as engine:
         if check:
             console.print(
                 f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: all well"

@@ -17,6 +17,7 @@ from edgeecg.deploy.graphset import GraphSet
 from edgeecg.errors import BackendError, BundleError, ConfigError
 from edgeecg.model.checkpoint import load_checkpoint, weights_of
 from edgeecg.model.transformer import Network
+from edgeecg.runtime.trt import Options
 from edgeecg.specs import SignalSpec
 
 __all__ = ["build_bundle", "build_engine", "export_checkpoint", "export_graphs"]
@@ -88,7 +89,7 @@ def export_checkpoint(folder: Path, name: str | None = None, lead_policy: LeadPo
     )
 
 
-def build_engine(bundle: Bundle, precision: Precision) -> str:
+def build_engine(bundle: Bundle, precision: Precision, options: Options | None = None) -> str:
     """Build what TensorRT is installed for, and say in a line what came of it.
 
     On a GPU the plans are built, proved by the golden vectors and kept for the next opening. Without one,
@@ -108,7 +109,7 @@ def build_engine(bundle: Bundle, precision: Precision) -> str:
     reason = why_not()
     if reason is None:
         try:
-            with open_engine(bundle, "tensorrt", precision):
+            with open_engine(bundle, "tensorrt", precision, tensorrt=options):
                 return (
                     f"TensorRT engine of the {precision} graphs built, proved by the golden vectors, and kept"
                 )
@@ -121,7 +122,10 @@ def build_engine(bundle: Bundle, precision: Precision) -> str:
     wanted = recipes(bundle)
     for name in GRAPHS:
         build_plan(library, bundle.graph(name, precision), replace(wanted[name], buckets=(1,)))
-    return f"the {precision} graphs compile with {library.key}; there is no GPU here, so no engine is kept"
+    return (
+        f"the {precision} graphs compile with {library.key}; no engine is kept, as TensorRT cannot run here "
+        f"({reason})"
+    )
 
 
 def build_bundle(

@@ -19,7 +19,15 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime.compare import Layer
 from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
 
-__all__ = ["ReferenceExecutor", "expose", "layers_of", "load_model", "run_exposed", "value_spec"]
+__all__ = [
+    "ReferenceExecutor",
+    "expose",
+    "holds_half",
+    "layers_of",
+    "load_model",
+    "run_exposed",
+    "value_spec",
+]
 
 
 def load_model(data: bytes) -> onnx.ModelProto:
@@ -32,6 +40,13 @@ def load_model(data: bytes) -> onnx.ModelProto:
     except onnx.checker.ValidationError as error:
         raise BackendError(f"not a valid ONNX model ({' '.join(str(error).split())[:150]})") from error
     return model
+
+
+def holds_half(data: bytes) -> bool:
+    """Whether a graph has weights in FP16, or casts to it."""
+    graph, half = load_model(data).graph, onnx.TensorProto.FLOAT16
+    casts = (a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to")
+    return any(tensor.data_type == half for tensor in graph.initializer) or half in casts
 
 
 def layers_of(model: onnx.ModelProto) -> list[Layer]:

@@ -19,7 +19,10 @@ from edgeecg.metrics.tables import Table
 from edgeecg.runtime.executor import Tensors
 from edgeecg.runtime.ort import OrtExecutor
 
-__all__ = ["Quantized", "Wanted", "plan_of", "quantize", "quantize_set"]
+__all__ = ["HALF", "Quantized", "Wanted", "headroom_of", "plan_of", "quantize", "quantize_set"]
+
+HALF: tuple[Precision, ...] = ("fp16", "mixed")
+"""Precisions with FP16 in them."""
 
 PROBES = 4  # golden steps after one another that FP16's headroom is looked for in
 
@@ -70,14 +73,26 @@ def quantize_set(graphs: GraphSet, wanted: Wanted, calibration: Calibration | No
         made = made.adding(quantize(graphs, plans, calibration, precision))
         rows = list(layer_rows(graphs, plans, calibration))
         told[precision] = {row.layer: row.precision for row in rows}
-        if precision == "fp16":
-            for name in GRAPHS:
-                headroom[name] = fp16_headroom(made.graph(name, "fp16"), _probes(graphs, name))
-        else:
+        if precision in HALF:
+            rooms = headroom_of(made, precision)
+            headroom = rooms if precision == "fp16" else headroom
+        if precision != "fp16":
             tables.append(layer_table(f"layers of the {precision} graphs", rows))
     if calibration is not None:
         told["calibration"] = {"recipe": calibration.recipe, "windows": calibration.windows}
     return Quantized(made.adding({}, quantization=told), tuple(tables), headroom)
+
+
+def headroom_of(graphs: GraphSet, precision: Precision) -> dict[GraphName, Headroom]:
+    """How far the FP16 values of both graphs stay below the largest number, on the golden inputs.
+
+    Raises
+    ------
+    AccuracyError
+        One overflows: on a device the graph would say nothing but NaN, which ONNX Runtime's CPU, where FP16
+        is computed in FP32, does not show.
+    """
+    return {name: fp16_headroom(graphs.graph(name, precision), _probes(graphs, name)) for name in GRAPHS}
 
 
 def _probes(graphs: GraphSet, name: GraphName) -> list[Tensors]:

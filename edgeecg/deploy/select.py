@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from edgeecg.bundle import Precision
 from edgeecg.deploy.calibrate import Calibration
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.deploy.quantize import plan_of, quantize
+from edgeecg.deploy.quantize import HALF, plan_of, quantize
 from edgeecg.deploy.sensitivity import sensitivity
 from edgeecg.deploy.verdict import GATED, ORDER, Candidate, Judge, Say, SelectSettings, Verdict
 from edgeecg.errors import AccuracyError, ConfigError
@@ -74,6 +74,8 @@ def select(
             verdicts.append(judge.verdict(candidate))
             if not verdicts[-1].reason:
                 break
+    for line in unsure(verdicts, judge.backend):
+        say(line)
     verdicts = judge.timed(verdicts)
     passing = sorted((v for v in verdicts if not v.reason), key=lambda v: ORDER.index(v.candidate.precision))
     if not passing:
@@ -87,6 +89,17 @@ def select(
         if verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
             chosen = verdict
     return Selection(judge.backend, tuple(verdicts), chosen)
+
+
+def unsure(verdicts: Sequence[Verdict], backend: Backend) -> Iterator[str]:
+    """What these records and this backend cannot tell."""
+    change = verdicts[0].change
+    if missing := [name for name, estimate in change.items() if estimate.value is None]:
+        yield f"no record has {' or '.join(missing)}: what is lost of it is not known"
+    if single := [n for n, e in change.items() if e.value is not None and e.low is None]:
+        yield f"{', '.join(single)}: of one patient only, without an interval"
+    if backend == "onnxruntime" and any(v.candidate.precision in HALF for v in verdicts):
+        yield "ONNX Runtime's CPU computes FP16 in FP32: its time says nothing of a GPU"
 
 
 def agreement(

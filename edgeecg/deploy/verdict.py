@@ -13,7 +13,8 @@ import numpy as np
 
 from edgeecg.bundle import GraphName, Precision
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.errors import InputError
+from edgeecg.deploy.quantize import HALF, headroom_of
+from edgeecg.errors import AccuracyError, InputError
 from edgeecg.metrics.beats import BeatList, Confusion, Score, compare
 from edgeecg.metrics.bootstrap import Estimate
 from edgeecg.metrics.judge import MAPPINGS
@@ -25,6 +26,7 @@ from edgeecg.pipeline import annotate
 from edgeecg.profile.latency import sample, summarise
 from edgeecg.runtime.engine import Backend, Engine, open_engine
 from edgeecg.runtime.executor import Tensors
+from edgeecg.runtime.trt import Options
 
 __all__ = ["GATED", "ORDER", "Candidate", "Judge", "Say", "SelectSettings", "Verdict"]
 
@@ -64,6 +66,8 @@ class SelectSettings:
         Share by which a candidate must be faster than a more exact one to be preferred.
     threads : int
         CPU threads inside one operator.
+    tensorrt : Options, optional
+        How TensorRT engines are opened.
     """
 
     precisions: tuple[Precision, ...] = ()
@@ -74,6 +78,7 @@ class SelectSettings:
     runs: int = 300
     margin: float = 0.02
     threads: int = 1
+    tensorrt: Options | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,8 @@ class Judge:
             measured = self._reference if exact else self._measure(engine)
         agreement = self._agreement(measured)
         change = {name: self._change(measured, name) for name in GATED}
-        return Verdict(candidate, np.nan, agreement, change, self._reason(agreement, change))
+        reason = _overflow(candidate) or self._reason(agreement, change)
+        return Verdict(candidate, np.nan, agreement, change, reason)
 
     def timed(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """The verdicts with the median time of a hop; candidates take turns, to meet the same machine."""
@@ -170,7 +176,8 @@ class Judge:
     def _open(self, candidate: Candidate, backend: Backend | None = None) -> Engine:
         bundle = candidate.graphs.bundle(candidate.precision, created="", keep=(candidate.precision,))
         wanted = backend or self._settings.backend
-        return open_engine(bundle, wanted, candidate.precision, self._settings.threads)
+        settings = self._settings
+        return open_engine(bundle, wanted, candidate.precision, settings.threads, tensorrt=settings.tensorrt)
 
     def _measure(self, engine: Engine) -> _Measured:
         found = _Measured([], [], [])
@@ -219,6 +226,17 @@ class Judge:
         if agreement < self._settings.agreement:
             return f"labels only {agreement:.2%} of the beats as fp32 does"
         return ""
+
+
+def _overflow(candidate: Candidate) -> str:
+    """What overflows in FP16; nothing where all is well, or no FP16 is in it."""
+    if candidate.precision not in HALF:
+        return ""
+    try:
+        headroom_of(candidate.graphs, candidate.precision)
+    except AccuracyError as error:
+        return str(error)
+    return ""
 
 
 def _score_of(scores: RecordScores, name: str) -> Score | None:

@@ -50,6 +50,7 @@ FS = 256.0
 LEAD = ("MLII",)
 EARLY, LATE = 0.85, 1.15  # of the usual interval
 TALL = 1.8
+P_AFTER = 0.3  # s after a beat, from when on a P wave belongs to the next one
 MATCH = 0.1  # s between a beat of the script and the one that the model found
 
 Examples = NDArray[np.float32]
@@ -211,17 +212,26 @@ def _made(
         script.episodes.clear()
         for beat in script.beats:
             script.conducted_p(beat.time)
-    elif name == "wide QRS":  # now and then one that spreads through muscle, on time and behind its P wave
-        for number in range(3, len(script.beats), 6):
-            script.beats[number] = script.beats[number]._replace(
-                kind="ventricular", focus=int(rng.integers(3))
-            )
+    elif name == "wide QRS":
+        _widen(script, rng)
     clean, times = render(script, settings, rng)
     beats = np.round(times * FS).astype(np.int64)
     beats = beats[(beats >= 0) & (beats < len(clean))]
     noise = disturbance(len(clean), FS, 1, settings.noise, settings.mains, patient.respiration, rng)[:, 0]
     gain = snr_gain(qrs_amplitude(clean[:, 0], FS, beats), noise_rms(noise, FS), snr)
     return Record(patient.name, clean + gain * noise[:, None], FS, LEAD), script
+
+
+def _widen(script: Script, rng: np.random.Generator) -> None:
+    """Now and then a beat spreads through muscle: on time, early or late, behind a P wave or not."""
+    for number in range(3, len(script.beats) - 1, 6):
+        own, before = script.beats[number], script.beats[number - 1].time
+        moved = own.time + (own.time - before) * float(rng.choice((0.0, rng.uniform(-0.4, 0.2))))
+        script.beats[number] = own._replace(time=moved, kind="ventricular", focus=int(rng.integers(3)))
+        if rng.random() < 0.5:
+            script.p_waves[:] = [
+                wave for wave in script.p_waves if not before + P_AFTER < wave.time < own.time
+            ]
 
 
 def _turned_over(anatomy: Anatomy) -> Anatomy:

@@ -16,7 +16,18 @@ from edgeecg.runtime.cuda import available_libraries
 from edgeecg.runtime.engine import BACKENDS, Backend, check_golden, open_engine
 from edgeecg.runtime.trt import Options
 
-__all__ = ["Finding", "State", "advise", "check_backends", "check_cuda", "check_jetson", "check_python"]
+__all__ = [
+    "Finding",
+    "State",
+    "advise",
+    "check_backends",
+    "check_cuda",
+    "check_jetson",
+    "check_python",
+    "check_tensorrt",
+]
+
+TENSORRT = ("tensorrt", "tensorrt_rtx")
 
 State = Literal["well", "note", "ill"]
 
@@ -125,19 +136,36 @@ def check_cuda(machine: Machine) -> list[Finding]:
     if machine.driver or machine.jetson:
         findings.append(Finding("NVIDIA driver", "well", machine.driver or "part of Jetson Linux"))
     else:
-        findings.append(Finding("NVIDIA driver", "note", "not there: no NVIDIA GPU can be used"))
+        advice = "if this machine has an NVIDIA GPU, install its driver; else all runs on the CPU"
+        findings.append(Finding("NVIDIA driver", "note", "not there: no NVIDIA GPU can be used", advice))
     if not libraries:
         needed = bool(machine.driver or machine.jetson)
         advice = "pip install 'edgeecg[jetson]'" if needed else ""
         state: State = "ill" if needed else "note"
         findings.append(Finding("CUDA for Python", state, "neither pycuda nor cuda-python", advice))
     elif "cuda-python" not in libraries:
-        findings.append(
-            Finding("CUDA for Python", "note", f"{named}: no CUDA graphs", "pip install cuda-python")
-        )
+        advice = f"pip install '{cuda_python(machine)}'"
+        findings.append(Finding("CUDA for Python", "note", f"{named}: no CUDA graphs", advice))
     else:
         findings.append(Finding("CUDA for Python", "well", named))
     return findings
+
+
+def cuda_python(machine: Machine) -> str:
+    """What to ask pip for: cuda-python has the major version of its CUDA."""
+    major = version_pair(machine.cuda)[0]
+    return f"cuda-python<{major + 1}" if major else "cuda-python"
+
+
+def check_tensorrt(machine: Machine) -> list[Finding]:
+    """Python modules of TensorRT where none comes with the board."""
+    if machine.jetson:
+        return []
+    there = [f"{name} {version}" for name in TENSORRT if (version := installed(name))]
+    if there:
+        return [Finding("TensorRT for Python", "well", ", ".join(there))]
+    advice = "with an NVIDIA GPU: pip install tensorrt" if machine.driver else ""
+    return [Finding("TensorRT for Python", "note", "neither tensorrt nor tensorrt_rtx", advice)]
 
 
 def check_backends(
@@ -181,7 +209,7 @@ def advise(
 ) -> list[Finding]:
     """Look at everything; backends only where there is a bundle to run on them."""
     tell("machine")
-    findings = [check_python(machine), *check_jetson(machine), *check_cuda(machine)]
+    findings = [check_python(machine), *check_jetson(machine), *check_cuda(machine), *check_tensorrt(machine)]
     if bundle is not None:
         tell("backends")
         needed = BACKENDS if machine.jetson else ("onnxruntime",)

@@ -177,6 +177,38 @@ def parse_share(text: str) -> float:
     return share
 
 
+def facts(report: Report) -> dict[str, object]:
+    """What must be equal of two reports, so that a difference of their figures says something."""
+    subject = report.subject
+    return {
+        "machine": report.machine.model,
+        "backend": subject.backend,
+        "precision": subject.precision,
+        "threads": subject.threads,
+        "power mode": report.before.power_mode,
+        "mode": subject.mode,
+        "hop": subject.hop,
+        "rate": subject.fs,
+        "number of leads": subject.leads,
+    }
+
+
+def same_way(previous: Report, now: Mapping[str, object]) -> None:
+    """Refuse a previous report of another machine or way; of ``now`` as much as is known.
+
+    Raises
+    ------
+    InputError
+        One of the :func:`facts` differs.
+    """
+    known = facts(previous)
+    for what, after in now.items():
+        if known[what] != after:
+            raise InputError(
+                f"the previous profile has another {what} ({known[what]}, now {after}): make one like this"
+            )
+
+
 def compare(previous: Report, now: Report) -> list[Change]:
     """Figures that both reports have: latencies of the stages, and calls by batch.
 
@@ -185,20 +217,7 @@ def compare(previous: Report, now: Report) -> list[Change]:
     InputError
         They were not taken on the same machine in the same way, so that a difference says nothing.
     """
-    for what, before, after in (
-        ("machine", previous.machine.model, now.machine.model),
-        ("backend", previous.subject.backend, now.subject.backend),
-        ("precision", previous.subject.precision, now.subject.precision),
-        ("threads", previous.subject.threads, now.subject.threads),
-        ("power mode", previous.before.power_mode, now.before.power_mode),
-        ("mode", previous.subject.mode, now.subject.mode),
-        ("hop", previous.subject.hop, now.subject.hop),
-        ("rate", previous.subject.fs, now.subject.fs),
-    ):
-        if before != after:
-            raise InputError(
-                f"the previous profile has another {what} ({before}, now {after}): make one like this"
-            )
+    same_way(previous, facts(now))
     changes = [
         change(f"{stage} {name}", "ms", getattr(previous.stages[stage], name), getattr(found, name))
         for stage, found in now.stages.items()
@@ -211,9 +230,12 @@ def compare(previous: Report, now: Report) -> list[Change]:
         for item in now.throughput
         if item.batch in calls
     ]
+    if not changes:
+        raise InputError("the previous profile has no figure that this one has: make it anew")
     return changes
 
 
 def change(what: str, unit: str, before: float, now: float) -> Change:
-    """A figure that is worse the greater it is."""
-    return Change(what, unit, before, now, (now - before) / before if before > 0 else 0.0)
+    """A figure that is worse the greater it is; from nothing to something is infinitely worse."""
+    growth = (now - before) / before if before > 0 else float("inf") if now > 0 else 0.0
+    return Change(what, unit, before, now, growth)

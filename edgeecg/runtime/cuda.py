@@ -45,6 +45,7 @@ STICKY = {
     700: "illegal memory access",
     702: "launch timed out",
     709: "context is destroyed",
+    710: "device-side assert triggered",
     714: "hardware stack error",
     715: "illegal instruction",
     716: "misaligned address",

@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeecg.cli.main import main
+pytest.importorskip("torch", reason="needs the extra train")
+import onnx
+import torch
+from onnx import numpy_helper
 
-torch = pytest.importorskip("torch", reason="needs the extra train")
+from edgeecg.bundle import Bundle
+from edgeecg.cli.main import main
+from edgeecg.deploy.precision import fp16_plan, rewrite
+from edgeecg.runtime import trt
+from edgeecg.runtime.ort import OrtExecutor
 
 QUICK = ["--runs", "20", "--warmup", "2", "--batches", "1,2", "--pace-seconds", "0.2", "--speed", "20",
          "--energy-seconds", "0", "--backend", "onnxruntime"]  # fmt: skip
@@ -31,11 +38,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def wrong_graph(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The token graph of the bundle, and the same with one weight scaled."""
-    import onnx
-    from onnx import numpy_helper
-
-    from edgeecg.bundle import Bundle
-
     folder = tmp_path_factory.mktemp("graphs")
     model = onnx.load_model_from_string(Bundle.open(bundle).graph("token"))
     good, bad = folder / "good.onnx", folder / "bad.onnx"
@@ -112,6 +114,42 @@ def test_compare_says_what_is_wrong(
     assert says in one_error(capsys)
 
 
+def test_an_overflow_in_a_file_is_seen_without_asking(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime's CPU would compute it in FP32 and show nothing."""
+    good = Bundle.open(bundle).graph("token")
+    model = onnx.load_model_from_string(good)
+    for key, factor in (("block0.grow.weight", 1e5), ("block0.shrink.weight", 1e-5)):
+        tensor = next(t for t in model.graph.initializer if t.name == key)
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), key))
+    plain, half = tmp_path / "plain.onnx", tmp_path / "half.onnx"
+    plain.write_bytes(model.SerializeToString())
+    half.write_bytes(rewrite(model, fp16_plan(model)).SerializeToString())
+    assert main(["compare", str(plain), str(half), "--steps", "2", "--rows", "1"]) == 1
+    assert "block0.grow" in capsys.readouterr().out
+    assert main(["compare", str(plain), f"{half}@onnxruntime", "--steps", "2", "--rows", "1"]) == 0
+
+
+def test_an_engine_that_departs_from_its_own_graph_is_named(
+    bundle: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Shifted(OrtExecutor):
+        """An engine with wrong kernels."""
+
+        def run(self, inputs):  # type: ignore[no-untyped-def]
+            found = super().run(inputs)
+            return {name: -value if name in ("heads", "classes") else value for name, value in found.items()}
+
+    def opened(bundle, name, precision, options):  # type: ignore[no-untyped-def]
+        return Shifted(bundle.graph(name, precision))
+
+    monkeypatch.setattr(trt, "open_executor", opened)
+    assert main(["compare", bundle, f"{bundle}@tensorrt", "--steps", "2", "--graph", "token"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"what differs is how {bundle}@tensorrt computes them" in said
+
+
 def test_a_profile_is_written_and_held_against(
     bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +181,8 @@ def test_a_profile_is_written_and_held_against(
         (["--max-regression", "lots"], "--max-regression 'lots'"),
         (["--speed", "0"], "speed above 0"),
         (["nowhere.hea"], "nowhere"),
+        (["--dla", "0", "--backend", "onnxruntime"], "leave --dla out"),
+        (["--dla", "0"], "asks TensorRT for a DLA core"),
     ],
 )
 def test_profile_says_what_is_wrong(

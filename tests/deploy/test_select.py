@@ -136,6 +136,41 @@ def test_a_planted_collapse_is_refused(quantized: GraphSet, evidence: Evidence) 
     assert "\n" not in str(error.value)
 
 
+def test_a_planted_overflow_is_refused(graphs: GraphSet, evidence: Evidence) -> None:
+    """On this CPU it changes no label: FP16 is computed in FP32."""
+    part = graph_part("token", "fp32")
+    model = onnx.load_model_from_string(graphs.graphs[part])
+    for key, factor in (("block0.grow.weight", 1e5), ("block0.shrink.weight", 1e-5)):
+        tensor = next(t for t in model.graph.initializer if t.name == key)
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), key))
+    planted = graphs.adding({part: model.SerializeToString()})
+    with pytest.raises(AccuracyError, match="overflows in FP16"):
+        select(planted, evidence, replace(SETTINGS, precisions=("fp16",)))
+
+
+def test_a_mixed_graph_is_looked_at_too(quantized: GraphSet, cases: Sequence[LabelledRecord]) -> None:
+    judge = Judge(quantized, cases, SETTINGS, print)
+    half = quantized.graphs[graph_part("token", "fp16")]
+    model = onnx.load_model_from_string(half)
+    tensor = next(t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16)
+    tensor.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(tensor), 6e4), tensor.name))
+    parts = {graph_part("token", "mixed"): model.SerializeToString()}
+    parts[graph_part("beat", "mixed")] = quantized.graphs[graph_part("beat", "fp16")]
+    verdict = judge.verdict(Candidate("mixed", "mixed", quantized.adding(parts)))
+    assert "overflows in FP16" in verdict.reason
+
+
+def test_what_the_records_cannot_tell_is_said(quantized: GraphSet, evidence: Evidence) -> None:
+    said: list[str] = []
+    one = replace(evidence, cases=evidence.cases[:1])
+    loose = replace(SETTINGS, precisions=("fp32", "fp16"), budget=100.0, agreement=0.0)
+    select(quantized, one, loose, said.append)
+    text = " ".join(said)
+    assert "QRS" in text
+    assert "of one patient only" in text
+    assert "computes FP16 in FP32" in text
+
+
 def test_labels_must_agree_too(quantized: GraphSet, evidence: Evidence) -> None:
     judge = Judge(quantized, evidence.cases, replace(SETTINGS, budget=100.0), print)
     broken = spoilt(quantized, "int8", "block0.norm2.scale", 0.02)

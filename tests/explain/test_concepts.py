@@ -43,6 +43,9 @@ def test_examples_show_their_concept(sets: ConceptSets) -> None:
     late = timing_of(sets.concepts["compensatory pause"], "log_rr_over_median")
     assert early.max() < np.log(0.9)
     assert late.min() > np.log(1.1)
+    wide = timing_of(sets.concepts["wide QRS"], "log_rr_over_median")  # wide is not the same as early
+    assert wide.min() < np.log(0.9)
+    assert wide.max() > np.log(1.05)
     irregular = timing_of(sets.concepts["irregular RR"], "irregularity")
     assert np.median(irregular) > 3 * np.median(timing_of(sets.concepts["absent P"], "irregularity"))
 

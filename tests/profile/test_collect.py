@@ -21,7 +21,7 @@ from edgeecg.profile.energy import Energy
 from edgeecg.profile.latency import summarise
 from edgeecg.profile.layers import LayerTime, by_kind, layers_of_events, onnxruntime_layers
 from edgeecg.profile.page import render
-from edgeecg.profile.report import EnergyUse, Report, compare, load, parse_share
+from edgeecg.profile.report import EnergyUse, Report, change, compare, load, parse_share
 from edgeecg.profile.stages import STAGES, TimedExecutor, hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.trt.build import Plan, token_recipe
@@ -193,11 +193,22 @@ def test_a_planted_slowdown_is_found(report: Report) -> None:
     assert changes["batch 4 p50"].growth == 0.0
 
 
-@pytest.mark.parametrize("field", ["backend", "precision", "hop", "mode", "threads", "fs"])
+@pytest.mark.parametrize("field", ["backend", "precision", "hop", "mode", "threads", "fs", "leads"])
 def test_profiles_that_were_taken_otherwise_are_not_compared(report: Report, field: str) -> None:
     subject = dataclasses.replace(report.subject, **{field: "other"})
     with pytest.raises(InputError, match="make one like this"):
         compare(report, dataclasses.replace(report, subject=subject))
+
+
+def test_profiles_that_share_no_figure_are_not_compared(report: Report) -> None:
+    empty = dataclasses.replace(report, stages={}, throughput=[])
+    with pytest.raises(InputError, match="no figure"):
+        compare(empty, report)
+
+
+def test_what_took_no_time_before_and_does_now_got_slower() -> None:
+    assert change("x", "ms", 0.0, 1.0).growth == float("inf")
+    assert change("x", "ms", 0.0, 0.0).growth == 0.0
 
 
 @pytest.mark.parametrize(("text", "share"), [("10%", 0.1), ("0.25", 0.25), (" 5 % ", 0.05)])

@@ -10,7 +10,14 @@ import pytest
 from edgeecg.bundle import Bundle
 from edgeecg.errors import BackendError
 from edgeecg.profile import health
-from edgeecg.profile.health import advise, check_backends, check_cuda, check_jetson, check_python
+from edgeecg.profile.health import (
+    advise,
+    check_backends,
+    check_cuda,
+    check_jetson,
+    check_python,
+    check_tensorrt,
+)
 from edgeecg.profile.machine import Machine, identify
 from tests.profile import boards
 
@@ -76,7 +83,8 @@ def test_an_environment_of_its_own_does_not_see_jetpack(
 
 def test_without_cuda_graphs_cuda_python_is_offered(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "available_libraries", lambda: ("pycuda",))
-    assert check_cuda(orin)[1].advice == "pip install cuda-python"
+    assert check_cuda(orin)[1].advice == "pip install 'cuda-python<13'"  # JetPack 6 has CUDA 12
+    assert check_cuda(dataclasses.replace(orin, cuda="13.2"))[1].advice.endswith("<14'")
     monkeypatch.setattr(health, "available_libraries", lambda: ())
     assert check_cuda(orin)[1].state == "ill"
 
@@ -84,6 +92,15 @@ def test_without_cuda_graphs_cuda_python_is_offered(orin: Machine, monkeypatch: 
 def test_a_machine_without_nvidia_is_not_ill() -> None:
     findings = check_cuda(dataclasses.replace(identify(), driver="", release=""))
     assert "ill" not in states(findings).values()
+
+
+def test_python_modules_of_tensorrt_are_told(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_tensorrt(orin) == []  # JetPack's own is told of, and nothing else is to be installed
+    elsewhere = dataclasses.replace(identify(), release="", driver="580.1")
+    monkeypatch.setattr(health, "installed", lambda package: "1.7.1" if package == "tensorrt_rtx" else "")
+    assert check_tensorrt(elsewhere)[0].says == "tensorrt_rtx 1.7.1"
+    monkeypatch.setattr(health, "installed", lambda package: "")
+    assert "pip install tensorrt" in check_tensorrt(elsewhere)[0].advice
 
 
 def test_backends_prove_themselves(bundle: Bundle) -> None:

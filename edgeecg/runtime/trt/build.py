@@ -222,7 +222,8 @@ def use_dla(
     """Prefer a DLA core; names of the layers that it cannot run and the GPU will."""
     if core >= builder.num_DLA_cores:
         raise BackendError(
-            f"there is no DLA core {core}: this device has {builder.num_DLA_cores}, ask for none"
+            f"there is no DLA core {core}: TensorRT sees {builder.num_DLA_cores} here (up to 10.7 it knows "
+            "Orin's, 11.4.1 those of AGX Orin with JetPack 7.2.2, what lies between none): leave --dla out"
         )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core

@@ -105,6 +105,8 @@ def test_a_missing_library_is_one_line_with_the_cpu_as_way_out(
     [
         (700, "", True),
         (719, "", True),
+        (710, "", True),
+        (0, "cuStreamSynchronize failed: device-side assert triggered", True),
         (2, "out of memory", False),
         (0, "cuStreamSynchronize failed: an illegal memory access was encountered", True),
         (0, "cuLaunchKernel failed: unspecified launch failure", True),
