@@ -262,6 +262,12 @@ def summary(report: Report) -> str:
     ]
     if memory.device:
         lines.append(f"Memory of the device: {memory.device / 2**20:.0f} MiB in use")
+    for what, unit, before, after in (
+        ("Clocks", "MHz", report.before.clocks, report.after.clocks),
+        ("Temperatures", "degrees", report.before.temperatures, report.after.temperatures),
+    ):
+        if told := [f"{name} {before[name]:.0f} to {after[name]:.0f}" for name in before if name in after]:
+            lines.append(f"{what}, before to after, {unit}: {', '.join(told)}")
     lines += [
         f"DLA: of the {name} graph {len(layers)} layers fall back to the GPU: {', '.join(layers[:5])}"
         f"{', ...' if len(layers) > 5 else ''}"

@@ -20,9 +20,9 @@ from edgeecg.profile.latency import Percentiles, measure, sample, summarise
 from edgeecg.profile.layers import LayerTime, onnxruntime_layers, rank
 from edgeecg.profile.machine import identify
 from edgeecg.profile.pace import Pace, Wait, keep_pace
-from edgeecg.profile.power import PowerReader, find_readers
+from edgeecg.profile.power import PowerReader, all_conditions, find_readers
 from edgeecg.profile.report import EnergyUse, Memory, Report, Subject, Throughput
-from edgeecg.profile.sensors import conditions, memory_used
+from edgeecg.profile.sensors import memory_used
 from edgeecg.profile.stages import hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor
@@ -112,7 +112,7 @@ def collect(
         Told what is measured next.
     """
     record = record or synthetic_record(settings)
-    before = conditions()
+    before = all_conditions()
     tell("hops")
     hops = hop_times(engine, record, settings.hop, settings.mode, settings.warmup, settings.runs)
     hop_samples = step_tokens(settings.hop, settings.mode) * engine.bundle.spec.patch
@@ -143,7 +143,7 @@ def collect(
             leads=len(record.leads),
         ),
         before=before,
-        after=conditions(),
+        after=all_conditions(),
         declared=declared_latency(engine, record, settings),
         stages=summarise_hops(hops),
         device=device,

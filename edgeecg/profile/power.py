@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeecg.profile.machine import read_text
-from edgeecg.profile.sensors import parse_tegrastats
+from edgeecg.profile.sensors import Conditions, conditions, parse_tegrastats
 
 __all__ = [
     "Ina3221",
@@ -22,6 +22,7 @@ __all__ = [
     "PowerReader",
     "Rapl",
     "TegraStatsPower",
+    "all_conditions",
     "find_readers",
 ]
 
@@ -155,6 +156,16 @@ class Nvml:
         power = self._library.nvmlDeviceGetPowerUsage
         return {f"GPU{index}": power(gpu) / 1e3 for index, gpu in enumerate(self._gpus)}
 
+    def conditions(self) -> Conditions:
+        """Clocks of the multiprocessors and temperatures now."""
+        library, gpus = self._library, dict(enumerate(self._gpus))
+        clock, heat = library.nvmlDeviceGetClockInfo, library.nvmlDeviceGetTemperature
+        return Conditions(
+            {f"GPU{n}": float(clock(gpu, library.NVML_CLOCK_SM)) for n, gpu in gpus.items()},
+            {f"GPU{n}": float(heat(gpu, library.NVML_TEMPERATURE_GPU)) for n, gpu in gpus.items()},
+            "",
+        )
+
     def close(self) -> None:
         """Let go of the library."""
         self._library.nvmlShutdown()
@@ -227,3 +238,16 @@ def find_readers(
     if not readers and not reasons:
         reasons.append("no power sensor: neither INA3221, tegrastats, RAPL nor NVML is there")
     return readers, reasons
+
+
+def all_conditions() -> Conditions:
+    """Clocks, temperatures and power mode now: what the kernel tells, and NVML of discrete GPUs."""
+    found, graphics = conditions(), Nvml.find()
+    if graphics is None:
+        return found
+    try:
+        more = graphics.conditions()
+    finally:
+        graphics.close()
+    clocks, temperatures = {**found.clocks, **more.clocks}, {**found.temperatures, **more.temperatures}
+    return Conditions(clocks, temperatures, found.power_mode)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeecg.profile.energy import EnergyMeter, integrate, total
-from edgeecg.profile.power import Ina3221, Rapl, TegraStatsPower, find_readers
+from edgeecg.profile.power import Ina3221, Nvml, Rapl, TegraStatsPower, all_conditions, find_readers
 from tests.profile import boards
 
 
@@ -145,3 +145,45 @@ def test_this_machine_is_asked_without_failing() -> None:
     for reader in readers:
         reader.close()
     assert readers or reasons
+
+
+class Library:
+    """NVML of one card; its error is a class, as theirs is."""
+
+    NVMLError = RuntimeError
+    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
+    open = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        return f"card {index}"
+
+    def nvmlDeviceGetPowerUsage(self, card: str) -> int:  # noqa: N802
+        return 72_500
+
+    def nvmlDeviceGetClockInfo(self, card: str, kind: int) -> int:  # noqa: N802
+        return 1980 if (card, kind) == ("card 0", 1) else 0
+
+    def nvmlDeviceGetTemperature(self, card: str, kind: int) -> int:  # noqa: N802
+        return 35 if (card, kind) == ("card 0", 0) else 0
+
+
+def test_a_discrete_gpu_tells_power_clock_and_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its library's names; no card was here."""
+    library = Library()
+    monkeypatch.setitem(sys.modules, "pynvml", library)  # type: ignore[arg-type]
+    found = Nvml.find()
+    assert found is not None
+    assert found.read() == {"GPU0": 72.5}
+    found.close()
+    told = all_conditions()
+    assert (told.clocks["GPU0"], told.temperatures["GPU0"]) == (1980.0, 35.0)
+    assert library.open == 0
