@@ -4,8 +4,8 @@
 label       begins when                                                      ends
 =========== ================================================================ ========================
 pause       more than ``pause_seconds`` since the last beat                  with the next beat
-asystole    more than ``asystole_seconds`` of readable signal without a      with the next beat
-            beat, and the signal has gone quiet
+asystole    more than ``asystole_seconds`` of signal without a beat,         with the next beat
+            and the signal has gone quiet
 no-beat     the same, but the signal has not gone quiet (ventricular         with the next beat
             flutter or fibrillation, or a rhythm that is not understood),
             or no beat was ever found
@@ -19,7 +19,9 @@ bigeminy    ``bigeminy`` V with exactly one other beat between each two      wit
 =========== ================================================================ ========================
 
 ``start`` is the first beat of the finding (for silence: the last beat before it, or where the signal
-became readable). Missing or unreadable signal never begins an alarm, and ends those that are open.
+came back). Missing signal and a lead that is off begin no alarm, and end those that are open. Signal that
+cannot be read ends those of rate and pattern; where it is loud, a pause and asystole too, since beats may
+hide in it.
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ class AlarmFinder:
         return silent + paced + found, AlarmState(hushed, rates, pattern)
 
     def advance(
-        self, to: int, readable: bool, level: float | None, state: AlarmState
+        self, to: int, readable: bool, level: float | None, state: AlarmState, *, attached: bool = True
     ) -> tuple[list[Alarm], AlarmState]:
         """Move the settled clock: every beat before source sample ``to`` has been told.
 
@@ -136,8 +138,13 @@ class AlarmFinder:
             Whether the signal from the clock up to ``to`` could be read.
         level : float or None
             Its recent mean absolute value in millivolts, ``None`` where that is not known.
+        attached : bool
+            Whether there was a lead to read.
         """
-        silent, hushed = silence.advance(to, readable, level, state.silence, self.limits)
+        if attached:
+            silent, hushed = silence.advance(to, readable, level, state.silence, self.limits)
+        else:
+            silent, hushed = silence.detached(to, state.silence)
         if readable:
             return silent, state._replace(silence=hushed)
         ended, state = self._broken(state)

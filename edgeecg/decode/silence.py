@@ -1,8 +1,12 @@
 """No beat for a while: pause, asystole, or a signal in which no beat is found.
 
 The clock is the *settled* sample, before which every beat has been told. It moves by stretches of
-readable or unreadable signal, so silence is heard without waiting for a beat that may never come.
-Silence is counted in readable samples only: what is missing or unreadable starts the count anew.
+signal, so silence is heard without waiting for a beat that may never come.
+
+A heart that stops leaves a signal that soon cannot be read, and so does fibrillation of a kind: so silence
+goes on counting where the signal is unreadable. What is said of it differs: where it has gone quiet, a pause
+and asystole; where it is loud, beats may hide in it, and only that none is found. Missing samples and a lead
+that is off start the count anew.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from typing import NamedTuple
 
 from edgeecg.specs import Alarm
 
-__all__ = ["SilenceLimits", "SilenceState", "advance", "beat", "broken", "quiet_until", "settled"]
+__all__ = ["SilenceLimits", "SilenceState", "advance", "beat", "broken", "detached", "quiet_until", "settled"]
 
 LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
 
@@ -27,8 +31,8 @@ class SilenceLimits(NamedTuple):
 class SilenceState(NamedTuple):
     """Plain values.
 
-    ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the signal is
-    unreadable. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
+    ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the lead is
+    off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
     ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
     starts of the alarms that are open.
     """
@@ -48,12 +52,13 @@ def advance(
 ) -> tuple[list[Alarm], SilenceState]:
     """All beats before sample ``to`` have been told; the signal up to it was readable, or was not."""
     to = max(to, state.clock)
-    if not readable:
-        events, state = _end(state.clock, state)
-        return events, state._replace(clock=to, since=None, after_beat=False, level=level)
+    events: list[Alarm] = []
+    state = state._replace(level=level)
+    if not readable and not _quiet(state, limits):
+        events, state = _end(state.clock, state, ("pause", "asystole"))
+        state = state._replace(after_beat=False)
     since = state.clock if state.since is None else state.since
-    state = state._replace(clock=to, since=since, level=level)
-    events = []
+    state = state._replace(clock=to, since=since)
     if state.after_beat and state.pause is None and to - since > limits.pause:
         events.append(Alarm(since, None, "pause"))
         state = state._replace(pause=since)
@@ -69,13 +74,23 @@ def _silent(since: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
     The level of the signal tells: without beats it decays, in ventricular fibrillation it does not.
     Where the level is not known, nothing is claimed beyond "no beat".
     """
-    level, usual = state.level, state.usual
-    if level is not None and usual is not None and level < limits.activity * usual:
+    if _quiet(state, limits):
         if state.asystole is None:
             return [Alarm(since, None, "asystole")], state._replace(asystole=since)
     elif state.no_beat is None:
         return [Alarm(since, None, "no-beat")], state._replace(no_beat=since)
     return [], state
+
+
+def _quiet(state: SilenceState, limits: SilenceLimits) -> bool:
+    """Whether the signal is known to have gone quiet, beside what goes with beats."""
+    return state.level is not None and state.usual is not None and state.level < limits.activity * state.usual
+
+
+def detached(to: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
+    """The lead was off up to sample ``to``: nothing is known of the heart."""
+    events, state = _end(state.clock, state)
+    return events, state._replace(clock=max(to, state.clock), since=None, after_beat=False, level=None)
 
 
 def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
@@ -111,8 +126,11 @@ def broken(start: int, stop: int, state: SilenceState) -> tuple[list[Alarm], Sil
     return events, state._replace(clock=stop, since=stop, after_beat=False)
 
 
-def _end(sample: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
+def _end(
+    sample: int, state: SilenceState, labels: tuple[str, ...] = ("pause", "asystole", "no-beat")
+) -> tuple[list[Alarm], SilenceState]:
     """End what is open at ``sample``."""
-    opened = ((state.pause, "pause"), (state.asystole, "asystole"), (state.no_beat, "no-beat"))
-    events = [Alarm(start, sample, label) for start, label in opened if start is not None]
-    return events, state._replace(pause=None, asystole=None, no_beat=None)
+    opened = {"pause": state.pause, "asystole": state.asystole, "no-beat": state.no_beat}
+    events = [Alarm(start, sample, name) for name in labels if (start := opened[name]) is not None]
+    left = {name: None if name in labels else start for name, start in opened.items()}
+    return events, state._replace(pause=left["pause"], asystole=left["asystole"], no_beat=left["no-beat"])

@@ -105,7 +105,8 @@ def usual_interval(question: Question) -> float:
     such intervals, the last eight of all; the beat's own where it is the first.
     """
     found, target = question.trace, int(question.targets[0])
-    normal = np.array([label == "N" for label in found.labels[:target]]) & (found.fibrillation[:target] < 0.5)
+    normal = np.array([label == "N" for label in found.labels[:target]], bool)
+    normal &= found.fibrillation[:target] < 0.5
     usual = found.intervals[1:target][normal[1:] & normal[:-1]][-REFERENCE:]
     if len(usual) >= FEWEST_INTERVALS:
         return float(np.median(usual))

@@ -71,7 +71,8 @@ class Counterfactual:
             parts.append(f"had {abs(edit.p):.0%} of a usual P wave {'more' if edit.p > 0 else 'less'}")
         first = ", ".join(parts[:-1])
         told = f"{first} and {parts[-1]}" if first else parts[-1]
-        return f"It would be {self.after} if it {told}."
+        word = "It would be" if self.confirmed else "With the detections frozen it would be"
+        return f"{word} {self.after} if it {told}."
 
 
 def counterfactual(bundle: Bundle, versions: Versions, *, wanted: str | None = None) -> Counterfactual | None:
@@ -117,7 +118,7 @@ def _judged(bundle: Bundle, versions: Versions, vector: Vector, before: str) -> 
     logits = versions.logits([edit])[0].astype(np.float64)
     after = BEAT_LABELS[int(logits.argmax())]
     probability = float(np.exp(logits.max() - np.logaddexp.reduce(logits)))
-    confirmed = _asked_again(bundle, versions, edit) == after
+    confirmed = after != before and _asked_again(bundle, versions, edit) == after
     return Counterfactual(before, after, edit, float(np.linalg.norm(vector)), probability, confirmed)
 
 

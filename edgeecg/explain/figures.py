@@ -60,7 +60,9 @@ def strip_figure(why: Explanation) -> Figure:
     grouped = (
         relevance[:, : relevance.shape[1] // TOKEN * TOKEN].reshape(len(relevance), -1, TOKEN).sum(axis=-1)
     )
-    norm = _heat(max(float(np.abs(grouped).max()), float(np.abs(why.attribution.intervals).max()), 1e-6))
+    norm = _heat(
+        max(float(np.abs(grouped).max()), float(np.abs(why.attribution.intervals).max(initial=1e-6)))
+    )
     rows = len(question.leads)
     figure = _figure(11, 1.2 + 2.1 * rows)
     axes = figure.subplots(rows + 1, 1, sharex=True, height_ratios=[*[3] * rows, 1], squeeze=False)[:, 0]

@@ -173,14 +173,18 @@ def _occlusion(f: Counted, baseline: Baseline, seed: int) -> Parts:
     window, stride = OCCLUSION
     leads = len(question.leads)
     inputs, other = _pairs(question, baseline)
-    samples, intervals = Occlusion(f).attribute(
-        inputs,
-        sliding_window_shapes=((leads, window), (1,)),
-        strides=((leads, stride), (1,)),
-        baselines=other,
+    count = 2 if len(question.intervals) else 1  # a first beat has no interval
+    found = Occlusion(
+        f if count == 2 else lambda samples: f(samples, inputs[1].expand(len(samples), 0))
+    ).attribute(
+        inputs[:count],
+        sliding_window_shapes=((leads, window), (1,))[:count],
+        strides=((leads, stride), (1,))[:count],
+        baselines=other[:count],
         perturbations_per_eval=BATCH,
     )
-    return samples[0] / (window * leads), intervals[0]  # each window's effect, spread over its samples
+    intervals = found[1][0] if count == 2 else question.intervals
+    return found[0][0] / (window * leads), intervals  # each window's effect, spread over its samples
 
 
 def _shapley(f: Counted, baseline: Baseline, seed: int) -> Parts:

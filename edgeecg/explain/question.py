@@ -149,7 +149,9 @@ class Question:
         token = torch.from_numpy(self.columns(self.inner) + (0 if shift is None else shift))
         now = torch.cat([embedding[rows, token], embedding[rows, token + self.network.spec.delay]], dim=-1)
         tokens = torch.cat([self.older.expand(len(rows), -1, -1), now], dim=1)
-        return torch.cat([tokens, interval_features(intervals, self.table)], dim=-1)
+        # a first beat has no interval that matters: gradients are zero then, not an error
+        features = interval_features(intervals, self.table) + 0.0 * intervals.sum(dim=-1)[:, None, None]
+        return torch.cat([tokens, features], dim=-1)
 
     @cached_property
     def older(self) -> Tensor:

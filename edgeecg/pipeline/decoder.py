@@ -19,7 +19,7 @@ from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
 from edgeecg.errors import BundleError
 from edgeecg.pipeline.leads import Tick
-from edgeecg.signal.quality import QUALITY_LABELS, TICK, UNREADABLE
+from edgeecg.signal.quality import LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quality
 
 __all__ = ["Decoder", "DecoderSettings", "FoundBeat"]
@@ -175,7 +175,9 @@ class Decoder:
         level = state.ticks[-1].level if state.ticks else state.alarms.silence.level
         events = self.step(beats, (), whole * self._size + self._delay)
         self._settle()
-        events += self._heard(self._alarms.advance(stop, state.readable, level, state.alarms))
+        attached = state.open is None or state.open[1] != QUALITY_LABELS[LEAD_OFF]
+        told = self._alarms.advance(stop, state.readable, level, state.alarms, attached=attached)
+        events += self._heard(told)
         events += self._heard(self._alarms.gap(stop, 0, state.alarms))
         if state.open is not None:
             events.append(Quality(state.open[0], stop, state.open[1]))
@@ -239,7 +241,9 @@ class Decoder:
             self._hushed = to, tick.level  # nothing to tell: alarms learn of it with the next beat
             return
         self._settle()
-        events += self._heard(self._alarms.advance(to, readable, tick.level, state.alarms))
+        attached = tick.label < LEAD_OFF or state.clock <= state.early
+        told = self._alarms.advance(to, readable, tick.level, state.alarms, attached=attached)
+        events += self._heard(told)
 
     def _heard(self, told: tuple[list[Alarm], AlarmState]) -> list[Alarm]:
         """Take the alarms' new state; gives what they tell."""

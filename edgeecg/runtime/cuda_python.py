@@ -44,7 +44,7 @@ def load_driver() -> Any:
         code = driver.cuInit(0)[0]
     except (RuntimeError, ImportError) as error:  # libcuda.so.1 is not there
         raise BackendError(
-            f"no GPU can be used: the NVIDIA driver (libcuda.so.1) is missing, {ADVICE}"
+            f"no GPU can be used: install the NVIDIA driver, whose libcuda.so.1 is missing, {ADVICE}"
         ) from error
     if int(code):
         raise BackendError(f"no GPU can be used: cuInit says {code.name}, {ADVICE}")

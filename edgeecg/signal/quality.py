@@ -25,6 +25,7 @@ from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, estimate, ratio
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
+    "LEAD_OFF",
     "QUALITY_LABELS",
     "TICK",
     "UNREADABLE",

@@ -32,8 +32,8 @@ class Stream:
             self._take(self.finder.beat(sample, label, self.state))
         return self
 
-    def advance(self, to, readable=True, level=None):
-        return self._take(self.finder.advance(to, readable, level, self.state))
+    def advance(self, to, readable=True, level=None, attached=True):
+        return self._take(self.finder.advance(to, readable, level, self.state, attached=attached))
 
     def gap(self, start, length):
         return self._take(self.finder.gap(start, length, self.state))
@@ -115,13 +115,35 @@ def test_missing_seconds_make_no_alarm():
     assert stream.flush().events == []
 
 
-def test_unreadable_seconds_make_no_alarm_and_silence_counts_from_their_end():
+def test_a_lead_that_is_off_makes_no_alarm_and_silence_counts_from_its_end():
     stream = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(150)
-    stream.advance(1000, readable=False)
+    stream.advance(1000, readable=False, attached=False)
     assert stream.events == []
     assert stream.advance(1400, level=0.01).events == []
     assert stream.advance(1401, level=0.01).events == [Alarm(1000, None, "asystole")]
-    assert stream.advance(1500, readable=False).events[-1] == Alarm(1000, 1401, "asystole")
+    assert stream.advance(1500, readable=False, attached=False).events[-1] == Alarm(1000, 1401, "asystole")
+
+
+def test_a_heart_that_stops_is_heard_though_nothing_can_be_read_any_more():
+    stream = Stream(RATELESS).advance(10, level=0.2).beats([20, 100])
+    assert stream.advance(250, readable=False, level=0.02).events == []
+    assert stream.advance(301, readable=False, level=0.01).events == [Alarm(100, None, "pause")]
+    assert stream.advance(501, readable=False, level=0.01).events[-1] == Alarm(100, None, "asystole")
+    ended = [(e.label, e.end) for e in stream.beats([900]).events if e.end]
+    assert ended == [("pause", 900), ("asystole", 900)]
+
+
+def test_of_loud_signal_that_cannot_be_read_only_that_no_beat_is_found_is_said():
+    stream = Stream(RATELESS).advance(10, level=0.2).beats([20, 100])
+    assert stream.advance(400, readable=False, level=0.5).events == []
+    assert stream.advance(450, level=0.2).events == []  # beats may have hidden: no pause is claimed
+    assert stream.advance(501, readable=False, level=0.5).events == [Alarm(100, None, "no-beat")]
+    assert stream.beats([900]).events[-1] == Alarm(100, 900, "no-beat")
+
+
+def test_a_pause_that_noise_covers_ends_where_the_noise_begins():
+    stream = Stream(RATELESS).advance(10, level=0.2).beats([20, 100]).advance(301, level=0.1)
+    assert stream.advance(400, readable=False, level=0.5).told("pause") == [(100, None), (100, 301)]
 
 
 @pytest.mark.parametrize(("spacing", "label"), [(130, "bradycardia"), (45, "tachycardia")])

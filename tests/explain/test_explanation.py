@@ -33,6 +33,20 @@ def test_words_say_the_label_and_the_parts(why: Explanation) -> None:
     assert "QRS +" in text
 
 
+@pytest.mark.parametrize("method", list(edgeecg.explain.METHODS))
+def test_the_first_beat_of_a_recording_is_explained(
+    bundle: Bundle, why_v: Question, tmp_path: Path, method: str
+) -> None:
+    """It has no interval before it, and no usual one."""
+    record = why_v.trace.record
+    with edgeecg.open_engine(bundle, "onnxruntime") as engine:
+        first = next(e for e in edgeecg.annotate(engine, record) if isinstance(e, edgeecg.Beat))
+    why = edgeecg.explain.explain(record, first.sample, bundle=bundle, method=method, change=False)
+    assert why.sample == first.sample
+    if method == "path":
+        assert edgeecg.explain.write(why, tmp_path)
+
+
 def test_another_label_can_be_asked_for(bundle: Bundle, why: Explanation) -> None:
     other = edgeecg.explain.explain(
         why.question.trace.record, why.sample, bundle=bundle, label="N", change=False
