@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.errors import ConfigError, SignalError
-from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece
+from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece, plain
 from edgeecg.specs import MODEL_FS
 
 __all__ = ["Intake", "hop_samples", "rows_of"]
@@ -81,7 +80,7 @@ class Intake:
     def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
         """Take samples that follow; see :meth:`Blocks.push`."""
         if self._picks:
-            chunk = self._first(np.asarray(chunk))
+            chunk = self._first(plain(chunk))
         return self.blocks.push(chunk, state)
 
     def _first(self, data: NDArray[Any]) -> NDArray[Any]:

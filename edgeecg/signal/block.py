@@ -50,7 +50,7 @@ from edgeecg.signal.pieces import Block, BlockState, Piece, SegmentEnd
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import Gap
 
-__all__ = ["HOP", "PATCH", "Block", "BlockState", "Blocks", "Piece", "SegmentEnd"]
+__all__ = ["HOP", "PATCH", "Block", "BlockState", "Blocks", "Piece", "SegmentEnd", "plain"]
 
 HOP = 64
 """Default block: 64 model samples, half a second."""
@@ -176,7 +176,7 @@ class Blocks:
         SignalError
             If the chunk has another shape or is not real numbers. Nothing of it has been taken then.
         """
-        data = chunk if type(chunk) is np.ndarray else np.asarray(chunk)
+        data = chunk if type(chunk) is np.ndarray else plain(chunk)
         if data.shape[1:] != (self.leads,) or data.dtype.kind not in "fiu":
             data = _checked(data, self.leads)
         fill = state.fill
@@ -336,6 +336,25 @@ class Blocks:
         state.last = samples[:, -1].copy()
         end = state.base + valid
         return Block(samples, state.anchor, state.first, state.made, hop, state.base, end, missing, back)
+
+
+def plain(chunk: ArrayLike) -> NDArray[Any]:
+    """Any array as numpy's own: what a masked one hides is missing.
+
+    Raises
+    ------
+    SignalError
+        Rows of different lengths.
+    """
+    if isinstance(chunk, np.ma.MaskedArray):
+        hidden: NDArray[Any] = chunk.astype(np.float64).filled(np.nan)
+        return hidden
+    try:
+        return np.asarray(chunk)
+    except ValueError as error:
+        raise SignalError(
+            "a chunk with rows of different lengths: push samples by leads, (n, leads)"
+        ) from error
 
 
 def _checked(data: NDArray[Any], leads: int) -> NDArray[Any]:

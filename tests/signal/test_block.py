@@ -332,3 +332,20 @@ def test_a_state_of_other_settings_is_refused() -> None:
         Blocks(250).restored(saved)
     with pytest.raises(StateError, match="not a saved block state"):
         Blocks(250, leads=2).restored({"counts": np.zeros(2)})
+
+
+def test_what_a_masked_array_hides_is_missing() -> None:
+    blocks = Blocks(250.0)
+    values = np.sin(np.arange(500.0))[:, None]
+    hidden = np.ma.MaskedArray(values, np.arange(500)[:, None] // 100 == 2)
+    bare = np.where(hidden.mask, np.nan, values)
+    told = blocks.push(hidden, blocks.initial())
+    assert [type(piece) for piece in told] == [type(piece) for piece in blocks.push(bare, blocks.initial())]
+    assert any(isinstance(piece, SegmentEnd) for piece in told)
+    assert not any(isinstance(piece, SegmentEnd) for piece in blocks.push(values, blocks.initial()))
+
+
+def test_rows_of_different_lengths_are_refused_in_words() -> None:
+    blocks = Blocks(250.0, 2)
+    with pytest.raises(SignalError, match="different lengths"):
+        blocks.push([[1.0, 2.0], [3.0]], blocks.initial())
