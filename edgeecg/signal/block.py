@@ -347,8 +347,7 @@ def plain(chunk: ArrayLike) -> NDArray[Any]:
         Rows of different lengths.
     """
     if isinstance(chunk, np.ma.MaskedArray):
-        hidden: NDArray[Any] = chunk.astype(np.float64).filled(np.nan)
-        return hidden
+        return np.where(np.ma.getmaskarray(chunk), np.nan, chunk.data)
     try:
         return np.asarray(chunk)
     except ValueError as error:

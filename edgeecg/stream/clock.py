@@ -20,10 +20,22 @@ behind, all known       a duplicate, or too late: dropped and counted
 behind, partly known    only its new end is given out
 ahead by a little       held until the samples between arrive, or until ``reorder`` seconds of signal
                         wait; then the samples between are missing (``lost``)
-far behind              a suspect: when the next packet follows on it, the device has begun to count
+far behind, and old     it was sent again: dropped and counted
+far behind otherwise    a suspect: when the next packet follows on it, the device has begun to count
                         anew (``restart``); the wall clock says how much is missing
 ahead of all reason     likewise, a ``jump``; "all reason" is the wall clock or, without one, ``longest``
 ======================  ==================================================================================
+
+Behind after more than ``silence`` seconds is as good as far behind: nothing is that late.
+
+A packet is old when the sender's own time says so too. Where it tells none, a count is old that goes on
+inside what was taken, unless it may have begun anew: within 5 s of zero, or, more than a minute behind,
+within 5 s of what has passed since the last packet. For a device that begins anew elsewhere there is an end
+to it: after a minute of signal (with times: ``longest``) that is sent again, it is a restart after all.
+
+A count that leaps ahead is believed as far as time allows. Arrivals allow any count up to the delay, since
+what comes in a burst behind a stall is late and not missing; delay that no sample has used up stays allowed.
+The sender's own time allows just its own distance: a count that falls short of it has begun anew ahead.
 
 A restart or jump without a wall clock is of unknown length and counts as one missing sample.
 """
@@ -48,6 +60,8 @@ PULL = 0.02  # a crystal is never off by more: beyond that the declared rate is 
 PACE = 20  # packets from which a wrong rate is told
 RECENT = 32  # stamps by which a doubled packet is known
 CLOCK_SLACK = 5.0  # seconds by which device count and wall clock may differ over a gap, plus a tenth
+RESENT = 60.0  # seconds of signal without times that may be sent again
+DATED = 1e9  # Unix seconds: a sender whose clock is further back does not know the date
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +97,9 @@ class TimeState(NamedTuple):
     wall-clock time at ``next``, ``heard`` when what lies before it came; ``held`` are packets ahead of
     their turn, by place; ``stamps`` are the last stamps with their packets' lengths. ``dropped`` counts
     packets that were not used (duplicates, too late, strays), ``lost`` missing samples, ``restarts`` new
-    beginnings of the device's count.
+    beginnings of the device's count. ``since`` is the place at which its present count began, ``again`` how
+    many samples were sent again since the last new one, ``spare`` the seconds by which arrivals lie behind
+    the samples, as after a stall.
     """
 
     next: int = 0
@@ -99,6 +115,9 @@ class TimeState(NamedTuple):
     dropped: int = 0
     lost: int = 0
     restarts: int = 0
+    since: int = 0
+    again: int = 0
+    spare: float = 0.0
 
     @property
     def waiting_end(self) -> int:
@@ -161,6 +180,8 @@ class TimeBase:
             state = self._watch_pace(packet.stamp, state)
         place = self._place(packet, state)
         if self._implausible(place, packet, state):
+            if self._sent_again(place, packet, state):
+                return [], state._replace(dropped=state.dropped + 1, again=state.again + len(packet))
             return self._doubt(place, packet, state)
         if state.suspect is not None:
             state = state._replace(suspect=None, dropped=state.dropped + 1)
@@ -168,13 +189,14 @@ class TimeBase:
 
     def flush(self, state: TimeState) -> tuple[list[Piece], TimeState]:
         """Give out what is held; at the end of a stream, or before its state is saved."""
-        return self._release(state._replace(suspect=None), everything=True)
+        strays = 0 if state.suspect is None else 1
+        return self._release(state._replace(suspect=None, dropped=state.dropped + strays), everything=True)
 
     def _begin(self, packet: Packet, state: TimeState) -> TimeState:
         """The first packet lies at place ``next``: 0, or where a restored stream goes on."""
         offset = None if packet.sample is None else state.next - packet.sample
         anchor = None if packet.stamp is None else (state.next, float(packet.stamp))
-        return state._replace(offset=offset, anchor=anchor)
+        return state._replace(offset=offset, anchor=anchor, since=state.next)
 
     def _place(self, packet: Packet, state: TimeState) -> int:
         if packet.sample is not None and state.offset is not None:
@@ -200,14 +222,40 @@ class TimeBase:
 
     def _implausible(self, place: int, packet: Packet, state: TimeState) -> bool:
         ahead = (place - state.waiting_end) / self.fs
+        passed = self._passed(packet, state)
         if place + len(packet) <= state.next:
-            return (state.next - place - len(packet)) / self.fs > self.reorder
+            silent = passed is not None and passed > self.silence
+            return silent or (state.next - place - len(packet)) / self.fs > self.reorder
         if ahead <= self.reorder:
             return False
-        passed = self._passed(packet, state)
-        if passed is not None:
-            return abs((place - state.next) / self.fs - passed) > CLOCK_SLACK + 0.1 * abs(passed)
-        return ahead > self.longest
+        if passed is None:
+            return ahead > self.longest
+        excess = (place - state.next) / self.fs - passed
+        slack = CLOCK_SLACK + 0.1 * abs(passed)
+        if packet.heard is None:
+            return abs(excess) > slack
+        return excess > slack + state.spare  # below: a burst behind a stall
+
+    def _sent_again(self, place: int, packet: Packet, state: TimeState) -> bool:
+        """Whether a packet behind is old signal, and not a count that has begun anew."""
+        before = state.suspect
+        if place >= state.next or (before is not None and place == before[0] + len(before[1])):
+            return False
+        passed, gap = self._passed(packet, state), (place - state.next) / self.fs
+        if packet.heard is None and passed is not None:
+            agree = abs(gap - passed) <= CLOCK_SLACK + 0.1 * abs(passed) and passed < gap / 2
+            dated = packet.time is not None and packet.time > DATED
+            return agree and dated and state.again < self.longest * self.fs
+        inside = packet.sample is not None and place >= state.since and state.again < RESENT * self.fs
+        return inside and not self._anew(place, packet, passed or 0.0, state)
+
+    def _anew(self, place: int, packet: Packet, passed: float, state: TimeState) -> bool:
+        """Whether the device may have counted from zero to here since the last packet."""
+        behind = (state.next - place - len(packet)) / self.fs
+        if behind <= self.reorder:
+            return place <= state.since
+        counted = (packet.sample or 0) / self.fs
+        return counted <= CLOCK_SLACK + (max(0.0, passed) if behind > RESENT else 0.0)
 
     def _doubt(self, place: int, packet: Packet, state: TimeState) -> tuple[list[Piece], TimeState]:
         """An implausible packet: believed when it follows on the one before, which was implausible too."""
@@ -230,7 +278,7 @@ class TimeBase:
         missing = max(1, round((self._passed(first[1], state) or 0.0) * self.fs))
         place = state.next + missing
         begun = self._begin(first[1], state._replace(next=place))
-        state = begun._replace(next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1)
+        state = begun._replace(next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1, spare=0.0)
         piece, state = self._give(place, first[1], state, cause)
         rest, state = self._accept(self._place(second, state), second, state)
         return [*pieces, piece, *rest], state
@@ -271,10 +319,13 @@ class TimeBase:
         wall = None if state.wall is None else state.wall + (end - state.next) / self.fs
         if time is not None:
             wall = self._wall(time + len(samples) / self.fs, wall)
-        heard = None if state.heard is None else state.heard + (end - state.next) / self.fs
-        if packet.heard is not None:
-            heard = self._wall(packet.heard, heard)
+        due = None if state.heard is None else state.heard + (end - state.next) / self.fs
+        heard = due if packet.heard is None else self._wall(packet.heard, due)
+        spare = state.spare - PULL * (end - state.next) / self.fs  # a slow crystal is no stall
+        if heard is not None and due is not None:
+            spare += heard - due
         after = state._replace(next=end, wall=wall, heard=heard, lost=state.lost + missing)
+        after = after._replace(again=0, spare=max(0.0, spare))
         return Piece(start, samples, missing, cause if missing else "", time), after
 
     def _wall(self, heard: float, expected: float | None) -> float:
