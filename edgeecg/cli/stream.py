@@ -6,7 +6,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -23,7 +24,7 @@ from edgeecg.stream.feed import Feed
 from edgeecg.stream.session import Stream
 from edgeecg.stream.sinks import Fanout, Header, open_sink
 from edgeecg.stream.sinks.base import KEEP, event_sample
-from edgeecg.stream.sources import SOURCES, Source, open_source
+from edgeecg.stream.sources import SOURCES, Packet, Source, open_source
 
 __all__ = ["stream"]
 
@@ -143,6 +144,7 @@ def stream(
     }
     piped = ["-"] if not sys.stdout.isatty() else []
     with ExitStack() as stack:
+        halt = stack.enter_context(Halt().listening())
         with progress_bar() as bars:
             options = builder_options(bars, step_tokens(hop, mode), on_device_error=on_device_error)
             engine = stack.enter_context(open_engine(bundle, backend, precision, tensorrt=options))
@@ -158,9 +160,55 @@ def stream(
             withhold=withhold,
         )
         session = Session(engine, opened, live, sinks, patient)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what has come is told and kept
         with session.watched(quiet):
-            session.run()
+            session.run(halt)
+
+
+class Halt:
+    """What Ctrl-C and SIGTERM ask for: an end between two packets, never within a push or a write.
+
+    A signal that comes while nothing is under way, as in the wait for a source, raises ``KeyboardInterrupt``
+    at once; one that comes meanwhile is remembered until the next look. A second one does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._asked, self._idle = False, True
+
+    @contextmanager
+    def listening(self) -> Iterator[Halt]:
+        """Be what the signals reach; one that is ignored, as in a background job, stays so."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._asks)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+
+    def packets(self, source: Source) -> Iterator[Packet]:
+        """Packets of a source until it ends or a signal comes."""
+        coming = iter(source)
+        try:
+            while (packet := self._next(coming)) is not None:
+                yield packet
+        except KeyboardInterrupt:
+            return
+        finally:
+            self._idle = False
+
+    def _next(self, coming: Iterator[Packet]) -> Packet | None:
+        """The next packet, ``None`` at the end."""
+        self._idle = True  # before the look: a signal after it must not wait for the source
+        packet = None if self._asked else next(coming, None)
+        self._idle = False
+        return packet
+
+    def _asks(self, _number: int, _frame: FrameType | None) -> None:
+        again, self._asked = self._asked, True
+        if self._idle or again:
+            raise KeyboardInterrupt
 
 
 class Session:
@@ -179,6 +227,7 @@ class Session:
         self.source, self.stream, self.sinks, self.patient = source, stream, sinks, patient
         self.feed = Feed(source.fs, source.jitter)
         self.kept = time.monotonic()
+        self.failure: Exception | None = None  # of the source
         bundle = engine.bundle
         self.view = LiveView(
             patient, source.leads, source.fs, f"{bundle.name} {engine.precision}", stream.latency
@@ -195,18 +244,32 @@ class Session:
             )
         )
 
-    def run(self) -> None:
-        """Every packet, until the source ends or the user interrupts; all that came is told."""
-        with suppress(KeyboardInterrupt):
-            for packet in self.source:
-                for piece in self.feed.step(packet):
-                    self.take(piece)
-                if time.monotonic() - self.kept > KEEP:
-                    self.kept = time.monotonic()
-                    self.sinks.keep()
+    def run(self, halt: Halt) -> None:
+        """Every packet, until the source ends or fails or the user interrupts; all that came is told.
+
+        Raises
+        ------
+        EdgeECGError
+            What the source ended with, once the rest is told.
+        """
+        for packet in self._packets(halt):
+            for piece in self.feed.step(packet):
+                self.take(piece)
+            if time.monotonic() - self.kept > KEEP:
+                self.kept = time.monotonic()
+                self.sinks.keep()
         for piece in self.feed.flush():
             self.take(piece)
         self.tell(self.stream.flush())
+        if self.failure is not None:
+            raise self.failure
+
+    def _packets(self, halt: Halt) -> Iterator[Packet]:
+        """What the source gives; the error that it ends with is kept for later."""
+        try:
+            yield from halt.packets(self.source)
+        except Exception as error:  # noqa: BLE001 - raised again once all that came is told
+            self.failure = error
 
     def take(self, piece: Piece) -> None:
         """Push a piece and tell what became known."""

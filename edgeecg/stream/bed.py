@@ -7,15 +7,19 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
+from edgeecg.errors import InputError
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import PatientConfig
 from edgeecg.stream.link import Ended, Link, Opened
-from edgeecg.stream.sources import Packet
+from edgeecg.stream.sources import Packet, Source
+from edgeecg.stream.sources.live import LiveSource
 
 if TYPE_CHECKING:
     from edgeecg.stream.gateway import Gateway
 
 __all__ = ["Bed"]
+
+REPEAT = 60.0  # seconds between two words in the log on what was dropped
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,9 @@ class Bed:
         self.failed = False
         self.events = 0
         self._streams = 1
+        self._source: Source | None = None  # that is open, or was last
+        self._overrun_before = self._dropped_before = 0  # of earlier sources and streams
+        self._said, self._said_at = 0, -REPEAT  # what the log knows of what was dropped, and since when
 
     def drain(self) -> bool:
         """Take what the link has brought, but no more than the pool has room for; whether more is waiting."""
@@ -70,12 +77,42 @@ class Bed:
         """Whether the source has ended by itself."""
         return self.ended and not self.unusable
 
+    @property
+    def overrun(self) -> int:
+        """Packets that came faster than they were taken from the source."""
+        source = self._source
+        return self._overrun_before + (source.dropped if isinstance(source, LiveSource) else 0)
+
+    @property
+    def dropped(self) -> int:
+        """Samples that the pool had no room for."""
+        pool = self._gateway.pool
+        try:
+            return self._dropped_before + (0 if self.feed is None else pool.dropped(self.name))
+        except InputError:  # left the pool meanwhile
+            return self._dropped_before
+
+    def warn(self) -> None:
+        """Say in the log what was dropped since it was last said, but not all the time."""
+        overrun, dropped = self.overrun, self.dropped
+        if overrun + dropped <= self._said or time.monotonic() - self._said_at < REPEAT:
+            return
+        self._said, self._said_at = overrun + dropped, time.monotonic()
+        log.warning(
+            "source %d: %d packets and %d samples dropped so far, as they came faster than they are computed",
+            self.link.number,
+            overrun,
+            dropped,
+        )
+
     def _reached(self, opened: Opened) -> None:
         source = opened.source
+        self._overrun_before, self._source = self.overrun, source
         if self.feed is not None and (self.feed.fs, self.leads) == (source.fs, source.leads):
             return
         if self.feed is not None:
             self.settle()
+            self._dropped_before = self.dropped
             self._gateway.pool.remove(self.name)
             self.name, self._streams = self._gateway.free_name(self.config.name, self._streams + 1)
             log.warning("source %d came back otherwise: its stream begins anew", self.link.number)
@@ -85,6 +122,7 @@ class Bed:
     def fail(self) -> None:
         """What comes cannot be used: the stream ends with what was told, and the link is closed."""
         self.ended = self.failed = True
+        self._dropped_before = self.dropped
         self.feed = None
         self.link.close()
         self._gateway.discharge(self)
@@ -105,6 +143,7 @@ class Bed:
             if piece.missing:
                 self._gateway.pool.gap(self.name, piece.missing)
             self._gateway.signal(piece.start, piece.samples, self.name)
+            self._gateway.make_room(self.name, len(piece.samples))
             self._gateway.pool.push(self.name, piece.samples)
 
     def snapshot(self) -> dict[str, Any]:
@@ -132,5 +171,7 @@ class Bed:
             "events": self.events,
             "lost_samples": 0 if feed is None else feed.lost,
             "dropped_packets": 0 if feed is None else feed.dropped,
+            "overrun_packets": self.overrun,
+            "dropped_samples": self.dropped,
             "doubt": "" if feed is None else feed.units.doubt,
         }

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import EdgeECGError, LinkError, MissingExtra, StateError
+from edgeecg.errors import DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.bed import Bed
@@ -96,6 +96,8 @@ class Gateway:
         """What has come in, to what comes out; whether more is waiting."""
         more = [self._drain(bed) for bed in self.beds]
         self._tell()
+        for bed in self.beds:
+            bed.warn()
         notify("WATCHDOG=1")
         late = time.monotonic() - self._saved - self.config.snapshot_every
         settled = all(bed.feed is None or bed.feed.settled for bed in self.beds)
@@ -111,7 +113,7 @@ class Gateway:
         """Take what a bed's link has brought; a patient whose signal cannot be used stops nobody else."""
         try:
             return bed.drain()
-        except MissingExtra:  # of a sink: nobody's signal is to blame
+        except (MissingExtra, DeviceError):  # of a sink, or of the engine: nobody's signal is to blame
             raise
         except EdgeECGError as error:
             log.error("source %d cannot be used any more: %s", bed.link.number, error)
@@ -175,6 +177,11 @@ class Gateway:
         """A bed's patient leaves the pool, if he ever joined it."""
         if bed.name in self.pool and self._names.get(bed.name, (None,))[0] is bed:
             self.pool.remove(bed.name)
+
+    def make_room(self, name: str, count: int) -> None:
+        """Compute what waits where the pool would drop so many samples: nobody else computes meanwhile."""
+        if self.pool.room(name) < count:
+            self._tell()
 
     def signal(self, start: int, samples: Any, name: str) -> None:
         """Pass samples to the sinks that want them."""

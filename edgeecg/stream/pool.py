@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
@@ -18,6 +19,7 @@ from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient
+from edgeecg.stream.session import check_leads
 from edgeecg.stream.snapshot import (
     check_settings,
     pack_arrays,
@@ -31,6 +33,8 @@ from edgeecg.stream.snapshot import (
 __all__ = ["Patient", "StreamPool", "check_queue"]
 
 FIRST = 64  # patients that a new cohort has room for
+LONGEST = 86400.0  # seconds that a queue may hold
+NUMBERS = -(2**63), 2**64  # names that are numbers: what a snapshot can hold
 
 
 class StreamPool:
@@ -80,7 +84,7 @@ class StreamPool:
         self._cohorts: dict[int, Cohort] = {}
         self._free: dict[int, list[int]] = {}
         self._ready: deque[Member] = deque()
-        self._told: list[tuple[Patient, Event]] = []  # events that no poll has given yet
+        self._told: deque[tuple[Patient, Event]] = deque()  # events that no poll has given yet
         self._lock = threading.Lock()  # of the members
         self._polling = threading.Lock()  # of the cohorts
 
@@ -101,8 +105,10 @@ class StreamPool:
         Raises
         ------
         SignalError, ConfigError
-            If the rate or the leads are out of range, or the patient is there already.
+            If the rate or the leads are out of range, the name is none, or the patient is there already.
         """
+        check_leads(leads)
+        patient = None if patient is None else _name(patient)
         tail = self._cohort(rows_of(self._policy, leads)).tail(fs)
         intake = Intake(fs, leads, self._policy, self._hop, tail)
         with self._lock:
@@ -134,6 +140,11 @@ class StreamPool:
     def dropped(self, patient: Patient) -> int:
         """Samples that were dropped because the queue was full."""
         return self._member(patient).dropped
+
+    def room(self, patient: Patient) -> int:
+        """Samples that can be pushed before the queue is full; nothing waits where it is all of it."""
+        member = self._member(patient)
+        return 0 if member.lost and member.waiting else member.limit - member.waiting
 
     def samples(self, patient: Patient) -> int:
         """Samples so far, missing ones included: the number of the next one."""
@@ -210,6 +221,22 @@ class StreamPool:
         (patient, event) pairs; those of a patient in the order in which they became known. Where a step fails
         and the caller goes on, the next call gives what was known before.
         """
+        self._compute(rounds)
+        return list(iter(self._next, None))
+
+    async def events(self, interval: float = 0.1) -> AsyncIterator[tuple[Patient, Event]]:
+        """Poll every ``interval`` seconds beside the event loop, for ever.
+
+        Whoever cancels it or leaves the loop loses nothing: the next one, or :meth:`poll`, gives the rest.
+        """
+        while True:
+            await asyncio.to_thread(self._compute)
+            for told in iter(self._next, None):
+                yield told
+            await asyncio.sleep(interval)
+
+    def _compute(self, rounds: int | None = None) -> None:
+        """Compute what is queued; what became known waits for whoever takes it."""
         with self._polling:
             members = dict.fromkeys(self._ready.popleft() for _ in range(len(self._ready)))
             try:
@@ -218,17 +245,15 @@ class StreamPool:
                     rounds = None if rounds is None else rounds - 1
             finally:
                 self._ready.extend(members)
-            told, self._told = self._told, []
-        return told
 
-    async def events(self, interval: float = 0.1) -> AsyncIterator[tuple[Patient, Event]]:
-        """Poll every ``interval`` seconds beside the event loop, for ever."""
-        while True:
-            for told in await asyncio.to_thread(self.poll):
-                yield told
-            await asyncio.sleep(interval)
+    def _next(self) -> tuple[Patient, Event] | None:
+        """The next event that nobody was given yet; several threads may take them."""
+        try:
+            return self._told.popleft()
+        except IndexError:
+            return None
 
-    def _round(self, members: dict[Member, None], told: list[tuple[Patient, Event]]) -> None:
+    def _round(self, members: dict[Member, None], told: deque[tuple[Patient, Event]]) -> None:
         """One piece of each; those that have no more are taken out of ``members``."""
         cohorts = list(self._cohorts)  # others may be added meanwhile
         work: dict[int, list[tuple[int, Piece]]] = {leads: [] for leads in cohorts}
@@ -351,9 +376,19 @@ class StreamPool:
 
 
 def check_queue(queue: float, hop: float) -> None:
-    """Refuse a queue that holds less than two hops, both in seconds; raises ``ConfigError``."""
-    if not queue >= 2 * hop:
-        raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s")
+    """Refuse a queue that holds less than two hops or more than a day, in seconds; raises ``ConfigError``."""
+    if not 2 * hop <= queue <= LONGEST:
+        raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s, and a day at most")
+
+
+def _name(patient: Patient | np.integer[Any]) -> Patient:
+    """A name as a snapshot holds it; raises ``ConfigError``."""
+    if isinstance(patient, str) and not any("\ud800" <= letter <= "\udfff" for letter in patient):
+        return str(patient)
+    whole = isinstance(patient, (int, np.integer)) and not isinstance(patient, bool)
+    if whole and NUMBERS[0] <= int(patient) < NUMBERS[1]:
+        return int(patient)
+    raise ConfigError(f"patient {patient!r}: a name is text or a whole number of 64 bits")
 
 
 def _unpacked(packed: Any) -> Piece | Mark:

@@ -17,9 +17,7 @@ from edgeecg.specs import Alarm
 SPEAKS = {"pause", "asystole", "no-beat", "bradycardia", "tachycardia", "v-run"}
 
 
-packaged = pytest.mark.skipif(
-    "small" not in packaged_names(), reason="no packaged model here"
-)
+packaged = pytest.mark.skipif("small" not in packaged_names(), reason="no packaged model here")
 
 
 @pytest.mark.data

@@ -1,8 +1,11 @@
-"""Several sinks as one: all get everything, and all are closed, whichever of them fails."""
+"""Several sinks as one: all get everything, and all are closed, whichever of them fails.
+
+The last error of several is raised, with the others behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -32,34 +35,32 @@ class Fanout(Sink):
 
     def open(self, header: Header) -> None:
         """Begin a patient everywhere."""
-        for sink in self.sinks:
-            sink.open(header)
+        self._each(lambda sink: sink.open(header))
 
     def write(self, event: Event, patient: str, time: float | None = None) -> None:
         """Write to all."""
-        for sink in self.sinks:
-            sink.write(event, patient, time)
+        self._each(lambda sink: sink.write(event, patient, time))
 
     def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:
         """Pass the signal to those that want it."""
-        for sink in self.sinks:
-            if isinstance(sink, SignalSink):
-                sink.signal(start, samples, patient)
+        self._each(
+            lambda sink: sink.signal(start, samples, patient) if isinstance(sink, SignalSink) else None
+        )
 
     def flush(self) -> None:
-        """Flush all; the last error of several is raised, with the others behind it."""
-        with ExitStack() as stack:
-            for sink in self.sinks:
-                stack.callback(sink.flush)
+        """Flush all."""
+        self._each(lambda sink: sink.flush())
 
     def keep(self) -> None:
         """Let all of them write what a crash would lose."""
-        with ExitStack() as stack:
-            for sink in self.sinks:
-                stack.callback(sink.keep)
+        self._each(lambda sink: sink.keep())
 
     def close(self) -> None:
-        """Close all; the last error of several is raised, with the others behind it."""
+        """Close all."""
+        self._each(lambda sink: sink.close())
+
+    def _each(self, act: Callable[[Sink], None]) -> None:
+        """Do it with every sink in turn, also after one that fails."""
         with ExitStack() as stack:
-            for sink in self.sinks:
-                stack.callback(sink.close)
+            for sink in reversed(self.sinks):
+                stack.callback(act, sink)

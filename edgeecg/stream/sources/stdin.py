@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Iterator, Sized
 from typing import Literal
 
 import numpy as np
@@ -75,6 +76,7 @@ class StdinSource(LiveSource):
         self._fd = -1 if fd is None else fd
         self._lines, self._line_number, self._rest = LineSplitter(), 0, b""
         self._first: list[list[float]] = []
+        self._wrong: PacketError | None = None  # in a line: raised once those before it are given
 
     def _connect(self) -> None:
         if self._fd < 0:
@@ -85,17 +87,17 @@ class StdinSource(LiveSource):
             data = self._read()
             if data is None and not self._stop.is_set():
                 continue
-            self._first = self._rows(self._lines.feed(data) if data else [self._lines.finish()])
+            self._first = self._rows(data or b"")
+            self._raise_unless(self._first)
             if not data:
                 break
         if self._text and not self._first:
             raise PacketError("standard input ended before the first sample")
         if self._text and not self.leads:
             self.leads = default_leads(len(self._first[0]))
-        self._check_width(self._first)
 
     def _produce(self) -> None:
-        self._send(np.array(self._first))
+        self._give(self._first)
         while not self._stop.is_set():
             data = self._read()
             if data is None:
@@ -104,7 +106,7 @@ class StdinSource(LiveSource):
                 self._finish()
                 return
             if self._text:
-                self._send(np.array(self._checked(self._lines.feed(data))))
+                self._give(self._rows(data))
             else:
                 values, self._rest = decode_floats(self._rest + data, len(self.leads))
                 self._send(values)
@@ -116,37 +118,49 @@ class StdinSource(LiveSource):
                 "are leads= and format= right?"
             )
         if self._text:
-            self._send(np.array(self._checked([self._lines.finish()])))
+            self._give(self._rows(b""))
 
     def _read(self) -> bytes | None:
         """What has come; ``None`` for nothing yet, empty at the end."""
         ready, _, _ = select.select([self._fd], [], [], TICK)
         return os.read(self._fd, BLOCK) if ready else None
 
-    def _rows(self, lines: list[bytes]) -> list[list[float]]:
-        rows = []
-        for line in lines:
-            self._line_number += 1
-            try:
+    def _rows(self, data: bytes) -> list[list[float]]:
+        """Rows of the lines that are whole now, up to one that is wrong; without data that of the last one."""
+        rows: list[list[float]] = []
+        try:
+            for line in self._whole(data):
+                self._line_number += 1
                 row = parse_line(line)
-            except PacketError as error:
-                raise PacketError(f"standard input, line {self._line_number}: {error}") from None
-            if row is not None:
-                rows.append(row)
+                if row is not None:
+                    self._check_width(row, self.leads or (rows or [row])[0])
+                    rows.append(row)
+        except PacketError as error:
+            self._wrong = PacketError(f"standard input, line {self._line_number}: {error}")
         return rows
 
-    def _checked(self, lines: list[bytes]) -> list[list[float]]:
-        rows = self._rows(lines)
-        self._check_width(rows)
-        return rows
+    def _whole(self, data: bytes) -> Iterator[bytes]:
+        """Lines with an end, before a rest that may be too long for one; without data what had none."""
+        if not data:
+            yield self._lines.finish()
+            return
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        yield from self._lines.feed(data[:cut])
+        yield from self._lines.feed(data[cut:])
 
-    def _check_width(self, rows: list[list[float]]) -> None:
-        width = next((len(row) for row in rows if len(row) != len(self.leads)), None)
-        if width is not None:
-            raise PacketError(
-                f"standard input, near line {self._line_number}: {width} numbers in a line, "
-                f"but {len(self.leads)} leads"
-            )
+    def _check_width(self, row: list[float], like: Sized) -> None:
+        if len(row) != len(like):
+            raise PacketError(f"{len(row)} numbers in a line, but {len(like)} leads")
+
+    def _give(self, rows: list[list[float]]) -> None:
+        """Send rows, then tell what was wrong behind them."""
+        self._send(np.array(rows))
+        self._raise_unless([])
+
+    def _raise_unless(self, rows: list[list[float]]) -> None:
+        """Tell of a wrong line, unless there are rows to be given first."""
+        if self._wrong is not None and not rows:
+            raise self._wrong
 
     def _send(self, values: NDArray[np.float64]) -> None:
         if values.size == 0:
