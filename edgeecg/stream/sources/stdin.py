@@ -126,7 +126,7 @@ class StdinSource(LiveSource):
         return os.read(self._fd, BLOCK) if ready else None
 
     def _rows(self, data: bytes) -> list[list[float]]:
-        """Rows of the lines that are whole now, up to one that is wrong; without data that of the last one."""
+        """Rows of the lines that are whole now, up to a wrong one; without data that of the last line."""
         rows: list[list[float]] = []
         try:
             for line in self._whole(data):
