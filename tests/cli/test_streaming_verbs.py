@@ -218,3 +218,22 @@ def test_a_strip_is_drawn_in_dots() -> None:
     assert rising[0][-1] != chr(0x2800)
     hole = strip([0.0] * 100 + [float("nan")] * 100 + [1.0] * 100, 15, 1).plain
     assert hole[7] == chr(0x2800)
+
+
+def test_what_came_before_an_error_is_told(bundle: str, tmp_path: Path) -> None:
+    """A wrong line ends a stream with a line on stderr and exit code 2, after all beats before it."""
+    signal, lines = heart(15, FS), {}
+    good = "\n".join(f"{value:.5f}" for value in np.ravel(signal)) + "\n"
+    for name, text in (("whole", good), ("broken", good + "oops\n")):
+        lines[name] = tmp_path / f"{name}.jsonl"
+        words = ["stream", f"-?fs={FS:g}", "-b", bundle, "-q", "--sink", f"jsonl:{lines[name]}"]
+        words = [*words[:1], *words[2:], "--", words[1]]
+        command = [sys.executable, "-c", "from edgeecg.cli.main import run; run()", *words]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == (0 if name == "whole" else 2), done.stderr
+        assert ("line 3751" in done.stderr) == (name == "broken")
+    told = [
+        [item.event for item in read_lines(path) if isinstance(item, EventLine)] for path in lines.values()
+    ]
+    assert len(told[0]) > 5
+    assert told[0] == told[1]

@@ -302,3 +302,17 @@ def test_a_fanout_closes_all_its_sinks_whichever_fails(tmp_path: Path) -> None:
         fanout.close()
     assert len(read_annotations(tmp_path / "b" / "bed-3", "edg")) == 1
     assert isinstance(fanout, SignalSink)
+
+
+def test_a_sink_that_fails_costs_the_others_nothing(tmp_path: Path) -> None:
+    class Broken(type(open_sink("jsonl:x"))):  # type: ignore[misc]
+        def write(self, event: object, patient: str, time: float | None = None) -> None:
+            raise LinkError("the line is down")
+
+    lines = tmp_path / "b"
+    fanout = Fanout([Broken(str(tmp_path / "a")), open_sink(f"jsonl:{lines}")])
+    fanout.open(HEADERS[0])
+    with pytest.raises(LinkError, match="down"):
+        fanout.write(EVENTS[0][0], "bed-3")
+    fanout.close()
+    assert len(lines.read_text(encoding="utf-8").splitlines()) == 2  # header and event

@@ -21,7 +21,7 @@ import pytest
 from edgeecg.errors import ConfigError, LinkError, StateError
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
-from edgeecg.specs import Event, Gap
+from edgeecg.specs import Event, Gap, Quality
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
@@ -316,3 +316,6 @@ def test_so_does_the_stream_of_one_patient(tmp_path: Path) -> None:
     assert process.returncode == 0, log
     assert "Traceback" not in log
     assert len(read_annotations(tmp_path / "found" / "a", "edg")) >= 5
+    told = events_of(tmp_path / "events.jsonl")["a"]
+    grades = [event.label for event in told if isinstance(event, Quality)]
+    assert "lead-off" not in grades  # as half a push would look

@@ -234,6 +234,75 @@ def test_the_async_form(nano: Engine) -> None:
     assert_same_events(asyncio.run(listen()), expected)
 
 
+def test_who_leaves_the_async_form_loses_nothing(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=60)
+    bed = pool.add(FS)
+    expected = Stream(nano, FS).push(heart(20, FS))
+    assert len(expected) > 5
+
+    async def first(told: list[Any]) -> None:
+        async for item in pool.events(interval=0.001):
+            told.append(item)
+            break
+
+    async def cut(told: list[Any]) -> None:
+        async def listen() -> None:
+            async for item in pool.events(interval=0.001):
+                told.append(item)  # noqa: PERF401 - what came before it is cancelled counts
+
+        task = asyncio.create_task(listen())
+        await asyncio.sleep(0)  # its computing has begun, beside the loop
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    told: list[Any] = []
+    pool.push(bed, heart(20, FS))
+    asyncio.run(cut(told))
+    asyncio.run(first(told))
+    told += pool.poll()
+    assert_same_events([event for _, event in told], expected)
+
+
+@pytest.mark.parametrize("name", [1.5, b"bed", True, ("a",), 2**70, "\ud800"])
+def test_a_name_that_no_snapshot_holds_is_refused(nano: Engine, name: Any) -> None:
+    with pytest.raises(ConfigError, match="a name is text or a whole number"):
+        StreamPool(nano).add(FS, patient=name)
+
+
+def test_numbers_of_numpy_are_names_too(nano: Engine) -> None:
+    pool = StreamPool(nano)
+    bed = pool.add(FS, patient=np.int64(7))
+    assert (bed, type(bed)) == (7, int)
+    StreamPool(nano).restore(pool.snapshot())
+
+
+@pytest.mark.parametrize("queue", [float("inf"), float("nan"), 1e9, 0.1])
+def test_a_queue_is_neither_too_short_nor_endless(nano: Engine, queue: float) -> None:
+    with pytest.raises(ConfigError, match="at least two hops"):
+        StreamPool(nano, queue=queue)
+
+
+def test_room_is_what_can_be_pushed(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=2)
+    bed = pool.add(FS)
+    room = pool.room(bed)
+    assert room == 2 * FS
+    pool.push(bed, np.zeros(room))
+    assert pool.dropped(bed) == 0
+    assert pool.room(bed) < room // 2
+    pool.push(bed, np.zeros(room))
+    assert pool.dropped(bed) > 0
+
+
+@pytest.mark.parametrize("leads", [0, -1])
+def test_there_is_a_lead(nano: Engine, leads: int) -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        Stream(nano, FS, leads)
+    with pytest.raises(ConfigError, match="at least one"):
+        StreamPool(nano).add(FS, leads)
+
+
 def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> None:
     pool = StreamPool(nano)
     pool.push(pool.add(FS, patient="bed"), heart(5, FS))
