@@ -25,6 +25,7 @@ from edgeecg.errors import BundleError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.manifest import (
     GRAPHS,
+    HALF,
     LEAD_POLICIES,
     MANIFEST,
     PRECISIONS,
@@ -43,6 +44,7 @@ from edgeecg.specs import ModelSpec, SignalSpec
 
 __all__ = [
     "GRAPHS",
+    "HALF",
     "LEAD_POLICIES",
     "PRECISIONS",
     "SCHEMA",

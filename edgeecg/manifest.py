@@ -16,6 +16,7 @@ from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS, RR_FEATURES, ModelS
 
 __all__ = [
     "GRAPHS",
+    "HALF",
     "LEAD_POLICIES",
     "MANIFEST",
     "PRECISIONS",
@@ -40,6 +41,8 @@ LeadPolicy = Literal["first", "best", "fused"]
 LEAD_POLICIES: tuple[LeadPolicy, ...] = ("first", "best", "fused")
 GRAPHS: tuple[GraphName, ...] = ("token", "beat")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "mixed")
+HALF: tuple[Precision, ...] = ("fp16", "mixed")
+"""Precisions with FP16 in them."""
 
 MANIFEST = "manifest.json"
 

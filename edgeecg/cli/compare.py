@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision, packaged_names
+from edgeecg.bundle import GRAPHS, HALF, PRECISIONS, Bundle, GraphName, Precision, packaged_names
 from edgeecg.cli.builder import builder_options
 from edgeecg.cli.common import (
     SeedOption,
@@ -103,7 +103,7 @@ def parse_side(text: str) -> Side:
 
 def default_executor(precision: Precision) -> str:
     """The reference for what ONNX Runtime's CPU would compute in FP32, and so show no overflow of."""
-    return "reference" if precision in ("fp16", "mixed") else "onnxruntime"
+    return "reference" if precision in HALF else "onnxruntime"
 
 
 def holds_half(model: bytes) -> bool:

@@ -133,9 +133,8 @@ def profile(
         signal = read_record(record, leads=leads or None, fs=fs, units=units, gain=gain)
     elif leads or fs or units or gain:
         raise ConfigError("--lead, --fs, --units and --gain say how a recording is read: name a RECORD")
-    if dla is not None and (backend == "onnxruntime" or (reason := why_not())):
-        why = reason if backend != "onnxruntime" else "--backend onnxruntime runs on the CPU: leave --dla out"
-        raise BackendError(f"--dla {dla} asks TensorRT for a DLA core: {why}")
+    if dla is not None:
+        check_dla(dla, backend)
     opened, before = Bundle.open(bundle), memory_used()[0]
     with progress_bar() as bars:
         task = bars.add_task("opening", total=None)
@@ -156,6 +155,13 @@ def profile(
     show(console, report)
     if previous is not None and not hold(console, previous, report, share):
         raise typer.Exit(REGRESSED)
+
+
+def check_dla(core: int, backend: str) -> None:
+    """Refuse a DLA core where nothing runs on TensorRT; raises ``BackendError``."""
+    on_cpu = "--backend onnxruntime runs on the CPU: leave --dla out"
+    if reason := on_cpu if backend == "onnxruntime" else why_not():
+        raise BackendError(f"--dla {core} asks TensorRT for a DLA core: {reason}")
 
 
 def early_facts(engine: Engine, settings: ProfileSettings) -> dict[str, object]:

@@ -16,6 +16,7 @@ from rich.live import Live
 from edgeecg.cli.builder import DeviceErrorOption, builder_options
 from edgeecg.cli.common import BundleOption, human_console, progress_bar
 from edgeecg.cli.live import LiveView
+from edgeecg.errors import EdgeECGError
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Event
@@ -227,7 +228,7 @@ class Session:
         self.source, self.stream, self.sinks, self.patient = source, stream, sinks, patient
         self.feed = Feed(source.fs, source.jitter)
         self.kept = time.monotonic()
-        self.failure: Exception | None = None  # of the source
+        self.failure: EdgeECGError | None = None  # of the source
         bundle = engine.bundle
         self.view = LiveView(
             patient, source.leads, source.fs, f"{bundle.name} {engine.precision}", stream.latency
@@ -268,7 +269,7 @@ class Session:
         """What the source gives; the error that it ends with is kept for later."""
         try:
             yield from halt.packets(self.source)
-        except Exception as error:  # noqa: BLE001 - raised again once all that came is told
+        except EdgeECGError as error:
             self.failure = error
 
     def take(self, piece: Piece) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from edgeecg.bundle import GRAPHS, GraphName, Precision, graph_part
+from edgeecg.bundle import GRAPHS, HALF, GraphName, Precision, graph_part
 from edgeecg.deploy.calibrate import Calibration, network_hash
 from edgeecg.deploy.costs import SEPARATOR, Headroom, fp16_headroom, layer_rows, layer_table
 from edgeecg.deploy.golden import golden_inputs
@@ -19,10 +19,7 @@ from edgeecg.metrics.tables import Table
 from edgeecg.runtime.executor import Tensors
 from edgeecg.runtime.ort import OrtExecutor
 
-__all__ = ["HALF", "Quantized", "Wanted", "headroom_of", "plan_of", "quantize", "quantize_set"]
-
-HALF: tuple[Precision, ...] = ("fp16", "mixed")
-"""Precisions with FP16 in them."""
+__all__ = ["Quantized", "Wanted", "headroom_of", "plan_of", "quantize", "quantize_set"]
 
 PROBES = 4  # golden steps after one another that FP16's headroom is looked for in
 
@@ -73,10 +70,10 @@ def quantize_set(graphs: GraphSet, wanted: Wanted, calibration: Calibration | No
         made = made.adding(quantize(graphs, plans, calibration, precision))
         rows = list(layer_rows(graphs, plans, calibration))
         told[precision] = {row.layer: row.precision for row in rows}
-        if precision in HALF:
-            rooms = headroom_of(made, precision)
-            headroom = rooms if precision == "fp16" else headroom
-        if precision != "fp16":
+        rooms = headroom_of(made, precision) if precision in HALF else {}
+        if precision == "fp16":
+            headroom = rooms
+        else:
             tables.append(layer_table(f"layers of the {precision} graphs", rows))
     if calibration is not None:
         told["calibration"] = {"recipe": calibration.recipe, "windows": calibration.windows}

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgeecg.bundle import Precision
+from edgeecg.bundle import HALF, Precision
 from edgeecg.deploy.calibrate import Calibration
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.deploy.quantize import HALF, plan_of, quantize
+from edgeecg.deploy.quantize import plan_of, quantize
 from edgeecg.deploy.sensitivity import sensitivity
 from edgeecg.deploy.verdict import GATED, ORDER, Candidate, Judge, Say, SelectSettings, Verdict
 from edgeecg.errors import AccuracyError, ConfigError

@@ -11,9 +11,9 @@ from typing import Literal, Union
 
 import numpy as np
 
-from edgeecg.bundle import GraphName, Precision
+from edgeecg.bundle import HALF, GraphName, Precision
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.deploy.quantize import HALF, headroom_of
+from edgeecg.deploy.quantize import headroom_of
 from edgeecg.errors import AccuracyError, InputError
 from edgeecg.metrics.beats import BeatList, Confusion, Score, compare
 from edgeecg.metrics.bootstrap import Estimate

@@ -37,7 +37,9 @@ def hop_samples(seconds: float) -> int:
 
 
 def rows_of(policy: LeadPolicy, leads: int) -> int:
-    """Leads that go through the network: all of them, or the first."""
+    """Leads that go through the network: all of them, or the first; raises ``ConfigError`` for none."""
+    if leads < 1:
+        raise ConfigError(f"leads is {leads}: a stream has at least one")
     return 1 if policy == "first" else leads
 
 

@@ -15,6 +15,7 @@ from edgeecg.profile.machine import Machine
 from edgeecg.runtime.cuda import available_libraries
 from edgeecg.runtime.engine import BACKENDS, Backend, check_golden, open_engine
 from edgeecg.runtime.trt import Options
+from edgeecg.runtime.trt.library import FLAVOURS
 
 __all__ = [
     "Finding",
@@ -26,8 +27,6 @@ __all__ = [
     "check_python",
     "check_tensorrt",
 ]
-
-TENSORRT = ("tensorrt", "tensorrt_rtx")
 
 State = Literal["well", "note", "ill"]
 
@@ -161,7 +160,7 @@ def check_tensorrt(machine: Machine) -> list[Finding]:
     """Python modules of TensorRT where none comes with the board."""
     if machine.jetson:
         return []
-    there = [f"{name} {version}" for name in TENSORRT if (version := installed(name))]
+    there = [f"{name} {version}" for name in FLAVOURS if (version := installed(name))]
     if there:
         return [Finding("TensorRT for Python", "well", ", ".join(there))]
     advice = "with an NVIDIA GPU: pip install tensorrt" if machine.driver else ""

@@ -19,7 +19,6 @@ from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient
-from edgeecg.stream.session import check_leads
 from edgeecg.stream.snapshot import (
     check_settings,
     pack_arrays,
@@ -107,7 +106,6 @@ class StreamPool:
         SignalError, ConfigError
             If the rate or the leads are out of range, the name is none, or the patient is there already.
         """
-        check_leads(leads)
         patient = None if patient is None else _name(patient)
         tail = self._cohort(rows_of(self._policy, leads)).tail(fs)
         intake = Intake(fs, leads, self._policy, self._hop, tail)
@@ -311,7 +309,7 @@ class StreamPool:
     # ---- snapshot -------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """Every patient with its queue; see :meth:`restore`."""
+        """Every patient with its queue, without events that wait for :meth:`poll`; see :meth:`restore`."""
         with self._polling, self._lock:
             saved = [self._saved(member) for member in self._members.values()]
         return write("pool", self._engine.bundle, {"settings": self._about(), "patients": saved})

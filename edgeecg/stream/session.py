@@ -10,19 +10,13 @@ from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
-from edgeecg.errors import ConfigError, StateError
+from edgeecg.errors import StateError
 from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop_samples, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Event
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
 
-__all__ = ["Stream", "check_leads"]
-
-
-def check_leads(leads: int) -> None:
-    """Refuse a number of leads that is none; raises ``ConfigError``."""
-    if leads < 1:
-        raise ConfigError(f"leads is {leads}: a stream has at least one")
+__all__ = ["Stream"]
 
 
 class Stream:
@@ -75,7 +69,6 @@ class Stream:
         withhold: bool = True,
         alarms: AlarmSettings | None = None,
     ) -> None:
-        check_leads(leads)
         policy = lead_policy or engine.bundle.lead_policy
         settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._cohort = Cohort(

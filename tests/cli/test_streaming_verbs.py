@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +18,16 @@ from rich.console import Console
 
 from edgeecg.cli.live import LiveView, strip
 from edgeecg.cli.main import main
+from edgeecg.cli.stream import Halt
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.pipeline import Latency
+from edgeecg.runtime.engine import open_engine
 from edgeecg.specs import Alarm, Beat, Gap, Quality, Rhythm
-from edgeecg.stream.sinks.lines import EventLine, read_lines
-from tests.contract.engines import heart, make_bundle
+from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks.lines import EventLine, event_line, read_lines
+from edgeecg.stream.sinks.lines import parse_line as parse_event
+from edgeecg.stream.sources import Packet
+from tests.contract.engines import assert_same_events, heart, make_bundle
 
 FS = 250.0
 
@@ -79,6 +88,115 @@ def test_a_pipe_gets_json_lines(bundle: str) -> None:
     assert header["edgeecg"] == "header"
     assert header["model"] == "nano"
     assert sum(event["event"] == "beat" for event in events) > 5
+
+
+SLOW = """
+import sys, time
+from edgeecg.cli.main import main
+from edgeecg.stream.session import Stream
+whole, begun, done = Stream.push, 0, 0
+def push(self, chunk):  # slow, so that a signal nearly always finds it half-way
+    global begun, done
+    begun += 1
+    events = whole(self, chunk)
+    time.sleep(0.05)
+    done += 1
+    return events
+Stream.push = push
+code = main(sys.argv[1:])
+print(f"pushes: {begun} begun, {done} done", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_tears_no_push(bundle: str, tmp_path: Path, number: int) -> None:
+    """What is told before and after the signal is what a stream tells of the samples that were taken."""
+    samples = heart(60, FS)
+    write_wfdb(Record("r", samples, FS, ("MLII",)), tmp_path)
+    line = ["stream", str(tmp_path / "r"), "-b", bundle, "--speed", "0", "-q", "-s", "-"]
+    line += ["-s", f"wfdb:{tmp_path / 'out'}"]
+    for wait in (0.31, 0.4):
+        child = subprocess.Popen(
+            [sys.executable, "-c", SLOW, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(wait)
+        child.send_signal(number)
+        out, err = child.communicate(timeout=100)
+        assert child.returncode == 0, err
+        begun, ended = map(int, re.findall(rb"pushes: (\d+) begun, (\d+) done", err)[0])
+        assert begun == ended > 0
+        told = [item.event for item in map(parse_event, out.splitlines()) if isinstance(item, EventLine)]
+        assert not [event for event in told if isinstance(event, (Quality, Gap, Alarm))], out
+        beats = [event.sample for event in told if isinstance(event, Beat)]
+        with open_engine(bundle) as engine:
+            live = Stream(engine, FS)
+            expected = live.push(samples) + live.flush()
+        every = [event.sample for event in expected if isinstance(event, Beat)]
+        assert beats == every[: len(beats)]
+        assert 0 < len(beats) < len(every)
+        assert len(read_annotations(tmp_path / "out" / "patient", "edg").beats()) == len(beats)
+
+
+def test_a_signal_ends_the_wait_for_a_source(bundle: str) -> None:
+    near, far = os.pipe()
+    os.write(far, b"0.1\n" * 500)
+    command = "import sys; from edgeecg.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", command, "stream", "-", "--fs", "250", "-b", bundle, "-s", "-"]
+    child = subprocess.Popen(line, stdin=near, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert b"header" in child.stdout.readline()
+    time.sleep(0.5)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    assert child.returncode == 0
+    os.close(near)
+    os.close(far)
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    class Endless:
+        def __iter__(self) -> Endless:
+            return self
+
+        def __next__(self) -> Packet:
+            return Packet(np.zeros((1, 1)))
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Halt().listening() as halt:
+        taken = 0
+        for _ in halt.packets(Endless()):  # type: ignore[arg-type]
+            taken += 1
+            signal.raise_signal(signal.SIGTERM)
+        assert taken == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_came_before_an_error_is_told(bundle: str, tmp_path: Path) -> None:
+    """The source's error ends the command, after the events of all that came before it."""
+    samples = heart(12, FS)
+    text = "".join(f"{x:.4f}\n" for x in samples[:, 0])
+    read = np.array([float(x) for x in text.split()])
+    command = "import sys; from edgeecg.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", command, "stream", "-", "--fs", "250", "-b", bundle]
+    done = subprocess.run(
+        line, input=text + "nonsense\n" + text, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 2
+    assert "line 3001: 'nonsense' is no number" in done.stderr
+    with open_engine(bundle) as engine:
+        live = Stream(engine, FS)
+        expected = live.push(read) + live.flush()
+    told = [parse_event(text.encode()) for text in done.stdout.splitlines()]
+    wanted = [parse_event(event_line(event, "patient", None)) for event in expected]
+    assert_same_events(
+        [item.event for item in told if isinstance(item, EventLine)],
+        [item.event for item in wanted if isinstance(item, EventLine)],
+    )
 
 
 def test_annotate_reports_what_it_did(
@@ -218,22 +336,3 @@ def test_a_strip_is_drawn_in_dots() -> None:
     assert rising[0][-1] != chr(0x2800)
     hole = strip([0.0] * 100 + [float("nan")] * 100 + [1.0] * 100, 15, 1).plain
     assert hole[7] == chr(0x2800)
-
-
-def test_what_came_before_an_error_is_told(bundle: str, tmp_path: Path) -> None:
-    """A wrong line ends a stream with a line on stderr and exit code 2, after all beats before it."""
-    signal, lines = heart(15, FS), {}
-    good = "\n".join(f"{value:.5f}" for value in np.ravel(signal)) + "\n"
-    for name, text in (("whole", good), ("broken", good + "oops\n")):
-        lines[name] = tmp_path / f"{name}.jsonl"
-        words = ["stream", f"-?fs={FS:g}", "-b", bundle, "-q", "--sink", f"jsonl:{lines[name]}"]
-        words = [*words[:1], *words[2:], "--", words[1]]
-        command = [sys.executable, "-c", "from edgeecg.cli.main import run; run()", *words]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == (0 if name == "whole" else 2), done.stderr
-        assert ("line 3751" in done.stderr) == (name == "broken")
-    told = [
-        [item.event for item in read_lines(path) if isinstance(item, EventLine)] for path in lines.values()
-    ]
-    assert len(told[0]) > 5
-    assert told[0] == told[1]

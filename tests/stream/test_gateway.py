@@ -26,10 +26,12 @@ from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
 from edgeecg.stream.health import HealthPage, notify
+from edgeecg.stream.link import Opened
 from edgeecg.stream.session import Stream
 from edgeecg.stream.sinks.base import Header
 from edgeecg.stream.sinks.lines import EventLine, read_lines
 from edgeecg.stream.sources.base import Packet
+from edgeecg.stream.sources.live import LiveSource
 from tests.contract.engines import assert_same_events, heart, make_bundle
 
 FS = 250.0
@@ -87,6 +89,9 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ('health = "high"\n' + GOOD, "names no port"),
         ("poll = 0\n" + GOOD, "poll must lie"),
         ("queue = 0.5\n" + GOOD, "at least two hops"),
+        ("queue = inf\n" + GOOD, "a day at most"),
+        ("queue = 1e308\n" + GOOD, "a day at most"),
+        ("queue = nan\n" + GOOD, "at least two hops"),
         (GOOD + "[alarms]\nbradicardia = 40\n", "no key 'bradicardia'"),
         (GOOD + "[alarms]\nbradycardia = 200.0\n", "alarms need"),
         ("patients = []\n", "add a \\[\\[patients\\]\\] table"),
@@ -131,6 +136,52 @@ def test_sources_to_sinks(nano: Engine, tmp_path: Path) -> None:
         expected = stream.push(read_record(tmp_path / f"r{n}").signal) + stream.flush()
         assert_same_events(told[f"bed-{n}"], expected)
     assert {header.model for header in headers_of(tmp_path / "events.jsonl")} == {"nano"}
+
+
+def test_a_small_queue_loses_nothing_by_itself(nano: Engine, tmp_path: Path) -> None:
+    """What is held back for a late packet comes all at once: it is computed before it is dropped."""
+    source = f"{record(tmp_path, 'r', 40)}?speed=0&packet=0.1&seed=3&faults=drop=0.05,reorder=0.05"
+    made = gateway(nano, tmp_path, {"a": source}, queue=1.0)
+    made.run(threading.Event())
+    bed = made.beds[0]
+    assert bed.feed is not None
+    gaps = [event.length for event in events_of(tmp_path / "events.jsonl")["a"] if isinstance(event, Gap)]
+    assert sum(gaps) == bed.feed.lost > 0
+    assert bed.dropped == 0
+
+
+class Overrun(LiveSource):
+    """Lost packets of its own, as a transport does that cannot be held up."""
+
+    def __init__(self, lost: int) -> None:
+        super().__init__(None)
+        self.fs, self.leads, self.dropped = FS, ("MLII",), lost
+
+    def _connect(self) -> None: ...
+
+    def _produce(self) -> None: ...
+
+
+def test_what_is_dropped_is_on_the_page_and_in_the_log(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = gateway(nano, tmp_path, {"a": "synthetic:1"}, queue=1.0)
+    bed = made.beds[0]
+    bed.warn()
+    assert not caplog.messages
+    for lost in (3, 4):  # the link breaks off in between: counts go on
+        bed.link.inbox.put(Opened(Overrun(lost)))
+    bed.drain()
+    for _ in range(2):
+        made.pool.push("a", heart(1, FS))
+        bed.warn()
+        bed.warn()
+    told = made.report()["patients"]["a"]
+    assert (told["overrun_packets"], told["dropped_samples"]) == (7, FS)
+    assert len(caplog.messages) == 1
+    assert "source 0: 7 packets and 0 samples dropped" in caplog.messages[0]
+    bed.fail()
+    assert made.report()["patients"]["a"]["dropped_samples"] == FS
 
 
 def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:

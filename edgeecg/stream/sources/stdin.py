@@ -130,13 +130,13 @@ class StdinSource(LiveSource):
         rows: list[list[float]] = []
         try:
             for line in self._whole(data):
-                self._line_number += 1
                 row = parse_line(line)
                 if row is not None:
                     self._check_width(row, self.leads or (rows or [row])[0])
                     rows.append(row)
+                self._line_number += 1
         except PacketError as error:
-            self._wrong = PacketError(f"standard input, line {self._line_number}: {error}")
+            self._wrong = PacketError(f"standard input, line {self._line_number + 1}: {error}")
         return rows
 
     def _whole(self, data: bytes) -> Iterator[bytes]:

@@ -157,6 +157,16 @@ def test_standard_input_that_cannot_be_used_is_told_with_its_line(
         list(source)
 
 
+@pytest.mark.parametrize("wrong", [b"nonsense\n", b"1,2\n", b"x" * 5000])
+def test_good_lines_before_a_bad_one_are_given(wrong: bytes) -> None:
+    """Also those of one read; the message names the line."""
+    with pipe(b"1\n2\n" + wrong) as fd, open_source("-", fs=FS, fd=fd) as source:
+        stream = iter(source)
+        np.testing.assert_array_equal(next(stream).samples, [[1.0], [2.0]])
+        with pytest.raises(PacketError, match="line 3: "):
+            next(stream)
+
+
 def test_standard_input_gives_samples_as_soon_as_they_come() -> None:
     near, far = os.pipe()
     os.write(far, b"0.5\n")
