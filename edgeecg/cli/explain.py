@@ -132,7 +132,7 @@ def _show(console: Console, why: Explanation) -> None:
         console.print(line, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("\npart")
-    table.add_column("\nlog-odds", justify="right")
+    table.add_column(f"\n{why.unit}", justify="right")
     for name, value in why.relevance.items():
         table.add_row(name, f"{value:+.2f}")
     console.print(table)

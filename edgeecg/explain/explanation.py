@@ -20,12 +20,15 @@ from edgeecg.explain.counterfactual import Counterfactual, counterfactual
 from edgeecg.explain.methods import DEFAULT, Attribution, attribute, method_of
 from edgeecg.explain.question import AFIB, Question, ask
 from edgeecg.explain.segments import Segment, segments
-from edgeecg.explain.trace import load_network, trace
+from edgeecg.explain.trace import RULES, load_network, trace
 from edgeecg.explain.versions import ROOM, Versions
 from edgeecg.io.record import Record
 from edgeecg.specs import BEAT_LABELS
 
 __all__ = ["Explanation", "explain"]
+
+SHARES = ("attention", "rollout")
+"""Methods that say which share of the attention a part had, and nothing in log-odds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class Explanation:
     question : Question
         Its ``answer`` is the log-odds of the label.
     attribution : Attribution
-        Relevance of samples and intervals, in log-odds.
+        Relevance of samples and intervals, in ``unit``.
     parts : tuple of Segment
         The parts of the beat; ``attribution.of(part)`` is the relevance of each.
     counterfactual : Counterfactual, optional
@@ -56,8 +59,8 @@ class Explanation:
 
     @property
     def beat(self) -> int:
-        """Number of the (last) target beat in the trace."""
-        return int(self.question.targets[len(self.question.targets) // 2])
+        """Number of the beat that was asked about in the trace."""
+        return self.question.beat
 
     @property
     def sample(self) -> int:
@@ -67,11 +70,27 @@ class Explanation:
     @property
     def probability(self) -> float:
         """Of the label against all others; of the label that was told, as the stream tells it: corrected."""
-        label, raw = self.question.label, 1 / (1 + np.exp(-self.question.answer))
-        if label != self.question.trace.labels[self.beat]:
-            return float(raw)
+        label, verdict = self.question.label, self.question.trace.verdict
+        if label != verdict.labels[self.beat]:
+            return float(1 / (1 + np.exp(-self.question.answer)))
         correct = Confidence(self.bundle.thresholds.confidence)
-        return float(correct(np.array([BEAT_LABELS.index(label)]), np.array([raw], np.float32))[0])
+        which = np.array([BEAT_LABELS.index(label)])
+        return float(correct(which, verdict.probability[self.beat : self.beat + 1])[0])
+
+    @property
+    def unit(self) -> str:
+        """What relevance is counted in."""
+        return "share of attention" if self.attribution.method in SHARES else "log-odds"
+
+    def rule(self) -> str:
+        """The rule that told another label than the network, in words; empty where none did."""
+        verdict = self.question.trace.verdict
+        if self.question.label == AFIB or not verdict.rule[self.beat]:
+            return ""
+        own, said = verdict.network[self.beat], verdict.labels[self.beat]
+        return (
+            f"The network by itself says {own}; {said} is told by a rule: {RULES[verdict.rule[self.beat]]}."
+        )
 
     @cached_property
     def attention(self) -> Attention:
@@ -80,7 +99,7 @@ class Explanation:
 
     @property
     def relevance(self) -> dict[str, float]:
-        """Relevance of each part of the beat, log-odds."""
+        """Relevance of each part of the beat, in ``unit``."""
         return {part.name: self.attribution.of(part) for part in self.parts}
 
     @cached_property
@@ -93,7 +112,7 @@ class Explanation:
 
     def balance(self) -> str:
         """How much of the difference to the baseline the relevance accounts for, in words."""
-        if self.attribution.method in ("attention", "rollout"):
+        if self.attribution.method in SHARES:
             return "Attention is a share of 1 and does not add up to log-odds."
         whole = f"{self.difference:+.1f} from those of the baseline"
         return f"The parts add up to {self.attribution.total:+.1f}; the log-odds are {whole}."
@@ -125,6 +144,8 @@ class Explanation:
         against_it = [f"{name} {value:+.1f}" for name, value in reversed(ranked) if value < -0.05 * total]
         odds = f"log-odds {self.question.answer:+.1f}"
         lines = [f"{self.question.label} with a probability of {self.probability:.1%} ({odds})."]
+        if self.rule():
+            lines.append(self.rule())
         if self.timing():
             lines.append(f"It came {self.timing()}.")
         lines.append(
@@ -152,6 +173,9 @@ class Explanation:
             "bundle": self.bundle.name,
             "digest": self.bundle.digest,
             "label": self.question.label,
+            "told": trace_.verdict.labels[self.beat],
+            "network": trace_.verdict.network[self.beat],
+            "rule": trace_.verdict.rule[self.beat] or None,
             "log_odds": self.question.answer,
             "probability": self.probability,
             "method": self.attribution.method,

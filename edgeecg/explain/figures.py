@@ -74,7 +74,7 @@ def strip_figure(why: Explanation) -> Figure:
         loc="left", fontsize=11, color=INK,
     )  # fmt: skip
     bar = figure.colorbar(ScalarMappable(norm, HEAT), ax=list(axes), aspect=40, pad=0.01)
-    bar.set_label("relevance, log-odds per 62.5 ms and per interval", fontsize=8)
+    bar.set_label(f"relevance, {why.unit} per 62.5 ms and per interval", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
 
@@ -184,7 +184,8 @@ def part_figure(why: Explanation) -> Figure:
         )
     ax.set_xlim(min(0, *values) - 0.12 * span, max(0, *values) + 0.12 * span)
     kind = "the usual beats, on time" if why.attribution.baseline.kind == "usual" else "a flat line"
-    ax.set_xlabel(f"log-odds of {why.question.label} against {kind}", fontsize=8)
+    odds = f"log-odds of {why.question.label} against {kind}"
+    ax.set_xlabel(odds if why.unit == "log-odds" else why.unit, fontsize=8)
     _plain(ax)
     ax.tick_params(axis="y", length=0, labelsize=9)
     return figure

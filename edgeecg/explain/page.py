@@ -85,7 +85,7 @@ def page(why: Explanation, pictures: dict[str, bytes]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f"{said}{shown}<h2>Numbers</h2><table><tr><th>part</th><th>log-odds</th></tr>{rows}</table>"
+        f"{said}{shown}<h2>Numbers</h2><table><tr><th>part</th><th>{why.unit}</th></tr>{rows}</table>"
         f"<p class=note>{escape(why.balance())}</p>"
         f"<footer><p>{escape(cost)} An explanation of the model, not of the patient: EdgeECG is not a "
         "medical device.</p></footer></body></html>\n"

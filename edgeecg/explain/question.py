@@ -45,8 +45,10 @@ class Question:
     trace : Trace
     label : str
         One of ``LABELS``.
+    beat : int
+        Beat of the trace that was asked about.
     targets : (k,) int
-        Beats of the trace that are asked about.
+        Beats of the trace whose answers are averaged: it alone, or those around it.
     beats : range
         Beats of the trace that the answer hangs on.
     inner : range
@@ -65,6 +67,7 @@ class Question:
     network: Network
     trace: Trace
     label: str
+    beat: int
     targets: NDArray[np.int64]
     beats: range
     inner: range
@@ -249,6 +252,7 @@ def ask(
         network=network,
         trace=trace,
         label=label or trace.labels[beat],
+        beat=beat,
         targets=targets,
         beats=beats,
         inner=inner,

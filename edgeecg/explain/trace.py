@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,11 +32,40 @@ from edgeecg.signal.block import Block
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS
 
-__all__ = ["AFTER", "BEFORE", "Trace", "load_network", "trace"]
+__all__ = ["AFTER", "BEFORE", "RULES", "Trace", "Verdict", "load_network", "trace"]
 
 BEFORE, AFTER = 180.0, 3.0  # seconds around the moment; before them the stream is taken to begin
 HOP = 96  # tokens a block
+RULES = {
+    "fibrillation": "no beat is S in atrial fibrillation",
+    "interpolated": "it follows an interpolated V, no earlier than it was due",
+    "bigeminy": "short and long intervals in turn, again and again, are bigeminy",
+}
+"""The rules about S (:mod:`edgeecg.decode.supraventricular`), in words."""
+
 INSIDE = 0.999  # largest offset: the beat stays inside its token
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What is told of each beat of a trace, and why where the network by itself said something else.
+
+    Parameters
+    ----------
+    labels : list of str
+        As the stream tells them.
+    probability : (b,) float32
+        Of that label, before the correction of ``thresholds.confidence``.
+    network : list of str
+        The label that the network gave.
+    rule : list of str
+        The one of ``RULES`` that told another label; empty where none did.
+    """
+
+    labels: list[str]
+    probability: NDArray[np.float32]
+    network: list[str]
+    rule: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +118,27 @@ class Trace:
     @property
     def labels(self) -> list[str]:
         """What is told of each beat: the model's class, and the rules about S from here on."""
+        return self.verdict.labels
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What is told of each beat, how surely, and by which rule where the network said another label."""
         exp = np.exp(self.classes - self.classes.max(axis=1, keepdims=True))
         before = np.concatenate([[-1], self.classes.argmax(axis=1)])[: len(self)]
         intervals = past_intervals(self.place / MODEL_FS)
         fibrillates = smoothed(self.fibrillation.astype(np.float32)) >= self.limit
-        never = fibrillates | behind_interpolated(before, intervals)
-        label, _ = told(exp / exp.sum(axis=1, keepdims=True), never, alternating(intervals))
-        return [BEAT_LABELS[i] for i in label]
+        interpolated = behind_interpolated(before, intervals)
+        chances = exp / exp.sum(axis=1, keepdims=True)
+        label, chance = told(chances, fibrillates | interpolated, alternating(intervals))
+        own = self.classes.argmax(axis=1)
+        to_n = np.where(fibrillates, "fibrillation", "interpolated")
+        rule = np.where(label == own, "", np.where(own == BEAT_LABELS.index("S"), to_n, "bigeminy"))
+        return Verdict(
+            labels=[BEAT_LABELS[i] for i in label],
+            probability=chance,
+            network=[BEAT_LABELS[i] for i in own],
+            rule=rule.tolist(),
+        )
 
     @property
     def fibrillation(self) -> NDArray[np.float64]:

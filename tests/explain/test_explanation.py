@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,9 @@ from edgeecg.cli.main import main
 from edgeecg.errors import BundleError, ConfigError, MissingExtra
 from edgeecg.explain.explanation import Explanation
 from edgeecg.explain.question import Question
+from edgeecg.explain.trace import Trace
 from edgeecg.io.wfdb import write_wfdb
+from edgeecg.model.transformer import Network
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +203,43 @@ def test_the_probability_is_the_one_that_the_stream_tells(bundle: Bundle, why: E
         why.question.trace.record, why.sample, bundle=bundle, label="N", change=False
     )
     assert other.probability == pytest.approx(1 - raw, abs=0.02)  # nobody told it: as the network says it
+
+
+def test_a_rule_that_told_another_label_is_named(
+    bundle: Bundle, network: Network, atrial: Trace, tmp_path: Path
+) -> None:
+    """With the limit of the smoothed P(AFIB) near zero no beat is S, whatever the network says."""
+    thresholds = replace(bundle.thresholds, afib=1e-4)
+    strict = replace(bundle, manifest=replace(bundle.manifest, thresholds=thresholds))
+    beat = max(b for b in range(30, len(atrial) - 3) if atrial.labels[b] == "S")
+    why = edgeecg.explain.explain(atrial.record, int(atrial.samples[beat]), bundle=strict, change=False)
+    assert why.question.label == "N"
+    assert why.sentences()[1] == (
+        "The network by itself says S; N is told by a rule: no beat is S in atrial fibrillation."
+    )
+    values = why.to_dict()
+    assert (values["told"], values["network"], values["rule"]) == ("N", "S", "fibrillation")
+    edgeecg.explain.write(why, tmp_path)
+    assert "told by a rule" in (tmp_path / "index.html").read_text()
+    with edgeecg.open_engine(strict, "onnxruntime", "fp32") as engine:
+        events = edgeecg.annotate(engine, atrial.record, withhold=False)
+    told = next(e for e in events if isinstance(e, edgeecg.Beat) and e.sample == why.sample)
+    assert told.label == "N"
+    assert why.probability == pytest.approx(told.probability, abs=5e-3)
+
+
+def test_the_beat_that_was_asked_about_is_named(bundle: Bundle, ventricular: Trace) -> None:
+    """Near the start fewer beats lie before it than behind it."""
+    at = int(ventricular.samples[2])
+    why = edgeecg.explain.explain(ventricular.record, at, bundle=bundle, label="AFIB", change=False)
+    assert why.sample == at
+    assert why.beat == 2
+
+
+def test_attention_is_told_as_a_share(bundle: Bundle, why: Explanation, tmp_path: Path) -> None:
+    record = why.question.trace.record
+    shared = edgeecg.explain.explain(record, why.sample, bundle=bundle, method="rollout", change=False)
+    edgeecg.explain.write(shared, tmp_path)
+    assert "<th>share of attention</th>" in (tmp_path / "index.html").read_text()
+    edgeecg.explain.write(why, tmp_path)
+    assert "<th>log-odds</th>" in (tmp_path / "index.html").read_text()

@@ -53,3 +53,19 @@ def test_the_nearest_beat(ventricular: Trace) -> None:
     between = int((ventricular.samples[40] + ventricular.samples[41]) / 2)
     with pytest.raises(SignalError, match="no beat within 150 ms"):
         ventricular.nearest(between)
+
+
+def test_bigeminy_that_the_network_calls_n_is_told_as_a_rule(ventricular: Trace) -> None:
+    """Thirty intervals of 0.7 and 0.9 s in turn, and a network that holds S for possible."""
+    count = 30
+    classes = np.zeros((count, 5), np.float32)
+    classes[:, 0] = 3.0  # P(N) .83, each other .04
+    place = np.cumsum(np.where(np.arange(count) % 2, 0.7, 0.9) * 128.0)
+    found = replace(
+        ventricular, place=place, classes=classes, rhythm=np.zeros((count, 2), np.float32), limit=2.0
+    )
+    verdict = found.verdict
+    assert set(verdict.network) == {"N"}
+    assert verdict.labels[-1] == "S"
+    assert verdict.labels[-2] == "N"
+    assert [verdict.rule[-1], verdict.rule[-2]] == ["bigeminy", ""]
