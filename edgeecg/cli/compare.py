@@ -140,8 +140,9 @@ def compare(
     Prints how many labels agree, the worst error of every output and, where labels differ, the first layer
     that departs. Executors are `onnxruntime`, `tensorrt` and `reference` (of the ONNX project: slow and
     exact). Graphs with FP16 in them run on the reference unless told otherwise, since ONNX Runtime's CPU
-    computes that in FP32 and shows no overflow. Inside a TensorRT engine no layer is looked at: with
-    `@tensorrt` the layers shown are those of the graph. The exit code is 1 where labels differ.
+    computes that in FP32 and shows no overflow. For a look inside `@tensorrt` an engine that keeps every
+    layer's output is built; it fuses less than the one that is deployed. The exit code is 1 where labels
+    differ.
 
     For example:
 
@@ -229,18 +230,31 @@ def patients(samples: int, rows: int, seed: int) -> NDArray[np.float32]:
 
 
 def look_inside(sides: tuple[Side, Side], name: GraphName, comparison: Comparison) -> list[Departure]:
-    """Every layer of both graphs at the worst step; the graphs decide, whatever executor ran them."""
+    """Every layer of both graphs at the worst step, by the executors that ran them."""
     tools = onnx_tools()
     models = [tools.load_model(side.model(name)) for side in sides]
     shapes = [[tools.value_spec(value).shape for value in model.graph.input] for model in models]
     if shapes[0] != shapes[1]:
         human_console().print("the graphs take inputs of different sizes: their layers cannot be compared")
         return []
-    values = [
-        tools.run_exposed(model, comparison.worst_inputs, side.executor == "reference")
-        for model, side in zip(models, sides, strict=True)
-    ]
+    values = [layer_values(side, name, comparison.worst_inputs) for side in sides]
     return departures(values[0], values[1], tools.layers_of(models[1]))
+
+
+def layer_values(side: Side, name: GraphName, inputs: Tensors) -> dict[str, NDArray[Any]]:
+    """What each layer of a side's graph gives."""
+    tools, model = onnx_tools(), side.model(name)
+    if side.executor != "tensorrt":
+        values: dict[str, NDArray[Any]] = tools.run_exposed(
+            tools.load_model(model), inputs, side.executor == "reference"
+        )
+        return values
+    from edgeecg.runtime.trt import run_once
+
+    shown, outputs = tools.show_floats(model)
+    with progress_bar() as bars:
+        found = run_once(shown, inputs, builder_options(bars))
+    return {layer: found[output] for layer, output in outputs.items()}
 
 
 def tables(name: str, sides: tuple[Side, Side], comparison: Comparison) -> Table:
@@ -288,8 +302,8 @@ def within(sides: tuple[Side, Side]) -> str:
     engines = [side.text for side in sides if side.executor == "tensorrt"]
     if engines:
         return (
-            f"The graphs themselves agree, so what differs is how {' and '.join(engines)} computes them: "
-            "compare TensorRT's precisions with each other, fp32 first, to find the one that departs."
+            f"With every layer kept apart {' and '.join(engines)} agrees on these inputs: what differs comes "
+            "of layers that TensorRT fuses, or adds up in the state. Compare its precisions, fp32 first."
         )
     return "On the same inputs no layer departs: what differs has added up in the state, step by step."
 

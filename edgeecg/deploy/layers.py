@@ -26,6 +26,7 @@ __all__ = [
     "layers_of",
     "load_model",
     "run_exposed",
+    "show_floats",
     "value_spec",
 ]
 
@@ -68,6 +69,37 @@ def expose(model: onnx.ModelProto) -> onnx.ModelProto:
         if layer.output not in there:
             shown.graph.output.append(onnx.ValueInfoProto(name=layer.output))
     return shown
+
+
+def show_floats(data: bytes) -> tuple[bytes, dict[str, str]]:
+    """A graph that gives every floating-point layer as float32 too, for an engine, whose buffers are float32.
+
+    What hangs on no input is left out, and so is what is not floating point (comparisons, quantized values).
+
+    Returns
+    -------
+    The serialized graph, and the output that shows each layer, by the layer's name.
+    """
+    model = onnx.shape_inference.infer_shapes(load_model(data))
+    known = {value.name: value for value in model.graph.value_info}
+    shown = {value.name: value.name for value in model.graph.output}
+    single, half = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+    fed = {value.name for value in model.graph.input}
+    for node in list(model.graph.node):
+        if not fed & set(node.input):
+            continue
+        fed |= set(node.output)
+        for name in node.output:
+            kind = known[name].type.tensor_type.elem_type if name in known else None
+            if name in shown or kind not in (single, half):
+                continue
+            shown[name] = name if kind == single else f"{name}.shown"
+            if kind == half:
+                model.graph.node.append(onnx.helper.make_node("Cast", [name], [shown[name]], to=single))
+            output = model.graph.output.add()
+            output.CopyFrom(known[name])
+            output.name, output.type.tensor_type.elem_type = shown[name], single
+    return model.SerializeToString(), shown
 
 
 def run_exposed(model: onnx.ModelProto, inputs: Tensors, exact: bool) -> dict[str, NDArray[Any]]:

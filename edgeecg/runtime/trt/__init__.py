@@ -8,21 +8,33 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, Bundle, GraphName, Precision
 from edgeecg.errors import BackendError
 from edgeecg.runtime.cuda import Device, Library, open_device
-from edgeecg.runtime.executor import Executor
-from edgeecg.runtime.trt.build import BUCKETS, Progress, Recipe, beat_recipe, build_plan, token_recipe
+from edgeecg.runtime.executor import Executor, Tensors
+from edgeecg.runtime.trt.build import (
+    BUCKETS,
+    Extent,
+    Progress,
+    Recipe,
+    beat_recipe,
+    build_plan,
+    token_recipe,
+)
 from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.library import TensorRTLibrary, load_library
 from edgeecg.runtime.trt.plans import PlanKey, PlanStore
 from edgeecg.runtime.trt.recover import OnDeviceError, Recovery
 from edgeecg.runtime.trt.settings import Settings
 
-__all__ = ["Options", "open_executor", "open_executors", "recipes", "why_not"]
+__all__ = ["Options", "open_executor", "open_executors", "recipes", "run_once", "why_not"]
 
 log = logging.getLogger("edgeecg.tensorrt")
 
@@ -154,3 +166,30 @@ def _open_on(
     store.save(key, plan)
     store.keep_timing(library.key, device.info.key, plan.timing)
     return executor
+
+
+def run_once(model: bytes, inputs: Tensors, options: Options) -> dict[str, NDArray[np.float32]]:
+    """Build a graph for the very shapes of these inputs, and run it: for a look at what it computes.
+
+    Parameters
+    ----------
+    model : bytes
+        Serialized ONNX model of float32 inputs and outputs; ``edgeecg.deploy.layers.show_floats`` makes one
+        that gives its layers. Such an engine fuses less than the one that is deployed, and is not kept.
+    inputs : mapping of name to (rows, length, ...) float32
+    options : Options
+        Which GPU, which CUDA library, and who is told of the build.
+
+    Raises
+    ------
+    BackendError
+        TensorRT or a GPU is missing, or the graph is refused.
+    """
+    (rows,) = {len(array) for array in inputs.values()}
+    extents = {name: Extent(*[array.shape[1]] * 3) for name, array in inputs.items()}
+    library = load_library()
+    with closing(open_device(options.gpu, options.cuda, False)) as device:
+        with device.active():
+            plan = build_plan(library, model, Recipe(extents, (rows,)), options.progress)
+        with TrtExecutor(library, plan, device, Settings(graphs=False, transfer="copy")) as executor:
+            return executor.run(inputs)
