@@ -16,8 +16,8 @@ seeds       rank correlation between two seeds, for methods that draw.
 complete    how far the relevance is from adding up to the change in log-odds, as a share of it (median).
 cost        passes through the network forward and backward, and milliseconds, for one beat.
 
-Occlusion, Shapley values, LIME, integrated gradients from a flat line and the columns flat, shapley and seeds
-are measured on the first --dear beats of each label only. --quick takes 8 beats and leaves out Quantus, which
+Occlusion, Shapley values, LIME and the columns flat, shapley and seeds are measured on the first --dear beats
+of each label only. --quick takes 8 beats and leaves out Quantus, which
 is used where it is installed (pip install quantus).
 """
 
@@ -40,7 +40,7 @@ from explaining.measures import FLAT, Figures
 from edgeecg.bundle import Bundle
 from edgeecg.explain.concepts import CONCEPTS
 from edgeecg.explain.methods import DEFAULT
-from edgeecg.explain.question import AFIB
+from edgeecg.explain.question import AFIB, Question
 from edgeecg.explain.tcav import ConceptScore, layer_names
 from edgeecg.explain.trace import load_network
 
@@ -90,7 +90,9 @@ def concept_table(scores: Sequence[ConceptScore], layers: Sequence[str]) -> str:
 
 
 def goals(
-    results: Mapping[str, Mapping[str, Figures]], scores: Sequence[ConceptScore]
+    asked: Mapping[str, Sequence[Question]],
+    results: Mapping[str, dict[str, Figures]],
+    scores: Sequence[ConceptScore],
 ) -> list[tuple[str, str, bool]]:
     """Each goal of the issue: what it asks, what was found, whether it is met."""
     found = []
@@ -100,17 +102,12 @@ def goals(
         share = mean(results[label], DEFAULT, "pointing")
         found.append((f"pointing game on {label} at least .95", f"{share:.3f}", share >= 0.95))
     area = {n: mean(both, n, "deletion") for n in measures.NAMES}
-    for label in ("V", "S"):
-        ratio = mean(results[label], DEFAULT, "deletion") / mean(results[label], "integrated", "deletion")
-        found.append((f"deletion area on {label} 20 % below integrated gradients, same baseline",
-                      f"{100 * (ratio - 1):+.0f} %", ratio <= 0.8))  # fmt: skip
-    own, flat = [], mean(both, FLAT, "deletion")
-    for label in ("V", "S"):
-        own += results[label][DEFAULT]["deletion"][: len(results[label][FLAT]["deletion"])]
-    ratio = float(np.mean(own)) / flat
-    found.append(
-        ("the same, integrated gradients from a flat line", f"{100 * (ratio - 1):+.0f} %", ratio <= 0.8)
-    )
+    for name, against in ((FLAT, "from a flat line"), ("integrated", "from the same baseline")):
+        for label in ("V", "S"):
+            ratio, *interval = measures.ratio(asked[label], results[label], name)
+            low, high = (f"{100 * (end - 1):+.0f}" for end in interval)
+            goal = f"deletion area on {label} 20 % below integrated gradients {against}"
+            found.append((goal, f"{100 * (ratio - 1):+.0f} % [{low}, {high}]", ratio <= 0.8))
     correlation = abs(mean(both, DEFAULT, "random"))
     found.append(("correlation after weight randomization under .1", f"{correlation:.3f}", correlation < 0.1))
     cheap = [n for n in measures.NAMES if max(mean(both, n, "forward"), mean(both, n, "backward")) <= PASSES]
@@ -176,7 +173,7 @@ def main() -> None:
     scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
     print(f"\n### TCAV, {args.draws} random sets: * p < .01 (Bonferroni over concepts and layers)\n")
     print(concept_table(scores, layer_names(network)))
-    verdict = goals(results, scores)
+    verdict = goals(asked, results, scores)
     print("\n### Goals\n")
     print(markdown(["goal", "found", "met"], [[a, b, "yes" if met else "no"] for a, b, met in verdict]))
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]

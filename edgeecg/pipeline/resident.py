@@ -23,7 +23,7 @@ from edgeecg.runtime.executor import Executor, Tensors
 __all__ = ["DeviceState", "Keeper", "ResidentRows", "open_rows"]
 
 SIZE = 64
-"""Rows of the device's state that step together."""
+"""Rows of the device's state that step together, at most."""
 
 KEPT = 64
 
@@ -51,6 +51,10 @@ class DeviceState(Protocol):
 @runtime_checkable
 class Keeper(Protocol):
     """An executor that can keep state on its device."""
+
+    @property
+    def most_rows(self) -> int:
+        """Rows that :meth:`cohort` takes at most."""
 
     @property
     def step_length(self) -> int:
@@ -87,10 +91,11 @@ class ResidentRows:
         self.executor = executor
         spec = next(spec for spec in executor.inputs if spec.name != "state")
         self._input = spec.name
-        length, rest = _now(executor).step_length, [size for size in spec.shape[2:] if isinstance(size, int)]
-        self._probe = np.zeros((1, length, *rest), np.float32)
+        keeper: Keeper = _now(executor)
+        rest = [size for size in spec.shape[2:] if isinstance(size, int)]
+        self._probe = np.zeros((1, keeper.step_length, *rest), np.float32)
         self._width = state_width(executor)
-        self._size = min(SIZE, rows)
+        self._size = min(SIZE, rows, keeper.most_rows)
         self._lodges: list[Lodge] = []
         self.grow(rows)
         weakref.finalize(self, _free, self._lodges)

@@ -258,11 +258,20 @@ def is_sticky(code: int, reason: str) -> bool:
 def available_libraries() -> tuple[str, ...]:
     """Names of the CUDA libraries that are installed, the default one first."""
     found = []
-    if find_spec("pycuda") is not None:
+    if is_there("pycuda"):
         found.append("pycuda")
-    if find_spec("cuda") is not None:
+    # "cuda" alone is shared by other packages, and by any folder of that name
+    if is_there("cuda.bindings.driver") or is_there("cuda.cuda"):
         found.append("cuda-python")
     return tuple(found)
+
+
+def is_there(module: str) -> bool:
+    """Whether a module can be imported, its parents included."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def open_device(index: int = 0, library: Library = "auto", graphs: bool = True) -> Device:

@@ -39,7 +39,7 @@ def load_driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError:
-        from cuda import cuda as driver
+        driver = _former_driver()
     try:
         code = driver.cuInit(0)[0]
     except (RuntimeError, ImportError) as error:  # libcuda.so.1 is not there
@@ -49,6 +49,19 @@ def load_driver() -> Any:
     if int(code):
         raise BackendError(f"no GPU can be used: cuInit says {code.name}, {ADVICE}")
     return driver
+
+
+def _former_driver() -> Any:
+    """The driver bindings where they were before 12.6."""
+    try:
+        from cuda import cuda
+    except ImportError as error:  # not there, or of another CUDA
+        said = " ".join(str(error).split())[:150]
+        raise BackendError(
+            f"no GPU can be used: cuda-python does not load ({said}); install the one of this CUDA's major "
+            f"version, which 'edgeecg doctor' names, {ADVICE}"
+        ) from error
+    return cuda
 
 
 class _Calls:

@@ -34,7 +34,7 @@ class Device:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self.inputs, self.outputs = executor.inputs, executor.outputs
-        self.step_length = STEP
+        self.step_length, self.most_rows = STEP, 64
         self.lost = self.abandoned = False
         self.kept: list[Kept] = []
         self.stepped = 0
@@ -115,7 +115,7 @@ def recovering(engine: Engine, devices: Sequence[Any]) -> tuple[Recovery, Engine
 
 def test_executors_of_tensorrt_keep_state() -> None:
     """The fake above and the real one have what the seam asks for."""
-    assert all(hasattr(TrtExecutor, name) for name in ("step_length", "cohort"))
+    assert all(hasattr(TrtExecutor, name) for name in ("step_length", "most_rows", "cohort"))
 
 
 def test_who_cannot_keep_state_brings_it_along(nano: Engine) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, Bundle, GraphName, Precision
-from edgeecg.errors import BackendError
+from edgeecg.errors import BackendError, DeviceError
 from edgeecg.runtime.cuda import Device, Library, open_device
 from edgeecg.runtime.executor import Executor, Tensors
 from edgeecg.runtime.trt.build import (
@@ -154,15 +154,20 @@ def _open_on(
     if plan is not None:
         try:
             return TrtExecutor(library, plan, device, options.settings, owns_device=True)
+        except DeviceError:
+            raise  # the device has no room, say: the plan is as good as it was
         except BackendError as error:
             log.warning("the cached plan is no good (%s): building it again", error)
             store.discard(key)
     with device.active():
-        plan = build_plan(
-            library, model, recipe, options.progress, store.timing(library.key, device.info.key)
-        )
+        timing = store.timing(library.key, device.info.key)
+        plan = build_plan(library, model, recipe, options.progress, timing, device.info.capability)
     executor = TrtExecutor(library, plan, device, options.settings, owns_device=True)
-    prove(executor, bundle, name, precision)
+    try:
+        prove(executor, bundle, name, precision)
+    except BaseException:
+        executor.close()  # before its device: the traceback keeps it alive
+        raise
     store.save(key, plan)
     store.keep_timing(library.key, device.info.key, plan.timing)
     return executor
@@ -190,6 +195,7 @@ def run_once(model: bytes, inputs: Tensors, options: Options) -> dict[str, NDArr
     library = load_library()
     with closing(open_device(options.gpu, options.cuda, False)) as device:
         with device.active():
-            plan = build_plan(library, model, Recipe(extents, (rows,)), options.progress)
+            recipe, capability = Recipe(extents, (rows,)), device.info.capability
+            plan = build_plan(library, model, recipe, options.progress, b"", capability)
         with TrtExecutor(library, plan, device, Settings(graphs=False, transfer="copy")) as executor:
             return executor.run(inputs)

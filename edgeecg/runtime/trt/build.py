@@ -1,8 +1,9 @@
 """ONNX to plan: strongly typed, with a profile per batch bucket and one for everything else.
 
-Precision is written in the graph, so nothing of it is asked of the builder. Each bucket is built for
-exactly one shape (its rows, one step), which is what CUDA graphs need and lets TensorRT choose kernels
-for it. The last profile takes any length up to the longest, for whole recordings.
+Precision is written in the graph, so nothing of it is asked of the builder; TF32, which it would use by
+itself and which rounds FP32 to ten bits, is switched off. Each bucket is built for exactly one shape (its
+rows, one step), which is what CUDA graphs need and lets TensorRT choose kernels for it. The last profile
+takes any length up to the longest, for whole recordings.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.api import Builder, IBuilderConfig, INetworkDefinition, ITensor, OnnxParser, TensorRT
 from edgeecg.runtime.trt.library import TensorRTLibrary
-from edgeecg.runtime.trt.rtx import allow_capture
+from edgeecg.runtime.trt.rtx import allow_capture, target
 from edgeecg.specs import ModelSpec
 
 __all__ = ["BUCKETS", "Extent", "Plan", "Progress", "Recipe", "beat_recipe", "build_plan", "token_recipe"]
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Rows of the profiles that steps run in."""
+
+SETTINGS = 2
+"""Changes whenever the builder is asked otherwise for the same recipe: plans built before are built again."""
 
 OPEN_ROWS = 8
 """Most rows of the profile that takes any length."""
@@ -76,7 +80,8 @@ class Recipe:
     @property
     def key(self) -> str:
         """Digest of all that shapes the plan."""
-        text = repr((sorted(self.extents.items()), self.buckets, self.workspace, self.effort, self.dla))
+        shape = (sorted(self.extents.items()), self.buckets, self.workspace, self.effort, self.dla)
+        text = repr((SETTINGS, *shape))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def rows(self, index: int) -> int:
@@ -151,6 +156,7 @@ def build_plan(
     recipe: Recipe,
     progress: Progress | None = None,
     timing: bytes = b"",
+    capability: tuple[int, int] | None = None,
 ) -> Plan:
     """Build an ONNX graph.
 
@@ -164,6 +170,8 @@ def build_plan(
         Told of the builder's phases.
     timing : bytes
         Timing cache of an earlier build, or nothing.
+    capability : (major, minor), optional
+        Of the GPU that is to run it, where there is one.
 
     Raises
     ------
@@ -181,6 +189,8 @@ def build_plan(
     config = configure(trt, builder, recipe, inputs)
     if library.rtx:
         allow_capture(config, trt)
+        if capability is not None:
+            target(config, trt, capability)
     fallback = use_dla(trt, builder, config, network, recipe.dla) if recipe.dla is not None else ()
     if progress is not None:
         config.progress_monitor = make_monitor(trt, progress)
@@ -207,12 +217,17 @@ def configure(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace)
     config.builder_optimization_level = recipe.effort
+    config.clear_flag(trt.BuilderFlag.TF32)
     for index in range(len(recipe.buckets) + 1):
         profile = builder.create_optimization_profile()
-        for spec in inputs:
-            profile.set_shape(spec.name, *recipe.shapes(spec, index))
+        refused = BackendError(f"TensorRT refuses the shapes of profile {index}: check the recipe's lengths")
+        try:
+            for spec in inputs:
+                profile.set_shape(spec.name, *recipe.shapes(spec, index))
+        except RuntimeError as error:
+            raise refused from error
         if config.add_optimization_profile(profile) != index:
-            raise BackendError(f"TensorRT refuses the shapes of profile {index}: check the recipe's lengths")
+            raise refused
     return config
 
 

@@ -63,17 +63,28 @@ class TrtExecutor:
         self._graphs = settings.graphs and device.captures
         self._wait_by = settings.wait
         self._transfer: Transfer = "copy" if settings.transfer == "measure" else settings.transfer
+        self._engine: ICudaEngine | None = None
+        self._open = True
         with device.active():
-            self._runtime = library.module.Runtime(library.logger)
-            self._engine: ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan.data)
-            if self._engine is None:
-                raise BackendError(f"{library.key} does not load the plan: {library.complaint()}")
-            check_types(library, self._engine)
             self._stream = device.stream()
             self._done = {wait: device.event(wait == "block", timing=False) for wait in WAITS}
             self._clock = Clock(device, self._stream)
-        if settings.transfer == "measure" and device.info.integrated:
-            self._transfer = self._measure_transfer()
+            self._runtime = library.module.Runtime(library.logger)
+        try:
+            self._load()
+            if settings.transfer == "measure" and device.info.integrated:
+                self._transfer = self._measure_transfer()
+        except BaseException:
+            self.close()  # before its device: the traceback keeps it alive
+            raise
+
+    def _load(self) -> None:
+        with self._device.active():
+            self._engine = self._runtime.deserialize_cuda_engine(self._plan.data)
+        if self._engine is None:
+            key, complaint = self._library.key, self._library.complaint()
+            raise BackendError(f"{key} does not load the plan: {complaint}")
+        check_types(self._library, self._engine)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -105,8 +116,19 @@ class TrtExecutor:
         return self._live()
 
     def contexts(self) -> list[IExecutionContext]:
-        """Contexts made so far, one a profile."""
+        """Contexts made so far, one a profile; let go of them before the executor is closed."""
         return [lane.context for lane in self._lanes.values()]
+
+    def watch(self, profiler: object) -> None:
+        """Have the contexts made so far tell TensorRT's ``IProfiler`` how long each layer takes."""
+        for context in self.contexts():
+            context.profiler = profiler
+            context.enqueue_emits_profile = True
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of the greatest batch bucket: what a cohort may have."""
+        return self._plan.recipe.buckets[-1]
 
     @property
     def step_length(self) -> int:
@@ -224,9 +246,8 @@ class TrtExecutor:
         """The lane of a profile, fitted to ``rows`` rows of inputs shaped as ``like``."""
         lane = self._lanes.get(profile)
         if lane is None:
-            engine = self._live()
-            specs = (self.inputs, self.outputs)
-            lane = Lane(self._library, engine, self._device, self._stream, profile, specs, self._transfer)
+            specs, way = (self.inputs, self.outputs), self._transfer
+            lane = Lane(self._library, self._live(), self._device, self._stream, profile, specs, way)
             self._lanes[profile] = lane
         lane.fit({name: (rows, *array.shape[1:]) for name, array in like.items()})
         return lane
@@ -277,7 +298,7 @@ class TrtExecutor:
         Of a lost context nothing can be freed, and nothing is left to free: it is let go.
         """
         with self._lock:
-            if self._engine is None:
+            if not self._open:
                 return
             try:
                 self._free()
@@ -297,13 +318,15 @@ class TrtExecutor:
             self._stream.free()
             self._engine = None
             del self._runtime
+        self._open = False
         if self._owns_device:
             self._device.close()
 
     def abandon(self) -> None:
         """After a sticky error: reset the device, which frees all, without another call into the engine."""
         with self._lock:
-            if self._engine is not None:
+            if self._open:
+                self._open = False
                 self._lanes.clear()
                 self._engine = None
                 self._device.reset()

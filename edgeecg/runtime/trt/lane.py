@@ -5,6 +5,7 @@ All buffers are made once per shape and stay where they are, since a CUDA graph 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import DeviceError
-from edgeecg.runtime.cuda import Device, DeviceMemory, Event, Graph, HostMemory, Stream
+from edgeecg.runtime.cuda import CudaError, Device, DeviceMemory, Event, Graph, HostMemory, Stream
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
 from edgeecg.runtime.trt.library import TensorRTLibrary
 from edgeecg.runtime.trt.rtx import can_be_captured, create_context
 
 __all__ = ["FLOAT", "Clock", "Lane", "Transfer"]
+
+log = logging.getLogger("edgeecg.tensorrt")
 
 Transfer = Literal["copy", "mapped"]
 FLOAT = np.dtype(np.float32)
@@ -78,12 +81,30 @@ class Lane:
         self._shapes: dict[str, tuple[int, ...]] = {}
         strategy = library.module.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
         if library.rtx:
-            context = create_context(engine, library.module, strategy)
+            self._context = create_context(engine, library.module, strategy)
         else:
-            context = engine.create_execution_context(strategy)
-        if context is None or not context.set_optimization_profile_async(profile, stream.handle):
+            self._context = engine.create_execution_context(strategy)
+        del engine  # a traceback keeps what a frame names, and it must go before its device
+        self._capturing = False
+        self._capturable = True
+        if self._context is None or not self._choose(profile):
+            self._context = None
             raise DeviceError(f"no memory for profile {profile} of the engine: {library.complaint()}")
-        self.context: IExecutionContext = context
+
+    def _choose(self, profile: int) -> bool:
+        """Whether the context takes the profile, whose memory is allocated by that."""
+        try:
+            return self.context.set_optimization_profile_async(profile, self._stream.handle)
+        except RuntimeError:  # what TensorRT's bindings make of a "no"
+            self._stream.synchronize()  # a lost context says so itself
+            return False
+
+    @property
+    def context(self) -> IExecutionContext:
+        """TensorRT's own; raises ``DeviceError`` once the lane is closed."""
+        if self._context is None:
+            raise DeviceError("the engine is closed: open it again")
+        return self._context
 
     def host(self, name: str) -> NDArray[np.float32]:
         """The host's side of an input or output, in its present shape."""
@@ -139,7 +160,8 @@ class Lane:
     def execute(self) -> None:
         """Queue the engine."""
         if not self.context.execute_async_v3(self._stream.handle):
-            self._stream.synchronize()  # a lost context says so itself
+            if not self._capturing:  # a stream that captures must not be waited for
+                self._stream.synchronize()  # a lost context says so itself
             raise DeviceError(f"the engine does not run: {self._library.complaint()}")
 
     def queue(self, elsewhere: Mapping[str, int], mark: Callable[[], None] = lambda: None) -> None:
@@ -153,20 +175,39 @@ class Lane:
         mark()
 
     def launch(self, key: Hashable, elsewhere: Mapping[str, int], graphs: bool) -> None:
-        """Queue all, from the second call with a key on as one CUDA graph.
+        """Queue all, from the second call with a key on as one CUDA graph, if that can be.
 
         TensorRT must have run once with a shape before it can be captured: the first call does that.
         """
-        if not graphs or (self._library.rtx and not can_be_captured(self.context, self._stream.handle)):
+        if not graphs or not self._can_capture():
             self.queue(elsewhere)
-        elif key not in self._graphs:
-            self._graphs[key] = None
+            return
+        known, graph = key in self._graphs, self._graphs.setdefault(key, None)
+        if known and graph is None:
+            graph = self._graphs[key] = self._capture(elsewhere)
+        if graph is None:
             self.queue(elsewhere)
         else:
-            graph = self._graphs[key]
-            if graph is None:
-                graph = self._graphs[key] = self._device.capture(self._stream, lambda: self.queue(elsewhere))
             graph.launch(self._stream)
+
+    def _can_capture(self) -> bool:
+        """Whether a run may become part of a CUDA graph."""
+        asked = self._library.rtx
+        return self._capturable and (not asked or can_be_captured(self.context, self._stream.handle))
+
+    def _capture(self, elsewhere: Mapping[str, int]) -> Graph | None:
+        """The run as a CUDA graph; ``None`` where TensorRT or the driver refuses, which is said once."""
+        self._capturing = True
+        try:
+            return self._device.capture(self._stream, lambda: self.queue(elsewhere))
+        except DeviceError as error:
+            if isinstance(error, CudaError) and error.sticky:
+                raise
+            self._capturable = False
+            log.warning("no CUDA graph of this engine (%s): it runs without, more slowly", error)
+            return None
+        finally:
+            self._capturing = False
 
     def forget(self, keys: Callable[[Hashable], bool] = lambda key: True) -> None:
         """Destroy the captured graphs whose key says so."""
@@ -176,8 +217,9 @@ class Lane:
                 graph.free()
 
     def close(self) -> None:
-        """Free buffers and graphs."""
+        """Free the context, buffers and graphs."""
         self.forget()
+        self._context = None
         for binding in self._bindings.values():
             binding.free()
         self._bindings.clear()

@@ -24,9 +24,7 @@ def layer_times(
     recorder = make_recorder(library.module)
     with executor.again(Settings(graphs=False, transfer=executor.transfer)) as watched:
         watched.run(inputs)
-        for context in watched.contexts():
-            context.profiler = recorder
-            context.enqueue_emits_profile = True
+        watched.watch(recorder)
         for _ in range(runs):
             watched.run(inputs)
     times: dict[str, list[float]] = recorder.times

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from edgeecg.errors import BackendError
 from edgeecg.runtime.cuda import ADVICE
+from edgeecg.runtime.trt import rtx
 from edgeecg.runtime.trt.api import TensorRT, missing_names
 
 __all__ = ["FLAVOURS", "TensorRTLibrary", "find_library", "load_library", "on_jetson"]
@@ -118,10 +119,11 @@ def check_module(module: ModuleType, flavour: str, jetson: bool) -> TensorRTLibr
     if flavour == "tensorrt" and major.isdigit() and int(major) < OLDEST:
         update = "update to JetPack 6.1 or newer" if jetson else "update TensorRT to 10.3 or newer"
         raise BackendError(f"TensorRT {version} is too old (10.3 or newer is needed): {update}, {ADVICE}")
-    lacking = missing_names(module)
+    lacking = missing_names(module) + (rtx.lacking_names(module) if flavour == "tensorrt_rtx" else [])
     if lacking:
         names = ", ".join(lacking[:3])
-        raise BackendError(f"{flavour} {version} lacks {names}: 10.3 or newer is needed, {ADVICE}")
+        least = "1.2" if flavour == "tensorrt_rtx" else "10.3"
+        raise BackendError(f"{flavour} {version} lacks {names}: {least} or newer is needed, {ADVICE}")
     typed = cast("TensorRT", module)
     return TensorRTLibrary(typed, flavour, version, make_logger(typed))
 

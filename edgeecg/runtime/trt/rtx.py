@@ -12,7 +12,33 @@ from typing import Any
 
 from edgeecg.runtime.trt.api import IExecutionContext
 
-__all__ = ["allow_capture", "can_be_captured", "create_context"]
+__all__ = ["allow_capture", "can_be_captured", "create_context", "lacking_names", "target"]
+
+NAMES = (
+    "BuilderFlag.REQUIRE_USER_ALLOCATION",
+    "ComputeCapability.SM75",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+    "ICudaEngine.create_runtime_config",
+    "IExecutionContext.is_stream_capturable",
+)
+"""What is touched here; some of it came with 1.2."""
+
+TURING = (7, 5)
+
+
+def lacking_names(rtx: Any) -> list[str]:
+    """Names of ``NAMES`` that a module lacks."""
+    pairs = [(name, name.split(".")) for name in NAMES]
+    return [name for name, (owner, member) in pairs if not hasattr(getattr(rtx, owner, None), member)]
+
+
+def target(config: Any, rtx: Any, capability: tuple[int, int]) -> None:
+    """Build for a GPU that portable engines leave out: by default they run from Ampere on."""
+    if capability == TURING:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(rtx.ComputeCapability.SM75, 0)
 
 
 def allow_capture(config: Any, rtx: Any) -> None:

@@ -98,7 +98,9 @@ class Workshop:
         self.devices.append(FakeDevice())
         return self.devices[-1]
 
-    def build(self, library: Any, model: bytes, recipe: Recipe, progress: Any, timing: bytes) -> Plan:
+    def build(
+        self, library: Any, model: bytes, recipe: Recipe, progress: Any, timing: bytes, gpu: Any
+    ) -> Plan:
         self.built.append(model)
         self.recipes.append(recipe)
         self.timings.append(timing)

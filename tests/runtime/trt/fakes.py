@@ -8,6 +8,7 @@ only when somebody waits, so a read before a wait gives wrong numbers as it woul
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ class FakeStream(Resource):
         self._device = device
         self.queue: list[Callable[[], None]] = []
         self.capturing: list[Callable[[], None]] | None = None
+        self.spoilt = False  # whether something was done that may not be done in a capture
         self.handle = 1000 + id(self) % 1_000_000
         device.streams[self.handle] = self
 
@@ -34,6 +36,9 @@ class FakeStream(Resource):
 
     def synchronize(self) -> None:
         self._device.check("cuStreamSynchronize")
+        if self.capturing is not None:
+            self.spoilt = True
+            raise CudaError("cuStreamSynchronize", "operation not permitted when stream is capturing")
         for work in self.queue:
             work()
         self.queue.clear()
@@ -119,6 +124,10 @@ class FakeDevice:
         self.resets = 0
         self.lost: CudaError | None = None
         self.mapped = 0
+        self.engines: list[FakeEngine] = []
+        self.full = False  # whether a profile finds no memory
+        self.alone = False  # whether one executor has it, as in life each has its own
+        self.capturable = True  # whether TensorRT lets its runs be captured
 
     def check(self, call: str) -> None:
         assert self.depth > 0, f"{call} without an active context"
@@ -162,10 +171,15 @@ class FakeDevice:
         stream.put(lambda: ctypes.memset(address, 0, size))
 
     def capture(self, stream: FakeStream, work: Callable[[], None]) -> FakeGraph:
-        stream.capturing = []
-        work()
-        graph = FakeGraph(self.owned, stream.capturing)
-        stream.capturing = None
+        stream.capturing, stream.spoilt = [], False
+        try:
+            work()
+            recorded = stream.capturing
+        finally:
+            stream.capturing = None
+        if stream.spoilt:
+            raise CudaError("cuStreamEndCapture", "operation failed due to a previous error during capture")
+        graph = FakeGraph(self.owned, recorded)
         self.graphs.append(graph)
         return graph
 
@@ -177,6 +191,8 @@ class FakeDevice:
         self.owned.clear()
 
     def close(self) -> None:
+        alive = [c for engine in self.engines for c in engine.contexts if c() is not None]
+        assert not (self.alone and alive), "the device was closed under a context of TensorRT"
         with self.active():
             for thing in list(self.owned):
                 thing.free()
@@ -192,6 +208,8 @@ class FakeContext:
         self.enqueue_emits_profile = True
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        if self._engine.device.full:
+            raise RuntimeError("Error in set optimization profile async.")  # as TensorRT's bindings do
         self.profile = profile_index
         return True
 
@@ -213,8 +231,11 @@ class FakeContext:
         stream = self._engine.device.streams[stream_handle]
         if self._engine.device.lost is not None:
             return False
-        addresses, shapes = dict(self._addresses), dict(self._shapes)
-        stream.put(lambda: self._engine.execute(addresses, shapes))
+        if stream.capturing is not None and not self._engine.device.capturable:
+            stream.spoilt = True
+            return False
+        engine, addresses, shapes = self._engine, dict(self._addresses), dict(self._shapes)
+        stream.put(lambda: engine.execute(addresses, shapes))
         if self.profiler is not None:
             for layer, ms in (("attention", 0.5), ("feed forward", 0.25)):
                 self.profiler.report_layer_time(layer, ms)
@@ -232,7 +253,8 @@ class FakeEngine:
         self.executor = OrtExecutor(model)
         self.device = device
         self.runs = 0
-        self.contexts: list[FakeContext] = []
+        self.contexts: list[weakref.ref[FakeContext]] = []
+        device.engines.append(self)
         self.num_io_tensors = len(self.executor.inputs) + len(self.executor.outputs)
 
     def get_tensor_name(self, index: int) -> str:
@@ -242,8 +264,9 @@ class FakeEngine:
         return "float32"
 
     def create_execution_context(self, strategy: Any) -> FakeContext:
-        self.contexts.append(FakeContext(self))
-        return self.contexts[-1]
+        context = FakeContext(self)
+        self.contexts.append(weakref.ref(context))
+        return context
 
     def execute(self, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> None:
         self.runs += 1

@@ -41,7 +41,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     """TensorRT's stand-in, whose plans are the graphs themselves."""
     device = FakeDevice()
 
-    def build(library: Any, model: bytes, recipe: Recipe, progress: Any = None, timing: bytes = b"") -> Plan:
+    def build(library: Any, model: bytes, recipe: Recipe, *rest: Any) -> Plan:
         with OrtExecutor(model) as read:
             return Plan(model, recipe, read.inputs, read.outputs)
 
