@@ -145,9 +145,17 @@ def check_cuda(machine: Machine) -> list[Finding]:
     elif "cuda-python" not in libraries:
         advice = f"pip install '{cuda_python(machine)}'"
         findings.append(Finding("CUDA for Python", "note", f"{named}: no CUDA graphs", advice))
+    elif too_new(machine, versions["cuda-python"]):
+        advice = f"if it does not load: pip install '{cuda_python(machine)}'"
+        findings.append(Finding("CUDA for Python", "note", f"{named} is newer than CUDA here", advice))
     else:
         findings.append(Finding("CUDA for Python", "well", named))
     return findings
+
+
+def too_new(machine: Machine, version: str) -> bool:
+    """Whether cuda-python is of a later CUDA than the board's."""
+    return bool(machine.jetson) and version_pair(version)[0] > version_pair(machine.cuda)[0] > 0
 
 
 def cuda_python(machine: Machine) -> str:

@@ -28,7 +28,7 @@ log = logging.getLogger("edgeecg.engine")
 TOLERANCE: dict[str, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-1, "mixed": 1e-1}
 """Largest error of a golden output, as a share of the output's largest absolute value.
 
-Loose enough for another order of summation and TF32, tight enough for a wrong scale, layout or kernel."""
+Loose enough for another order of summation, tight enough for a wrong scale, layout or kernel."""
 
 
 @dataclass(frozen=True)

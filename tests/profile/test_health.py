@@ -89,6 +89,16 @@ def test_without_cuda_graphs_cuda_python_is_offered(orin: Machine, monkeypatch: 
     assert check_cuda(orin)[1].state == "ill"
 
 
+def test_cuda_python_of_a_later_cuda_is_told(orin: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "available_libraries", lambda: ("cuda-python",))
+    monkeypatch.setattr(health, "installed", lambda package: "13.0.1")
+    finding = check_cuda(orin)[1]
+    assert finding.state == "note"
+    assert "'cuda-python<13'" in finding.advice
+    monkeypatch.setattr(health, "installed", lambda package: "12.6.2")
+    assert check_cuda(orin)[1].state == "well"
+
+
 def test_a_machine_without_nvidia_is_not_ill() -> None:
     findings = check_cuda(dataclasses.replace(identify(), driver="", release=""))
     assert "ill" not in states(findings).values()
