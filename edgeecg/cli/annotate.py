@@ -27,7 +27,7 @@ from edgeecg.cli.common import (
 )
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import check_extension
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_archive, find_jobs
+from edgeecg.stream.archive import FULL, ArchiveSettings, Job, Outcome, annotate_archive, find_jobs
 
 __all__ = ["annotate"]
 
@@ -101,7 +101,7 @@ def annotate(
 
     For example:
 
-    - `edgeecg annotate mitdb/106 --out found`
+    - `edgeecg annotate ~/ecg/mitdb/106 --out found`
     - `edgeecg annotate ~/holter --out found --workers 8 --bundle mine.edgeecg`
     - `edgeecg annotate chest.csv --fs 250 --units uV --out found`
     - `edgeecg annotate /archive --out /found --cluster tcp://head:8786`
@@ -151,6 +151,8 @@ def _follow(jobs: list[Job], settings: ArchiveSettings, workers: int, cluster: s
         for outcome in annotate_archive(jobs, settings, workers, cluster):
             outcomes.append(outcome)
             bar.advance(task)
+            if outcome.error == FULL:  # whatever came next would be computed for nothing
+                raise RecordError(f"{outcome.record}: {FULL}")
     return sorted(outcomes, key=lambda outcome: outcome.record)
 
 

@@ -48,7 +48,10 @@ def build(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            "--calibration", "-c", metavar="DIR", help="For INT8 candidates that GRAPHS does not hold yet."
+            "--calibration",
+            "-c",
+            metavar="DIR",
+            help="For INT8 and mixed candidates that GRAPHS does not hold yet.",
         ),
     ] = None,
     references: Annotated[
@@ -93,7 +96,7 @@ def build(
     For example:
 
     - `edgeecg build graphs --out ward3.edgeecg`
-    - `edgeecg build quantized -o ward3.edgeecg --precision auto --reference mitdb:DS1 --data ~/ecg`
+    - `edgeecg build quantized -c calibration -o ward3.edgeecg -p auto -r mitdb:DS1 --data ~/ecg`
     - `edgeecg build graphs -c calibration -o ward3.edgeecg -p auto --budget 0.3 --backend tensorrt`
     """
     from edgeecg.bundle import SUFFIX, Precision, packaged_names, write_bundle

@@ -96,13 +96,13 @@ GainOption = Annotated[
 
 
 def human_console() -> Console:
-    """Console for people: stderr, so that stdout stays clean for data."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """Console for people: stderr, so that stdout stays clean for data. Brackets in names are no markup."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def data_console() -> Console:
     """Console for results that may be piped on: stdout."""
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False)
 
 
 class _Told(Progress):
@@ -138,7 +138,7 @@ def progress_bar(console: Console | None = None) -> Progress:
     console = console or human_console()
     return _Told(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -154,7 +154,7 @@ def progress_bar(console: Console | None = None) -> Progress:
 def show_table(console: Console, table: Table) -> None:
     """A table in colour on a terminal, as plain text that nothing wraps elsewhere."""
     if not console.is_terminal:
-        console.print(text(table), markup=False, soft_wrap=True)
+        console.print(text(table), soft_wrap=True)
         return
     shown = RichTable(title=table.title, title_justify="left", title_style="bold")
     for number, column in enumerate(table.columns):

@@ -12,6 +12,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgeecg.bundle import GRAPHS, HALF, PRECISIONS, Bundle, GraphName, Precision, packaged_names
 from edgeecg.cli.builder import builder_options
@@ -279,10 +280,12 @@ def show_layers(console: Console, inside: list[Departure], limit: float) -> None
         worst = max((departure.error for departure in inside), default=0.0)
         console.print(f"No layer departs by more than {limit:g} of its size (worst {worst:.2e}).")
         return
-    console.print(
-        f"[bold]First layer that departs: {first.layer.output}[/bold] ({first.layer.kind}), by "
-        f"{first.error:.2e} of its size; what it reads departs by {first.inherited:.2e}."
+    found = Text(f"First layer that departs: {first.layer.output}", "bold").append(
+        f" ({first.layer.kind}), by {first.error:.2e} of its size; "
+        f"what it reads departs by {first.inherited:.2e}.",
+        "not bold",
     )
+    console.print(found)
     table = Table(title="Greatest jumps", title_justify="left", box=None, pad_edge=False)
     for head, justify in (
         ("layer", "left"),

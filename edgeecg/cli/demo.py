@@ -15,6 +15,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgeecg.cli.common import SeedOption, atomic_path, human_console
 from edgeecg.cli.strip import busiest, draw_strip
@@ -121,14 +122,14 @@ def _run(console: Console, title: str, *words: str | Path, tables: bool = True) 
 
     argv = [str(word) for word in words]
     console.print()
-    console.rule(f"[bold]{title}", align="left")
-    console.print(f"[dim]$[/] edgeecg {' '.join(argv)}", soft_wrap=True)
+    console.rule(Text(title, "bold"), align="left")
+    console.print(Text("$", "dim").append(f" edgeecg {' '.join(argv)}", "not dim"), soft_wrap=True)
     begin = time.monotonic()
     with nullcontext() if tables else redirect_stdout(StringIO()):
         code = main(argv)
     if code:
         raise typer.Exit(code)
-    console.print(f"[dim]{time.monotonic() - begin:.1f} s[/]")
+    console.print(f"{time.monotonic() - begin:.1f} s", style="dim")
 
 
 def _make_patients(console: Console, plan: Plan, patients: int, seed: int) -> None:
@@ -244,10 +245,9 @@ def _summary(console: Console, plan: Plan, seconds: float) -> None:
             _figure(report, "S", "f1"),
         )
     console.print()
-    console.rule("[bold]Done", align="left")
+    console.rule(Text("Done", "bold"), align="left")
     console.print(table)
-    console.print(
-        f"the bundle: {plan.bundle}; try [bold]edgeecg stream synthetic:5 --bundle {plan.bundle}[/]"
-    )
+    then = f"edgeecg stream synthetic:5 --bundle {plan.bundle}"
+    console.print(Text(f"the bundle: {plan.bundle}; try ").append(then, "bold"))
     console.print(f"the picture: {plan.out / 'strip.png'}; latencies: {plan.out / 'latency.html'}")
     console.print(f"{seconds:.0f} s in all; for real recordings see docs/training.md")

@@ -95,7 +95,7 @@ def findings_table(findings: list[Finding]) -> Table:
         text = Text(finding.says)
         if finding.advice:
             text.append(f"\n{finding.advice}", style="bold")
-        table.add_row(f"[{style}]{finding.state}[/{style}]  ", f"{finding.what}  ", text)
+        table.add_row(Text(f"{finding.state}  ", style), f"{finding.what}  ", text)
     return table
 
 

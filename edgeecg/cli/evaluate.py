@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
+from rich.text import Text
 
 from edgeecg.cli.common import (
     DataOption,
@@ -20,7 +21,8 @@ from edgeecg.cli.common import (
     show_table,
 )
 from edgeecg.data.prepare import DEVELOPMENT
-from edgeecg.errors import ConfigError
+from edgeecg.data.sets import data_set
+from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
@@ -43,7 +45,7 @@ def evaluate(
         typer.Argument(
             metavar="REFERENCE",
             help="What to score against: a set (`mitdb`, `svdb`, ...), one of its splits (`mitdb:DS1`), a "
-            "folder of WFDB records, a record, or `synthetic` (the default: built-in patients).",
+            "folder of WFDB records with all its folders, a record, or `synthetic` (the default).",
         ),
     ] = None,
     bundle: Annotated[
@@ -123,13 +125,15 @@ def evaluate(
     before = read_report(against) if against is not None else None
     cases = labelled_records(references or [SYNTHETIC], data, seed)
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
+    failed: dict[str, str] = {}
     if annotations is not None:
-        system, scores = _files(annotations, extension, cases, protocol)
+        system, found = _files(annotations, extension, cases, protocol, failed)
     else:
-        system, scores = _bundle(bundle or "small", backend, precision, cases, protocol)
-    groups = tuple(
-        group_report(title, members, protocol) for title, members in _groups(cases, scores, without or [])
-    )
+        system, found = _bundle(bundle or "small", backend, precision, cases, protocol, failed)
+    if not found:
+        raise RecordError(next(iter(failed.values())))
+    there = [(cases[number], found[number]) for number in sorted(found)]
+    groups = tuple(group_report(title, members, protocol) for title, members in _groups(there, without or []))
     report = Report(system, ", ".join(references or [SYNTHETIC]), protocol, groups)
     console = data_console()
     for table in tables(report, records=records):
@@ -139,30 +143,60 @@ def evaluate(
     if json is not None:
         write_report(json, report)
         human_console().print(f"every figure is in {json}")
+    _tell_of(failed, len(cases))
+
+
+def _tell_of(failed: Mapping[str, str], count: int) -> None:
+    """Name the records that could not be scored, if there are any."""
+    for reason in failed.values():
+        human_console().print(Text("not scored: ", "red").append(reason, "default"))
+    if failed:
+        raise RecordError(f"{len(failed)} of {count} records could not be scored; the others are above")
 
 
 def _files(
-    folder: Path, extension: str, cases: Sequence[LabelledRecord], protocol: Protocol
-) -> tuple[dict[str, str], list[RecordScores]]:
-    """Score annotation files."""
+    folder: Path,
+    extension: str,
+    cases: Sequence[LabelledRecord],
+    protocol: Protocol,
+    failed: dict[str, str],
+) -> tuple[dict[str, str], dict[int, RecordScores]]:
+    """Score annotation files; scores by the case's number, and of what cannot be scored the reason."""
     if not folder.is_dir():
         raise ConfigError(
             f"--annotations {folder} is not a folder: name the one that holds the .{extension} files"
         )
 
-    scores = []
+    scores: dict[int, RecordScores] = {}
     with progress_bar() as bar:
-        for case in bar.track(cases, description="records"):
-            record, truth = case.load()
-            said = said_of(read_annotations(folder / record.name, extension, fs=record.fs), record)
-            scores.append(score(truth, said, af_fraction=protocol.af_record_fraction))
+        for number, case in enumerate(bar.track(cases, description="records")):
+            try:
+                record, truth = case.load()
+                marks = read_annotations(_stem_of(folder, case, extension), extension, fs=record.fs)
+            except RecordError as error:
+                failed[case.name] = str(error)
+                continue
+            said = said_of(marks, record)
+            scores[number] = score(truth, said, af_fraction=protocol.af_record_fraction)
     return {"annotations": str(folder), "extension": extension}, scores
 
 
+def _stem_of(folder: Path, case: LabelledRecord, extension: str) -> Path:
+    """Where a record's annotation file is: at its place, in its set's folder, or beside all others."""
+    places = [folder / case.name, folder / case.home / case.name, folder / Path(case.name).name]
+    there = (stem for stem in places if stem.with_name(f"{stem.name}.{extension}").is_file())
+    return next(there, places[0])
+
+
 def _bundle(
-    name: str, backend: str, precision: str | None, cases: Sequence[LabelledRecord], protocol: Protocol
-) -> tuple[dict[str, str], list[RecordScores]]:
-    """Run a bundle over the records and score its events."""
+    name: str,
+    backend: str,
+    precision: str | None,
+    cases: Sequence[LabelledRecord],
+    protocol: Protocol,
+    failed: dict[str, str],
+) -> tuple[dict[str, str], dict[int, RecordScores]]:
+    """Run a bundle over the records and score its events; see :func:`_files`."""
     from edgeecg.bundle import Precision
     from edgeecg.cli.builder import builder_options
     from edgeecg.pipeline import Recordings
@@ -182,7 +216,11 @@ def _bundle(
                 while waiting and not crowd.full:
                     number, case = waiting.popleft()
                     bar.update(task, description=f"{case.group} {case.name}")
-                    record, truth = case.load()
+                    try:
+                        record, truth = case.load()
+                    except RecordError as error:
+                        failed[case.name] = str(error)
+                        continue
                     crowd.add((number, truth, len(record)), record)
                 for (number, truth, length), events in crowd.step():
                     said = said_by_events(events, list(MAPPINGS), length)
@@ -194,20 +232,23 @@ def _bundle(
             "backend": engine.backend,
             "precision": engine.precision,
         }
-    return system, [scores[number] for number in range(len(cases))]
+    return system, scores
 
 
-def shown(sets: Iterable[str]) -> set[str]:
-    """Groups of records that training on these sets has seen: of mitdb without DS2, which it never reads."""
-    return {f"{name} {split}".rstrip() for name in sets for split in DEVELOPMENT.get(name, ("",))}
+def was_shown(case: LabelledRecord, sets: Iterable[str]) -> bool:
+    """Whether training on these sets has seen a record: of mitdb not DS2, which it never reads."""
+    if case.home not in sets:
+        return False
+    splits = DEVELOPMENT.get(case.home)
+    return splits is None or any(case.name in data_set(case.home).splits[split] for split in splits)
 
 
 def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
     """Say so where a bundle is asked about sets that it was trained on."""
     training = bundle.manifest.provenance.get("training", {})
-    away = {name.rpartition("/")[2] for name in training.get("validation", ())}
-    asked = {case.group for case in cases if case.name not in away} - {SYNTHETIC}  # drawn anew
-    known = sorted(asked & shown(training.get("sets", {})))
+    away, sets = set(training.get("validation", ())), training.get("sets", {})
+    seen = (case for case in cases if was_shown(case, sets) and f"{case.home}/{case.name}" not in away)
+    known = sorted({case.group for case in seen})
     if known:
         human_console().print(
             f"note: {bundle.name} was trained on patients of {', '.join(known)}: their figures are too good"
@@ -215,14 +256,14 @@ def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
 
 
 def _groups(
-    cases: Sequence[LabelledRecord], scores: Sequence[RecordScores], without: Sequence[str]
+    there: Sequence[tuple[LabelledRecord, RecordScores]], without: Sequence[str]
 ) -> Iterator[tuple[str, list[RecordScores]]]:
     """Records that are reported together: those of one name, paced ones apart, and again without some."""
-    unknown = sorted(set(without) - {found.record for found in scores})
+    unknown = sorted(set(without) - {found.record for _, found in there})
     if unknown:
         raise ConfigError(f"--without {unknown[0]}: no such record among those evaluated")
     groups: dict[str, list[RecordScores]] = {}
-    for case, found in zip(cases, scores, strict=True):
+    for case, found in there:
         apart = found.paced and not case.group.endswith("paced")
         groups.setdefault(f"{case.group}, paced" if apart else case.group, []).append(found)
     for title, members in groups.items():

@@ -301,5 +301,5 @@ def hold(console: Console, previous: Report, now: Report, share: float) -> bool:
     console.print(table)
     slower = [item.what for item in changes if item.growth > share]
     if slower:
-        human_console().print(f"[red]slower by more than {share:.0%}: {', '.join(slower)}[/red]")
+        human_console().print(f"slower by more than {share:.0%}: {', '.join(slower)}", style="red")
     return not slower

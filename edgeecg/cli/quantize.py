@@ -99,4 +99,5 @@ def quantize(
         )
     show_table(console, agreement(result.graphs, cases, wanted.precisions, human.print))
     write_graphs(out, result.graphs)
-    human.print(f"graphs in {out}; next: edgeecg build {out} --precision auto --out NAME.edgeecg")
+    with_it = f" --calibration {calibration}" if calibration is not None else ""
+    human.print(f"graphs in {out}; next: edgeecg build {out}{with_it} --precision auto --out NAME.edgeecg")

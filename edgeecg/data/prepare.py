@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -146,6 +147,7 @@ def prepare_record(
         masked=_spans(reference.masked, scale, MASK_MARGIN),
         ectopic=_spans(ectopic, scale),
         p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
+        digest=hashlib.sha256(record.signal.tobytes()).hexdigest(),
     )
 
 
@@ -204,7 +206,8 @@ def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
         record = read_record(header)
         if record.annotations is None or not record.annotations.is_beat.any():
             raise RecordError(f"{header.with_suffix('')} has no beat annotations (.atr) to learn from")
-        yield prepare_record(replace(record, patient=patients[name]), folder.name)
+        # by its place: two wards may both have a record 01
+        yield prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
 
 
 def _noise(root: Path) -> list[NDArray[np.float32]]:
@@ -239,6 +242,8 @@ def hold_out(
             folds = patient_folds((r.patient for r in records if r.source == source), settings.folds)
             held |= {person for person, fold in folds.items() if fold == settings.fold}
     training = [record for record in records if record.patient not in held]
+    if not records:
+        raise ConfigError("no set has a share: give one in [data.sets] a number above 0")
     if not training:
         raise ConfigError("every patient is held out for validation: none is left to train on")
     return training, [record for record in records if record.patient in held]

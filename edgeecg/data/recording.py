@@ -62,6 +62,8 @@ class TrainingRecord:
     ectopic : (n_spans, 2) float64
         Spans in a rhythm that does not come from the sinus, AF among them.
     p_waves : (waves,) float64 or None
+    digest : str
+        SHA-256 of the samples as they were read; empty for made ones.
     """
 
     name: str
@@ -77,6 +79,7 @@ class TrainingRecord:
     masked: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     ectopic: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     p_waves: NDArray[np.float64] | None = None
+    digest: str = ""
     power: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

@@ -81,12 +81,13 @@ def select(
     if not passing:
         best = max(verdicts, key=lambda verdict: verdict.agreement)
         raise AccuracyError(
-            f"no candidate keeps within {settings.budget:g} points of F1: {best.candidate.title} "
-            f"{best.reason}; take fp32 or fp16, put layers back, or raise the budget"
+            f"no candidate passes: {best.candidate.title} {best.reason}; take fp32 or fp16, put layers back "
+            "(--precision mixed with --calibration), or allow for more"
         )
     chosen = passing[0]
     for verdict in passing[1:]:
-        if verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
+        tells = judge.backend != "onnxruntime" or verdict.candidate.precision != "fp16"
+        if tells and verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
             chosen = verdict
     return Selection(judge.backend, tuple(verdicts), chosen)
 
@@ -99,7 +100,7 @@ def unsure(verdicts: Sequence[Verdict], backend: Backend) -> Iterator[str]:
     if single := [n for n, e in change.items() if e.value is not None and e.low is None]:
         yield f"{', '.join(single)}: of one patient only, without an interval"
     if backend == "onnxruntime" and any(v.candidate.precision in HALF for v in verdicts):
-        yield "ONNX Runtime's CPU computes FP16 in FP32: its time says nothing of a GPU"
+        yield "ONNX Runtime's CPU computes FP16 in FP32: its time says nothing, and FP16 is not chosen by it"
 
 
 def agreement(
@@ -130,10 +131,13 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
 
     For ``mixed`` the layers that suffer most from INT8 go back to FP16, more and more of them.
     """
-    if precision in graphs.precisions:
+    calibration, there = evidence.calibration, precision in graphs.precisions
+    if there:
         yield Candidate(precision, precision, graphs)
-        return
-    calibration = evidence.calibration
+        if precision == "mixed" and calibration is None:
+            say("mixed: layers that suffer most can go back to FP16 where there is a --calibration")
+        if precision != "mixed" or calibration is None:
+            return
     if precision != "fp16" and calibration is None:
         raise ConfigError(f"{precision} needs a calibration: run `edgeecg calibrate` first")
     left_out = calibration.recipe.float_layers if calibration is not None else ()
@@ -142,6 +146,8 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
         say("sensitivity of each layer")
         worst = list(sensitivity(graphs, calibration, evidence.windows))
     for back in dict.fromkeys((0, len(worst) // 4, len(worst) // 2, 3 * len(worst) // 4)):
+        if there and not back:
+            continue  # it was the one that is there
         plans = plan_of(graphs, precision, (*left_out, *worst[:back]))
         title = f"mixed, {back} of {len(worst)} layers back" if worst else precision
         yield Candidate(precision, title, graphs.adding(quantize(graphs, plans, calibration, precision)))

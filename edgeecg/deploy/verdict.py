@@ -222,9 +222,10 @@ class Judge:
         for name, estimate in change.items():
             worst = estimate.low if estimate.low is not None else estimate.value
             if worst is not None and worst < -self._settings.budget:
-                return f"loses up to {-worst:.2f} points of {name} F1"
+                return f"loses up to {-worst:.2f} points of {name} F1 (--budget {self._settings.budget:g})"
         if agreement < self._settings.agreement:
-            return f"labels only {agreement:.2%} of the beats as fp32 does"
+            least = self._settings.agreement
+            return f"labels only {agreement:.2%} of the beats as fp32 does (--agreement {least:g})"
         return ""
 
 

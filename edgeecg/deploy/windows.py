@@ -158,7 +158,7 @@ def choose_windows(
         wanted = (recipe.windows - number - 1) // len(recipe.references) + 1
         turns = [rng.permutation(len(cases)) for _ in range(-(-wanted // len(cases)))]
         for index, count in zip(*np.unique(np.concatenate(turns)[:wanted], return_counts=True), strict=True):
-            for piece, start in _cut(cases[index].load()[0], recipe.seconds, int(count), rng):
+            for piece, start in _cut(cases[index].samples(), recipe.seconds, int(count), rng):
                 digest = samples_hash(piece)
                 windows.append(Window(reference, piece.name, piece.leads[0], start, len(piece), digest))
                 pieces.append(piece)
@@ -196,7 +196,7 @@ def load_windows(manifest: WindowList, spec: SignalSpec, root: Path | None = Non
             match = [case for case in cases if case.name == window.record]
             if not match:
                 raise InputError(f"calibration record {key} is not there: fetch it, or calibrate anew")
-            found[key] = match[0].load()[0]
+            found[key] = match[0].samples()
         record = found[key]
         piece = record.cut(window.start, window.start + window.samples).pick(window.lead)
         if samples_hash(piece) != window.sha256:

@@ -70,7 +70,7 @@ def read_annotations(
         there = sorted(near.suffix[1:] for near in path.parent.glob(f"{path.stem}.*"))
         raise RecordError(f"no annotation file {path}; that record has {', '.join(there) or 'no files'}")
     wfdb = load_wfdb("reading WFDB annotations")
-    if not _reaches_end(path) and path.stat().st_size:
+    if not _reaches_end(path):
         raise RecordError(f"annotation file {path} is truncated, its end mark is missing: fetch it again")
     try:
         raw = wfdb.rdann(str(path.with_suffix("")), extension)

@@ -42,7 +42,7 @@ def read_record(
     units : str, optional
         Unit of the samples (V, mV, uV, nV), likewise.
     annotator : str, optional
-        Extension of the WFDB annotation file; by default ``atr`` where it is there.
+        Extension of the WFDB annotation file; by default ``atr`` where it is there, and none where empty.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def read_record(
     if file.is_dir():
         raise RecordError(f"{file} is a folder: name a record in it, such as {file / 'NAME'}")
     if suffix in _EDF or suffix in _TABLES:
-        if annotator is not None:
+        if annotator:
             raise RecordError(f"{file} has no annotation files: an annotator belongs to WFDB records")
         if suffix in _TABLES:
             return read_table(file, leads=leads, fs=fs, gain=gain, units=units)

@@ -56,7 +56,7 @@ def read_wfdb(
     units : str, optional
         Unit of the samples, likewise.
     annotator : str, optional
-        Extension of the annotation file; by default ``atr`` where it is there.
+        Extension of the annotation file; by default ``atr`` where it is there, and none where empty.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def read_wfdb(
     channels = read(wfdb, stem, header, gain is not None)
     chosen = chosen_channels(stem.name, channels, leads, any_unit=gain is not None or units is not None)
     signal, fs, names = in_millivolts(stem.name, chosen, gain=gain, units=units)
-    marks = _annotations(stem, annotator, len(signal), fs)
+    marks = None if annotator == "" else _annotations(stem, annotator, len(signal), fs)
     start = header.base_datetime if isinstance(header.base_datetime, datetime) else None
     return Record(stem.name, signal, fs, names, marks, None, start)
 

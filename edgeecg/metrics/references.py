@@ -35,13 +35,24 @@ class LabelledRecord:
     group : str
         What it was named by: ``mitdb DS1``, a folder, ``synthetic``.
     name : str
+        In a folder of the user's its place there, ``ward/a01``.
     load : callable
         Reads the samples and the reference.
+    read : callable, optional
+        Reads the samples alone, where there need be no reference.
+    home : str
+        The set, or the folder, that it lies in.
     """
 
     group: str
     name: str
     load: Callable[[], tuple[Record, Truth]]
+    read: Callable[[], Record] | None = None
+    home: str = ""
+
+    def samples(self) -> Record:
+        """The recording without its reference."""
+        return self.read() if self.read is not None else self.load()[0]
 
 
 def labelled_records(
@@ -53,7 +64,7 @@ def labelled_records(
     ----------
     wanted : sequence of str
         ``synthetic``; the name of a set, with a split behind a colon (``mitdb:DS1``); a record; or a
-        folder of WFDB records.
+        folder of WFDB records, which is searched with all its folders.
     root : Path, optional
         Folder of the sets; by default the one that ``EDGEECG_DATA`` names.
     seed : int
@@ -102,27 +113,35 @@ def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
         return record, truth_of(record, name, af_record=af)
 
     group = name if split == "all" else f"{name} {split}"
-    return [LabelledRecord(group, path.name, partial(read, path)) for path in paths]
+    return [
+        LabelledRecord(group, path.name, partial(read, path), partial(load_record, path, name), name)
+        for path in paths
+    ]
 
 
 def _own(path: Path) -> list[LabelledRecord]:
-    def read(stem: Path) -> tuple[Record, Truth]:
+    def read(stem: Path, name: str) -> tuple[Record, Truth]:
         record = read_record(stem)
+        record = replace(record, name=name, patient=patients.get(name, record.patient))
         if record.annotations is None:
             raise RecordError(f"record {stem} has no reference annotations: put its .atr file beside it")
-        if stem.name in patients:
-            record = replace(record, patient=patients[stem.name])
         return record, truth_of(record)
+
+    def case(group: str, stem: Path, name: str, home: str) -> LabelledRecord:
+        alone = partial(read_record, stem, annotator="")
+        return LabelledRecord(group, name, partial(read, stem, name), alone, home)
 
     patients: Mapping[str, str] = {}
     if path.is_dir():
-        stems = [header.with_suffix("") for header in sorted(path.glob("*.hea"))]
+        stems = [header.with_suffix("") for header in sorted(path.rglob("*.hea"))]
         if not stems:
             raise RecordError(f"folder {path} holds no WFDB records (.hea): name another one")
-        patients = named_patients(path, [stem.name for stem in stems])
-        return [LabelledRecord(path.name, stem.name, partial(read, stem)) for stem in stems]
+        names = [stem.relative_to(path).as_posix() for stem in stems]
+        patients = named_patients(path, names)
+        home = path.resolve().name
+        return [case(path.name, stem, name, home) for stem, name in zip(stems, names, strict=True)]
     if not is_record(path):
         raise RecordError(
             f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"
         )
-    return [LabelledRecord("records", path.stem, partial(read, path))]
+    return [case("records", path, path.stem, path.resolve().parent.name)]

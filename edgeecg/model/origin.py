@@ -38,12 +38,15 @@ class Origin:
         SHA-256 of the training recordings' names, patients, lengths, beats and labels.
     counts : mapping of str to int
         Training recordings of each set.
+    samples : str
+        SHA-256 of the samples of those that were read.
     """
 
     config: Mapping[str, Any]
     weights: str
     recordings: str
     counts: Mapping[str, int]
+    samples: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -62,6 +65,7 @@ def origin_of(
         weights=hashlib.sha256(weights_of(initial)).hexdigest() if initial is not None else "",
         recordings=_digest(records, noise),
         counts=dict(sorted(Counter(record.source for record in records).items())),
+        samples=hashlib.sha256("".join(record.digest for record in records).encode()).hexdigest(),
     )
 
 
@@ -100,6 +104,10 @@ def check_origin(folder: Path, facts: Mapping[str, Any], now: Origin) -> None:
         before, here = (_counted(counts) for counts in (facts["counts"], now.counts))
         which = f"{before} then, {here} now" if before != here else f"{here}, but not the same"
         raise ConfigError(f"the run in {folder} was trained on other recordings ({which}): {way_out}")
+    if facts.get("samples", now.samples) != now.samples:
+        raise ConfigError(
+            f"the run in {folder} was trained on other samples of the same recordings: {way_out}"
+        )
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -10,6 +10,7 @@ nothing; one whose worker dies is done again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import time
 from collections import Counter, deque
@@ -24,6 +25,7 @@ from edgeecg.bundle import Bundle, LeadPolicy, Precision
 from edgeecg.errors import ConfigError, EdgeECGError, RecordError
 from edgeecg.io import is_record, read_record, write_annotations
 from edgeecg.io.atomic import atomic_path
+from edgeecg.io.identity import fingerprint
 from edgeecg.io.record import Record
 from edgeecg.pipeline import Recordings
 from edgeecg.runtime.engine import Backend, Engine, open_engine
@@ -100,7 +102,8 @@ class Outcome:
 
     ``beats``: by AAMI class; ``afib``: seconds of atrial fibrillation; ``missing``: seconds without
     signal; ``elapsed``: its share of the seconds of work; ``error``: why there is no annotation file;
-    ``before``: whether an earlier run had finished it.
+    ``before``: whether an earlier run had finished it; ``source``: which recording it is
+    (:func:`edgeecg.io.identity.fingerprint`).
     """
 
     record: str
@@ -112,6 +115,11 @@ class Outcome:
     elapsed: float = 0.0
     error: str | None = None
     before: bool = False
+    source: str = ""
+
+
+FULL = "the disk is full: make room, then give the same command again"
+"""Error of a record whose files had no room."""
 
 
 def find_jobs(paths: Iterable[Path], out: Path) -> list[Job]:
@@ -187,7 +195,7 @@ def annotate_archive(
         raise ConfigError(f"workers is {workers}: give at least 1")
     left = []
     for job in jobs:
-        done = _finished(job, settings)
+        done = finished(job, settings)
         if done is None:
             left.append(job)
         else:
@@ -234,6 +242,7 @@ def annotate_jobs(engine: Engine, jobs: Iterable[Job], settings: ArchiveSettings
                     fs=settings.fs,
                     gain=settings.gain,
                     units=settings.units,
+                    annotator="",  # what others found in it is of no concern here
                 )
                 work = Work(job, record, time.monotonic() - begin)
                 crowd.add(work, record)
@@ -260,7 +269,8 @@ def _written(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
         with atomic_path(_told(job, settings)) as path:
             path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=2))
     except (EdgeECGError, OSError) as error:
-        return Outcome(str(job.path), settings.key, error=str(error))
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        return Outcome(str(job.path), settings.key, error=FULL if full else str(error))
     return outcome
 
 
@@ -277,6 +287,7 @@ def _summary(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
         afib / record.fs,
         missing / record.fs,
         work.spent,
+        source=fingerprint(work.job.path),
     )
 
 
@@ -285,13 +296,22 @@ def _told(job: Job, settings: ArchiveSettings) -> Path:
     return job.stem.with_name(f"{job.stem.name}.{settings.extension}.json")
 
 
-def _finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
-    """What an earlier run made of a record with the same bundle and settings, if it finished it."""
+def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
+    """What an earlier run made of a record with the same bundle and settings, if it finished it.
+
+    Its files may be those of another recording of the same name: that one is not written over.
+    """
     told = _told(job, settings)
     if not told.is_file() or not told.with_suffix("").is_file():
         return None
     try:
         outcome = msgspec.json.decode(told.read_bytes(), type=Outcome)
-    except msgspec.MsgspecError:
+        source = fingerprint(job.path)
+    except (msgspec.MsgspecError, OSError):
+        return None
+    if outcome.source != source:
+        if outcome.source and outcome.record != str(job.path):
+            taken = f"{told.with_suffix('')} holds what was found in {outcome.record}, another recording"
+            return Outcome(str(job.path), settings.key, error=f"{taken}: name another --out")
         return None
     return replace(outcome, before=True) if outcome.key == settings.key else None

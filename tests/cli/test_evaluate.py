@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
-from edgeecg.cli.evaluate import shown
+from edgeecg.cli.evaluate import was_shown
 from edgeecg.cli.main import main
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.io import Annotations, write_annotations, write_wfdb
-from edgeecg.metrics.references import labelled_records
+from edgeecg.metrics.references import LabelledRecord, labelled_records
 from edgeecg.metrics.report import read_report
 
 
@@ -43,8 +45,49 @@ def lines(capsys, title):
     return shown, [row.split() for row in found]
 
 
-def test_it_is_said_where_a_bundle_knows_the_patients():
-    assert shown({"mitdb": 26, "svdb": 39}) == {"mitdb DS1", "mitdb paced", "svdb"}, "DS2 is never trained on"
+@pytest.mark.parametrize(
+    ("name", "home", "sets", "known"),
+    [
+        ("101", "mitdb", {"mitdb": 26}, True),
+        ("102", "mitdb", {"mitdb": 26}, True),  # paced
+        ("100", "mitdb", {"mitdb": 26}, False),  # DS2 is never trained on
+        ("101", "mitdb", {"svdb": 39}, False),
+        ("800", "svdb", {"svdb": 39}, True),
+        ("ward/a01", "mine", {"mine": 3}, True),
+        ("x", "", {"synthetic": 72}, False),  # drawn anew
+    ],
+)
+def test_it_is_said_where_a_bundle_knows_the_patients(name, home, sets, known):
+    """By record: `mitdb`, `mitdb:DS1` and a path to one of its records are the same patients."""
+    assert was_shown(LabelledRecord("any", name, lambda: None, None, home), sets) is known
+
+
+def test_one_bad_record_costs_no_other(records, annotated, tmp_path, capsys):
+    folder, report = tmp_path / "some", tmp_path / "scores.json"
+    shutil.copytree(records, folder)
+    lost = sorted(folder.glob("*.atr"))[0]
+    lost.unlink()
+    assert main(["evaluate", str(folder), "-a", str(annotated), "--json", str(report)]) == 2
+    told = capsys.readouterr()
+    assert f"{lost.stem} has no reference annotations" in " ".join(told.err.split())
+    assert "records could not be scored" in " ".join(told.err.split())
+    whole = len(sorted(records.glob("*.atr")))
+    assert sum(len(group.records) for group in read_report(report).groups) == whole - 1
+
+
+def test_folders_of_folders_are_scored(records, annotated, tmp_path, capsys):
+    """Records of two wards with the same name, and the annotations at their places or beside each other."""
+    stems = sorted(path.with_suffix("") for path in records.glob("*.hea"))[:2]
+    for ward, stem in zip("ab", stems, strict=True):
+        place, found = tmp_path / "all" / ward, tmp_path / "found" / ward
+        place.mkdir(parents=True)
+        found.mkdir(parents=True)
+        for suffix in (".hea", ".dat", ".atr"):
+            shutil.copy(stem.with_suffix(suffix), place / (stem.name + suffix))
+        shutil.copy(annotated / f"{stem.name}.edg", found / f"{stem.name}.edg")
+    assert main(["evaluate", str(tmp_path / "all"), "-a", str(tmp_path / "found")]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{ward}/{stem.name}" in shown for ward, stem in zip("ab", stems, strict=True))
 
 
 def test_annotations_may_be_counted_at_another_rate(records, tmp_path):

@@ -122,6 +122,37 @@ def test_of_equal_speed_the_exact_one_is_taken(
     assert select(quantized, evidence, loose).chosen.candidate.precision == "fp32"
 
 
+def test_on_a_cpu_fp16_is_not_chosen_by_its_time(
+    quantized: GraphSet, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is FP32's, and noise."""
+    monkeypatch.setattr(Judge, "timed", planted({"fp32": 1.0, "fp16": 0.5}))
+    loose = replace(SETTINGS, precisions=("fp32", "fp16"), budget=100.0, agreement=0.0)
+    assert select(quantized, evidence, loose).chosen.candidate.precision == "fp32"
+    asked = replace(loose, precisions=("fp16",))
+    assert select(quantized, evidence, asked).chosen.candidate.precision == "fp16"
+
+
+def test_layers_go_back_where_the_mixed_graph_that_is_there_fails(
+    graphs: GraphSet, calibration: Calibration, evidence: Evidence
+) -> None:
+    there = quantize_set(graphs, Wanted(("mixed",)), calibration).graphs
+    titles = [c.title for c in candidates(there, evidence, "mixed", lambda line: None)]
+    assert titles[0] == "mixed"
+    assert len(titles) > 1
+    assert all("layers back" in title and "mixed, 0" not in title for title in titles[1:])
+    said: list[str] = []
+    alone = Evidence(evidence.cases)
+    assert [c.title for c in candidates(there, alone, "mixed", said.append)] == ["mixed"]
+    assert "--calibration" in said[0]
+
+
+def test_the_refusal_names_what_would_allow_for_it(quantized: GraphSet, evidence: Evidence) -> None:
+    strict = replace(SETTINGS, precisions=("int8",), budget=100.0, agreement=1.1)
+    with pytest.raises(AccuracyError, match=r"labels only .* \(--agreement 1.1\)"):
+        select(quantized, evidence, strict)
+
+
 def planted(times: dict[str, float]) -> Callable[[Judge, Sequence[Verdict]], list[Verdict]]:
     def timed(judge: Judge, verdicts: Sequence[Verdict]) -> list[Verdict]:
         return [replace(v, milliseconds=times[v.candidate.precision]) for v in verdicts]
@@ -176,7 +207,9 @@ def test_labels_must_agree_too(quantized: GraphSet, evidence: Evidence) -> None:
     broken = spoilt(quantized, "int8", "block0.norm2.scale", 0.02)
     verdict = judge.verdict(Candidate("int8", "int8", broken))
     assert verdict.agreement < 0.9
-    assert verdict.reason == f"labels only {verdict.agreement:.2%} of the beats as fp32 does"
+    assert (
+        verdict.reason == f"labels only {verdict.agreement:.2%} of the beats as fp32 does (--agreement 0.99)"
+    )
 
 
 def test_the_gate_asks_for_the_lower_end(quantized: GraphSet, cases: Sequence[LabelledRecord]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -80,6 +82,48 @@ def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: A
     assert all(again[outcome.record].beats == outcome.beats for outcome in first)
     other = replace(settings, withhold=False)  # other settings: everything anew
     assert not any(outcome.before for outcome in annotate_archive(jobs, other))
+
+
+def test_another_recording_of_the_same_name_is_not_taken_for_it(
+    tmp_path: Path, settings: ArchiveSettings
+) -> None:
+    out = tmp_path / "out"
+    for place, seed in (("a", 0), ("b", 1)):
+        (tmp_path / place).mkdir()
+        write_wfdb(Record("r", heart(12, FS, seed=seed), FS, ("MLII",)), tmp_path / place)
+    (first,) = annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)
+    kept = (out / "r.edg").read_bytes()
+    (second,) = annotate_archive(find_jobs([tmp_path / "b" / "r"], out), settings)
+    assert "another recording: name another --out" in str(second.error)
+    assert (out / "r.edg").read_bytes() == kept
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")  # the same, elsewhere
+    (third,) = annotate_archive(find_jobs([tmp_path / "copy" / "r"], out), settings)
+    assert third.before
+    write_wfdb(Record("r", heart(12, FS, seed=2), FS, ("MLII",)), tmp_path / "a")  # exported once more
+    (fourth,) = annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)
+    assert not fourth.before
+    assert fourth.error is None
+    assert (out / "r.edg").read_bytes() != kept
+    assert first.error is None
+
+
+def test_what_others_found_in_a_record_is_not_read(tmp_path: Path, settings: ArchiveSettings) -> None:
+    write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
+    (tmp_path / "r.atr").write_bytes(b"broken")
+    (outcome,) = annotate_archive(find_jobs([tmp_path / "r"], tmp_path / "out"), settings)
+    assert outcome.error is None
+
+
+def test_a_full_disk_is_told_with_the_way_out(
+    tmp_path: Path, settings: ArchiveSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*rest: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
+    monkeypatch.setattr("edgeecg.stream.archive.write_annotations", full)
+    (outcome,) = annotate_archive(find_jobs([tmp_path / "r"], tmp_path / "out"), settings)
+    assert str(outcome.error).startswith("the disk is full: make room")
 
 
 def test_what_cannot_be_read_stops_nothing(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
