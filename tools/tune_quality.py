@@ -5,7 +5,7 @@
 FOLDER holds mitdb (DS1), nstdb and cinc2017. Recorded noise is added to stretches of mitdb at known
 ratios; the in-band ratio of every two seconds is then known exactly, because the front end before the
 gain is linear. The fit sees half of the DS1 patients; every other figure is of the other half, and of
-cinc2017, which the fit never sees. About three minutes on one core.
+cinc2017, which the fit never sees. One to three minutes on one core.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ __all__ = ["annotate"]
 CLASSES = ("N", "S", "V", "F", "Q")
 OWN = "edg"  # the annotator name that is nobody else's
 ROWS = 50  # records that the table shows one by one
+SHORTEST = 10.0  # seconds of a recording in which a beat may be expected
 
 RUNNING = "Running"
 
@@ -97,7 +98,8 @@ def annotate(
     or samples that are missing (`gap of 360 samples`). PhysioNet's rdann, bxb and epicmp read the files.
 
     Beside each lies a JSON file with its counts. Finished records are skipped when the command is run again;
-    one that cannot be read is reported and stops nothing.
+    one that cannot be read is reported and stops nothing. In a folder with WFDB headers tables (.csv, .tsv,
+    .parquet) are taken for lists of these: name such a recording by itself.
 
     For example:
 
@@ -128,11 +130,24 @@ def annotate(
     if failed and len(jobs) == 1:
         raise RecordError(_told(failed[0]))
     _report(data_console(), outcomes)
+    _note_silent(outcomes)
     for outcome in failed:
         human_console().print(Text("not annotated: ", "red").append(_told(outcome), "default"))
     if failed:
         rest = f"the others are in {out}" if len(failed) < len(jobs) else "none is left"
         raise RecordError(f"{len(failed)} of {len(jobs)} records could not be annotated; {rest}")
+
+
+def _note_silent(outcomes: list[Outcome]) -> None:
+    """Say where not one beat was found: an engineer who looks at a table of noughts cannot know why."""
+    long = (outcome for outcome in outcomes if not outcome.error and outcome.seconds >= SHORTEST)
+    silent = [outcome.record for outcome in long if not sum(outcome.beats.values())]
+    if silent:
+        more = f" and {len(silent) - 3} more" if len(silent) > 3 else ""
+        human_console().print(
+            f"note: no beat was found in {', '.join(silent[:3])}{more}: flat, no ECG, or of another unit "
+            "than the file says (--units, --gain)"
+        )
 
 
 def _spare_others(jobs: list[Job], extension: str) -> None:

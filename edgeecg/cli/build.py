@@ -76,7 +76,7 @@ def build(
         Literal["auto", "onnxruntime", "tensorrt"], typer.Option(help="What to measure on.")
     ] = "auto",
     rows: Annotated[int, typer.Option(min=1, help="Patients in the hop that is timed.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads inside one operator.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads inside one operator.")] = 1,
     engine: Annotated[
         bool, typer.Option(help="Where TensorRT is installed, build its engine too (on a GPU it is kept).")
     ] = True,

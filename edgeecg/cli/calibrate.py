@@ -15,9 +15,11 @@ from edgeecg.cli.common import (
     data_console,
     human_console,
     progress_bar,
+    quoted,
     show_table,
 )
 from edgeecg.errors import ConfigError
+from edgeecg.ranges import LARGEST_SEED
 
 __all__ = ["calibrate"]
 
@@ -45,7 +47,9 @@ def calibrate(
         str | None, typer.Option(metavar="NAME", help="minmax, percentile, entropy or mse.")
     ] = None,
     percentile: Annotated[float | None, typer.Option(min=50, max=100, help="For `percentile`.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the choice of windows.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Of the choice of windows.")
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Run windows of recordings through the whole pipeline and see how far each activation reaches.
@@ -91,5 +95,5 @@ def calibrate(
     write_calibration(out, made, manifest)
     show_table(data_console(), reach_table(made))
     human_console().print(
-        f"{len(pieces)} windows in {out}; next: edgeecg quantize {graphs} --calibration {out}"
+        f"{len(pieces)} windows in {out}; next: edgeecg quantize {quoted(graphs)} --calibration {quoted(out)}"
     )

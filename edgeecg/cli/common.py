@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from rich.table import Table as RichTable
 from edgeecg.errors import InputError
 from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, check_folder, check_new_folder
 from edgeecg.metrics.tables import Table, text
+from edgeecg.ranges import LARGEST_SEED
 
 __all__ = [
     "BundleOption",
@@ -41,6 +43,7 @@ __all__ = [
     "data_console",
     "human_console",
     "progress_bar",
+    "quoted",
     "show_table",
 ]
 
@@ -55,7 +58,13 @@ DataOption = Annotated[
 ]
 
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Seed of everything random; the same seed gives the same result.")
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=LARGEST_SEED,
+        help="Seed of everything random; the same seed gives the same result.",
+    ),
 ]
 
 BundleOption = Annotated[
@@ -93,6 +102,11 @@ GainOption = Annotated[
         rich_help_panel=READING,
     ),
 ]
+
+
+def quoted(path: object) -> str:
+    """A path as a shell takes it for one word."""
+    return shlex.quote(str(path))
 
 
 def human_console() -> Console:

@@ -91,7 +91,9 @@ def evaluate(
         float,
         typer.Option(min=0.01, max=1.0, help="Share of a record's beats in AFIB that makes the record AF."),
     ] = RECORD_FRACTION,
-    draws: Annotated[int, typer.Option(min=100, help="Draws of the bootstrap over patients.")] = 2000,
+    draws: Annotated[
+        int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap over patients.")
+    ] = 2000,
     backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
     precision: Annotated[
         str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeecg.cli.common import check_new_folder, human_console
+from edgeecg.cli.common import check_new_folder, human_console, quoted
 from edgeecg.errors import ConfigError
 
 __all__ = ["export"]
@@ -58,5 +58,6 @@ def export(
         f"{graphs.name}: {sizes}; {graphs.provenance['export_error']:.1e} of their range from torch"
     )
     console.print(
-        f"graphs in {out}; next: edgeecg build {out} --out {graphs.name}.edgeecg, or calibrate first"
+        f"graphs in {out}; next: edgeecg build {quoted(out)} --out {quoted(f'{graphs.name}.edgeecg')}, "
+        "or calibrate first"
     )

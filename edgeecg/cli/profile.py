@@ -60,7 +60,7 @@ def profile(
         str | None,
         typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads inside one operator.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads inside one operator.")] = 1,
     dla: Annotated[
         int | None,
         typer.Option(min=0, metavar="CORE", help="TensorRT: prefer this DLA core; tells what it cannot run."),

@@ -14,6 +14,7 @@ from edgeecg.cli.common import (
     check_new_folder,
     data_console,
     human_console,
+    quoted,
     show_table,
 )
 from edgeecg.errors import ConfigError
@@ -99,5 +100,6 @@ def quantize(
         )
     show_table(console, agreement(result.graphs, cases, wanted.precisions, human.print))
     write_graphs(out, result.graphs)
-    with_it = f" --calibration {calibration}" if calibration is not None else ""
-    human.print(f"graphs in {out}; next: edgeecg build {out}{with_it} --precision auto --out NAME.edgeecg")
+    with_it = f" --calibration {quoted(calibration)}" if calibration is not None else ""
+    then = f"edgeecg build {quoted(out)}{with_it} --precision auto --out NAME.edgeecg"
+    human.print(f"graphs in {out}; next: {then}")

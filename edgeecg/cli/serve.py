@@ -61,6 +61,7 @@ def serve(
         opened = open_engine(*chosen, tensorrt=shown(settings.tensorrt, bars))
     with opened as engine:
         if check:
+            settings.check_extras()
             console.print(
                 f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: all well"
             )

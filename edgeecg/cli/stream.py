@@ -126,8 +126,8 @@ def stream(
 
     For example:
 
-    - `edgeecg stream mitdb/106`
-    - `edgeecg stream mitdb/106 --speed 0 --sink jsonl:106.jsonl --quiet`
+    - `edgeecg stream ~/ecg/mitdb/106`
+    - `edgeecg stream ~/ecg/mitdb/106 --speed 0 --sink jsonl:106.jsonl --quiet`
     - `edgeecg stream polar:auto --sink prometheus:9464`
     - `sensor | edgeecg stream - --fs 250 --units uV | grep alarm`
     - `edgeecg stream synthetic:7 --speed 8 --faults nan=3,drop=0.02`

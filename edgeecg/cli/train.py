@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from edgeecg.cli.common import DataOption, human_console, progress_bar
+from edgeecg.cli.common import DataOption, human_console, progress_bar, quoted
 from edgeecg.errors import ConfigError
+from edgeecg.ranges import LARGEST_SEED
 
 __all__ = ["train"]
 
@@ -28,7 +29,7 @@ def train(
         str | None, typer.Option(help="nano, micro, small or base; overrides the file.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches in all; overrides the file.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Overrides the file.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Overrides the file.")] = None,
     init: Annotated[
         str | None,
         typer.Option("--init", metavar="NAME|FILE", help="Fine-tune this bundle instead of starting anew."),
@@ -96,7 +97,9 @@ def train(
     console.quiet = not leads()  # among several machines it is known only now
     for name, value in report.figures.items():
         console.print(f"  {name:<24} {value:.4f}")
-    console.print(f"checkpoint in {report.checkpoint}; next: edgeecg export {report.checkpoint} --out graphs")
+    console.print(
+        f"checkpoint in {report.checkpoint}; next: edgeecg export {quoted(report.checkpoint)} --out graphs"
+    )
 
 
 def _fold(text: str) -> tuple[int, int]:

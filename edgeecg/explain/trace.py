@@ -188,7 +188,7 @@ class Trace:
             hint = "there is none around it"
         raise SignalError(
             f"the model found no beat within {within * 1e3:.0f} ms of sample {at}: {hint}; "
-            "`edgeecg annotate` lists the beats"
+            "`edgeecg stream RECORD --speed 0 --quiet --sink -` lists the beats"
         )
 
 

@@ -20,8 +20,12 @@ __all__ = ["read_table"]
 
 _BARE = r"[ _](?P<bare>[mun\u00b5\u03bc]V)"
 _UNIT = re.compile(rf"^(?P<name>.+?)\s*(?:[\[(]\s*(?P<boxed>[^\])]+)\s*[\])]|{_BARE})$")
-_TIME = re.compile(r"^(time|t|timestamp|seconds?|secs?|elapsed|date_?time)$", re.IGNORECASE)
 _TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "ns": 1e-9}
+_TIME = re.compile(
+    r"^(time|t|timestamp|seconds?|secs?|elapsed(?:[ _]?time)?|date_?time)"
+    rf"(?:[ _](?P<unit>{'|'.join(_TIME_UNITS)}))?$",
+    re.IGNORECASE,
+)
 _INDEX = re.compile(r"^(index|sample|samples|sample ?#|sample_?(number|index)|)$", re.IGNORECASE)
 LONGEST_GAP = 2 * 86_400.0  # seconds between two rows; a longer one is a broken clock
 SNAP = 5e-4  # a rate this near to a whole number of hertz is that number: clocks are written in milliseconds
@@ -185,6 +189,7 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
         )
     usual = steps[steps < 1.5 * np.median(steps)]
     measured = 1 / float(usual.mean())
+    _check_unit(file, labels[0], measured)
     whole = round(measured)
     rate = fs if fs is not None else (float(whole) if abs(measured - whole) < SNAP * whole else measured)
     if abs(rate - measured) > 0.02 * measured:
@@ -199,6 +204,17 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
             f"{int(steps.argmax()) + 2}: correct them, or cut the file there"
         )
     return _Clock(rate, _grid(steps, rate), start)
+
+
+def _check_unit(file: Path, label: str, measured: float) -> None:
+    """Refuse times whose rate is that of an ECG only in a smaller unit than they are taken for."""
+    likely = [unit for unit in ("ms", "us", "ns") if 50 <= measured / _TIME_UNITS[unit] <= 5000]
+    if measured < 1 and likely:
+        name = _split_unit(label)[0]
+        raise RecordError(
+            f"{file}: by column {label!r} a sample comes every {1 / measured:g} s: if these are "
+            f"{likely[0]}, name the column '{name} ({likely[0]})'"
+        )
 
 
 def _grid(steps: NDArray[np.float64], fs: float) -> NDArray[np.int64] | None:
@@ -223,7 +239,9 @@ def _seconds(file: Path, column: Any, label: str) -> tuple[NDArray[np.float64], 
         epoch = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(ticks[0]))
         return (ticks - ticks[0]) * 1e-6, epoch if column.type.tz else epoch.replace(tzinfo=None)
     values = _numbers(file, column, label)
-    unit = _split_unit(label)[1] or "s"
+    name, boxed = _split_unit(label)
+    match = _TIME.match(name)
+    unit = boxed or (match["unit"] if match else None) or "s"
     if unit.lower() not in _TIME_UNITS:
         raise RecordError(f"{file}: unit {unit!r} of column {label!r} is none of {', '.join(_TIME_UNITS)}")
     return values * _TIME_UNITS[unit.lower()], None
@@ -235,13 +253,20 @@ def _numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
 
     numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     if not numeric and not pa.types.is_null(column.type) and not pa.types.is_decimal(column.type):
-        example = next((str(cell) for cell in column.to_pylist() if not _is_number(str(cell))), "")
-        raise RecordError(
-            f"{file}: column {label!r} holds text such as {example[:20]!r}: drop it, or name the leads "
-            "(--lead II, leads=['II'])"
-        )
+        raise RecordError(f"{file}: column {label!r} {_why_text([str(c) for c in column.to_pylist()])}")
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     return np.asarray(values, dtype=np.float64)
+
+
+def _why_text(cells: Sequence[str]) -> str:
+    """What is the matter with a column that is no numbers, and how to mend it."""
+    texts = [cell for cell in cells if not _is_number(cell) and cell != "None"]
+    example = texts[0] if texts else ""
+    if texts and all(_is_number(text.replace(",", ".")) for text in texts):
+        return f"holds decimal commas, such as {example[:20]!r}: write its numbers with points"
+    if len(texts) == 1 and cells[0] == example:
+        return f"begins with {example[:20]!r}: delete that line; a unit belongs into the name, 'II (mV)'"
+    return f"holds text such as {example[:20]!r}: drop it, or name the leads (--lead II, leads=['II'])"
 
 
 def _channels(file: Path, table: Any, clock: _Clock, leads: Sequence[str] | None) -> list[Channel]:

@@ -16,7 +16,7 @@ from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.prepare import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.model.losses import LossSettings
-from edgeecg.ranges import AtLeastOne, Count, NotNegative, Positive, Share
+from edgeecg.ranges import AtLeastOne, Count, Few, NotNegative, Positive, Seed, Share
 from edgeecg.specs import Positions, SignalSpec
 
 if sys.version_info >= (3, 11):
@@ -58,7 +58,7 @@ class OptimSettings:
 
     steps: AtLeastOne = 4000
     batch: AtLeastOne = 16
-    seconds: Annotated[int, msgspec.Meta(ge=5)] = 60
+    seconds: Annotated[int, msgspec.Meta(ge=5, le=600)] = 60
     rate: Positive = 3e-3
     warmup: Share = 0.05
     decay: NotNegative = 0.02
@@ -100,12 +100,12 @@ class TrainConfig:
 
     preset: str = "small"
     positions: Positions = "rotary"
-    seed: int = 0
+    seed: Seed = 0
     precision: str = "32-true"
     accelerator: str = "auto"
-    devices: AtLeastOne = 1
-    nodes: AtLeastOne = 1
-    threads: AtLeastOne = 1
+    devices: Few = 1
+    nodes: Few = 1
+    threads: Few = 1
     workers: Count = 1
     data: DataSettings = field(default_factory=DataSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from edgeecg.data.prepare import TrainingData, load_training_data
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import SETTINGS, load_checkpoint, network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig
@@ -21,7 +23,7 @@ from edgeecg.model.team import Team
 from edgeecg.model.train import Trainer
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
-from edgeecg.specs import ModelSpec
+from edgeecg.specs import BEAT_LABELS, ModelSpec
 
 __all__ = ["RunReport", "train_run"]
 
@@ -146,6 +148,8 @@ def train_run(
     tell("preparing recordings")
     data = team.each(lambda: load_training_data(config.data, config.seed))
     tell(_overview(data))
+    for line in _lacking(data.training):
+        tell(line)
     trainer = Trainer(config, data.training, data.noise, out, initial=initial, team=team)
     if data.validation:
         trainer.evaluate = lambda network: validate(network, trainer.windows, data.validation)
@@ -180,6 +184,17 @@ def _overview(data: TrainingData) -> str:
         f"training on {len(data.training)} recordings of {people} patients ({sets}); "
         f"{len(data.validation)} recordings held out for validation"
     )
+
+
+def _lacking(records: Sequence[TrainingRecord]) -> Iterator[str]:
+    """What the recordings cannot teach."""
+    labels = np.concatenate([record.labels for record in records])
+    absent = [name for name in "NSV" if not (labels == BEAT_LABELS.index(name)).any()]
+    if absent:
+        yield f"note: no training recording has beats of {', '.join(absent)}: they will not be learnt"
+    flat = [record.name for record in records if not np.ptp(np.nan_to_num(record.signal), axis=1).any()]
+    if flat:
+        yield f"note: {len(flat)} training recordings are flat or empty, {flat[0]} the first of them"
 
 
 def _finished(target: Path, trainer: Trainer) -> RunReport | None:

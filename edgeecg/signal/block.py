@@ -198,7 +198,7 @@ class Blocks:
 
     def gap(self, length: int, state: BlockState) -> Sequence[Piece]:
         """Say that the next ``length`` source samples are missing; the same as pushing that many NaN."""
-        if length < 0:
+        if not isinstance(length, (int, np.integer)) or length < 0:
             raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 or more")
         short = min(length, self.longest_hold + 1)
         out = list(self.push(np.full((short, self.leads), np.nan), state))

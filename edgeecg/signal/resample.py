@@ -57,6 +57,8 @@ class Resampler:
     fs: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.fs, (int, float, np.integer, np.floating)):
+            raise SignalError(f"sampling rate {self.fs!r} is no number: give hertz, such as fs=250")
         if not FS_RANGE[0] <= self.fs <= FS_RANGE[1]:
             raise SignalError(
                 f"sampling rate {self.fs:g} Hz is outside {FS_RANGE[0]:g} to {FS_RANGE[1]:g} Hz: "

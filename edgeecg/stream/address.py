@@ -18,7 +18,7 @@ import msgspec
 
 from edgeecg.errors import ConfigError, MissingExtra
 
-__all__ = ["Form", "build", "need", "split"]
+__all__ = ["Form", "build", "check_extra", "need", "split"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Form:
         One line for help texts.
     whole : bool
         Whether the class wants a URL: the scheme stays, and so do query keys that are no options of ours.
+    needs : (module, package, extra), optional
+        The library behind it, where not everybody has it.
     """
 
     scheme: str
@@ -44,6 +46,21 @@ class Form:
     factory: str
     what: str
     whole: bool = False
+    needs: tuple[str, str, str] | None = None
+
+
+def check_extra(text: str, forms: Sequence[Form]) -> None:
+    """Import the library behind the source or sink that ``text`` names, so that nobody finds out later.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed.
+    """
+    scheme = split(text)[0]
+    for form in forms:
+        if form.scheme == scheme and form.needs is not None:
+            need(*form.needs, f"using {form.shape}")
 
 
 def need(module: str, package: str, extra: str, purpose: str) -> Any:

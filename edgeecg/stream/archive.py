@@ -22,6 +22,7 @@ from typing import Literal, Union
 import msgspec
 
 from edgeecg.bundle import Bundle, LeadPolicy, Precision
+from edgeecg.data.patients import PATIENTS
 from edgeecg.errors import ConfigError, EdgeECGError, RecordError
 from edgeecg.io import is_record, read_record, write_annotations
 from edgeecg.io.atomic import atomic_path
@@ -152,13 +153,19 @@ def _jobs_of(path: Path, out: Path) -> list[Job]:
         return [Job(path, out / _plain(path).name)]
     found: list[Job] = []
     for folder in sorted({path, *(item for item in path.rglob("*") if item.is_dir())}):
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in folder.iterdir() if _may_be_record(file))
         headers = any(file.suffix.lower() == ".hea" for file in files)
         taken = (file for file in files if not (headers and file.suffix.lower() in _TABLES))
         found += [Job(file, out / _plain(file.relative_to(path))) for file in taken]
     if not found:
         raise RecordError(f"{path} holds no recording (.hea, .edf, .bdf, .csv, .tsv, .parquet)")
     return found
+
+
+def _may_be_record(file: Path) -> bool:
+    """Whether a file in a folder is taken for a recording: no hidden one, and not the list of patients."""
+    hidden = file.name.startswith(".")
+    return file.suffix.lower() in _SUFFIXES and not hidden and file.name != PATIENTS
 
 
 def _plain(path: Path) -> Path:

@@ -72,7 +72,7 @@ class Gateway:
         LinkError
             The health page's port cannot be used, or no patient's source can.
         StateError
-            The snapshot cannot be used.
+            The snapshot is whole, and yet no gateway's.
         """
         with ExitStack() as stack:
             stack.callback(self._close_outlets)
@@ -84,11 +84,14 @@ class Gateway:
                 stack.callback(bed.link.close)
                 bed.link.start()
             notify("READY=1")
+            page = "" if self.page is None else f", health on port {self.page.port}"
+            log.info("watching %d patients%s", len(self.beds), page)
             pause = self.config.poll
             while not stop.wait(pause) and not self._over():
                 pause = 0.0 if self._turn() else self.config.poll
             notify("STOPPING=1")
             self._finish()
+            log.info("stopped: %s", "as asked" if stop.is_set() else "every source has ended")
         if not stop.is_set() and all(bed.unusable for bed in self.beds):
             raise LinkError("no patient's source can be used: the log says why")
 
@@ -222,11 +225,14 @@ class Gateway:
             return
         try:
             body = read("gateway", self.engine.bundle, path.read_bytes())
-        except StateError as error:
-            raise StateError(f"{path}: {error} (move the file away)") from error
+            patients = set(self.pool.restore(body["pool"]))
+        except StateError as error:  # to watch nobody is worse than to have forgotten
+            aside = path.with_name(f"{path.name}.refused")
+            path.replace(aside)
+            log.error("%s; it lies in %s now, and every stream begins anew", error, aside)
+            return
         known = {bed.config.name: bed for bed in self.beds}
         try:
-            patients = set(self.pool.restore(body["pool"]))
             for name, saved in body["beds"].items():
                 if name in known and saved["patient"] in patients:
                     known[name].restore(saved)

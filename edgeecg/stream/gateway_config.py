@@ -15,7 +15,7 @@ from edgeecg.errors import ConfigError
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
-from edgeecg.stream.address import build
+from edgeecg.stream.address import build, check_extra
 from edgeecg.stream.pool import check_queue
 from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
@@ -112,6 +112,13 @@ class GatewayConfig:
         kinds = sorted({sink.partition(":")[0] for sink in self.sinks} & {"wfdb", "fhir"})
         if alike and kinds:
             raise ConfigError(f"two patients would share {kinds[0]} files called {alike[0]!r}: rename one")
+
+    def check_extras(self) -> None:
+        """Import what the sources and sinks need; raises ``MissingExtra`` where that is not installed."""
+        for patient in self.patients:
+            check_extra(patient.source, SOURCES)
+        for sink in self.sinks:
+            check_extra(sink, SINKS)
 
     @property
     def tensorrt(self) -> Options:

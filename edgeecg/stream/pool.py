@@ -51,7 +51,8 @@ class StreamPool:
         Seconds of signal that are computed together; a multiple of 1/16.
     queue : float
         Seconds of signal that may wait for :meth:`poll`, per patient. Beyond it chunks are dropped until
-        half of it has been worked off; a ``Gap`` event tells which samples were lost.
+        half of it has been worked off; a ``Gap`` event tells which samples were lost. A chunk is taken whole
+        or not at all, and where nothing waits it is taken however long.
     lead_policy, withhold, alarms
         As for :class:`edgeecg.Stream`.
 
@@ -142,7 +143,7 @@ class StreamPool:
     def room(self, patient: Patient) -> int:
         """Samples that can be pushed before the queue is full; nothing waits where it is all of it."""
         member = self._member(patient)
-        return 0 if member.lost and member.waiting else member.limit - member.waiting
+        return 0 if member.lost and member.waiting else max(0, member.limit - member.waiting)
 
     def samples(self, patient: Patient) -> int:
         """Samples so far, missing ones included: the number of the next one."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgeecg.bundle import Bundle
 from edgeecg.errors import StateError
 from edgeecg.signal.block import Block, Piece, SegmentEnd
-from edgeecg.specs import Gap
+from edgeecg.specs import MODEL_FS, Gap
 
 __all__ = [
     "VERSION",
@@ -107,8 +107,15 @@ def check_settings(saved: Any, now: dict[str, Any]) -> None:
     if saved != now:
         saved = saved if isinstance(saved, dict) else {}
         other = [name for name in now if saved.get(name) != now[name]]
-        was, here = (", ".join(f"{name}={of.get(name)}" for name in other) for of in (saved, now))
+        was, here = (
+            ", ".join(f"{name}={_shown(name, of.get(name))}" for name in other) for of in (saved, now)
+        )
         raise StateError(f"the snapshot was taken with {was}, not with {here}: start without it")
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A setting as the user gave it: the hop in seconds."""
+    return f"{value / MODEL_FS:g} s" if name == "hop" and isinstance(value, int) else value
 
 
 def pack_arrays(arrays: Arrays) -> dict[str, Any]:

@@ -186,6 +186,9 @@ CASES: dict[str, str] = {
     "explain @good --at 300 --out OUT --label X": "--label",
     "explain @good --at 300 --out OUT --method guess": "guess",
     "demo --out @.": "--out",
+    "train --out OUT --seed 99999999999999999999": "--seed",
+    "profile --threads 1000000": "--threads",
+    "evaluate @good --draws 2000000000": "--draws",
 }
 """Command line (``@`` is the folder of inputs, ``OUT`` a place for output) to what its error must name."""
 

@@ -209,6 +209,15 @@ def test_annotate_reports_what_it_did(
     assert "before" in capsys.readouterr().out
 
 
+def test_a_recording_without_a_beat_is_named(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "v.csv").write_text("II (mV)\n" + "0\n" * round(20 * FS))
+    line = ["annotate", str(tmp_path / "v.csv"), "--fs", "250", "-b", bundle, "-o", str(tmp_path / "out")]
+    assert main(line) == 0
+    assert "no beat was found in" in " ".join(capsys.readouterr().err.split())
+
+
 def test_annotate_tells_what_failed(
     record: Path, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from edgeecg.data.patients import PATIENTS, named_patients
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
-from edgeecg.errors import RecordError
+from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.wfdb import write_wfdb
 from edgeecg.metrics.references import labelled_records
 
@@ -42,6 +43,28 @@ def test_recordings_of_one_person_are_held_out_together(mine: Path) -> None:
     seen, unseen = ({r.patient for r in part} for part in (made.training, made.validation))
     assert sorted([*seen, *unseen]) == ["mine/one", "mine/two"]
     assert len(made.training) == len(made.validation) == 2
+
+
+def test_wards_may_have_records_of_the_same_name(tmp_path: Path) -> None:
+    """Each is known by its place: held out by it, and nobody with the held-out name is trained on."""
+    for number, ward in enumerate(("a", "b", "c")):
+        (tmp_path / "mine" / ward).mkdir(parents=True)
+        settings = SyntheticSettings(draw_patient("ventricular", number), seconds=20)
+        write_wfdb(replace(synthesize(settings, seed=number).record, name="rec"), tmp_path / "mine" / ward)
+    held = DataSettings(root=str(tmp_path), sets={"mine": 1.0}, validation=("mine/b/rec",))
+    made = load_training_data(held, 0)
+    assert [r.name for r in made.validation] == ["mine/b/rec"]
+    assert sorted(r.patient for r in made.training) == ["mine/a/rec", "mine/c/rec"]
+    with pytest.raises(ConfigError, match="not among the recordings"):
+        load_training_data(replace(held, validation=("mine/rec",)), 0)
+    truths = [case.load()[1] for case in labelled_records([str(tmp_path / "mine")])]
+    assert [truth.record for truth in truths] == ["a/rec", "b/rec", "c/rec"]
+    assert len({truth.patient for truth in truths}) == 3
+
+
+def test_sets_without_a_share_are_named_as_such(mine: Path) -> None:
+    with pytest.raises(ConfigError, match="no set has a share"):
+        load_training_data(DataSettings(root=str(mine.parent), sets={"mine": 0.0}), 0)
 
 
 def test_scores_count_people(mine: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from edgeecg.bundle import GRAPHS
+from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.deploy.build import export_graphs
 from edgeecg.deploy.calibrate import (
     Calibration,
@@ -191,3 +192,13 @@ def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(ConfigError, match="no recipe at"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_windows_need_no_labels(graphs: GraphSet, recipe: Recipe, tmp_path: Path) -> None:
+    """A user's own patients, whose beats nobody has annotated."""
+    made = synthesize(SyntheticSettings(seconds=30, leads=("II",)), 1).record
+    write_wfdb(replace(made, annotations=None), tmp_path)
+    manifest, pieces = choose_windows(replace(recipe, references=(str(tmp_path),), windows=3), graphs.signal)
+    assert len(pieces) == 3
+    again = load_windows(manifest, graphs.signal)
+    assert all(np.array_equal(a.signal, b.signal) for a, b in zip(pieces, again, strict=True))

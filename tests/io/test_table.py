@@ -69,6 +69,13 @@ def test_milliseconds_as_unit_of_time(tmp_path: Path) -> None:
     assert read_record(csv(tmp_path, "time (ms),II (mV)", [np.arange(1000) * 4.0, ecg()])).fs == 250
 
 
+@pytest.mark.parametrize("name", ["time_ms", "t_ms", "Elapsed time (ms)", "elapsed_time_ms", "Timestamp ms"])
+def test_a_time_column_that_states_its_unit_is_no_lead(tmp_path: Path, name: str) -> None:
+    record = read_record(csv(tmp_path, f"{name},II (mV)", [np.arange(1000) * 4.0, ecg()]))
+    assert record.leads == ("II",)
+    assert record.fs == 250
+
+
 def test_rows_that_are_missing_become_nan(tmp_path: Path) -> None:
     keep = np.r_[0:400, 500:1000]
     record = read_record(csv(tmp_path, "time,II (mV)", [keep / 250, ecg()[keep]]))
@@ -92,6 +99,10 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("# only a comment\n", {}, "no rows"),
         ("II (mV)\n", {"fs": 250}, "no rows"),
         ("II (mV)\n0.5\nhello\n", {"fs": 250}, "text such as 'hello'"),
+        ("II;V1\n0,5;0,1\n0,6;0,2\n", {"fs": 250}, "decimal commas, such as '0,5'"),
+        ("II\nmV\n0.5\n0.6\n", {"fs": 250}, "begins with 'mV': delete that line"),
+        ("timestamp,II (mV)\n0,0.5\n4,0.6\n8,0.5\n", {}, r"a sample comes every 4 s.*'timestamp \(ms\)'"),
+        ("t,II (mV)\n0,0.5\n4000,0.6\n8000,0.5\n", {"fs": 250}, r"'t \(us\)'"),
         ("time,II (mV)\n0,1\n0.004,2\n0.004,3\n", {}, "row 3 does not"),
         ("time,II (mV)\n0.008,1\n0.004,2\n", {}, "ascend"),
         ("time,II (mV)\n0,1\n0.004,2\n0.008,3\n", {"fs": 100}, "does not fit"),

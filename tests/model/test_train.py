@@ -17,7 +17,7 @@ from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config
 from edgeecg.model.presets import preset
 from edgeecg.model.resume import save_run
-from edgeecg.model.run import train_run
+from edgeecg.model.run import _lacking, train_run
 from edgeecg.model.train import Trainer, build_network, learning_rate
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
@@ -148,6 +148,9 @@ def test_a_run_of_other_weights_or_recordings_is_refused(data, tmp_path: Path) -
         trainer(build_network(TINY), records=3).restore()
     with pytest.raises(ConfigError, match="4 of synthetic, but not the same"):
         trainer(build_network(TINY), beat=40).restore()
+    other = [replace(data.training[0], digest="turned over"), *data.training[1:4]]
+    with pytest.raises(ConfigError, match="other samples of the same recordings"):
+        Trainer(TINY, other, data.noise, tmp_path, initial=build_network(TINY)).restore()
 
 
 def test_a_run_of_an_older_version_goes_on(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -273,6 +276,21 @@ def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, compla
     path.write_text(text)
     with pytest.raises(ConfigError, match=complaint):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["seed = -1", "threads = 100000", "devices = 900", "optim.seconds = 1000000"]
+)
+def test_numbers_that_no_machine_takes_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(ConfigError, match=text.split(maxsplit=1)[0].rpartition(".")[2]):
+        read_config(tmp_path / "c.toml")
+
+
+def test_what_cannot_be_learnt_is_said(data) -> None:  # type: ignore[no-untyped-def]
+    some = [replace(r, labels=np.zeros_like(r.labels)) for r in data.training]
+    assert list(_lacking(some)) == ["note: no training recording has beats of S, V: they will not be learnt"]
+    assert any("flat or empty" in line for line in _lacking([replace(some[0], signal=0 * some[0].signal)]))
 
 
 def test_a_configuration_is_read(tmp_path: Path) -> None:

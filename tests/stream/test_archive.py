@@ -273,8 +273,10 @@ def test_a_cluster_that_is_not_there_is_named(
 
 def test_records_are_found(archive: Path, tmp_path: Path) -> None:
     (archive / "ward-0" / "notes.csv").write_text("not,a,record\n")
+    (archive / "tables").mkdir()
+    (archive / "tables" / "patients.csv").write_text("record,patient\nchest,one\n")
+    (archive / "tables" / "._chest.csv").write_bytes(b"left by a Mac")
     tables = archive / "tables"
-    tables.mkdir()
     np.savetxt(tables / "chest.csv", heart(5, FS), header="MLII", comments="")
     jobs = find_jobs([archive], tmp_path)
     names = [str(job.stem.relative_to(tmp_path)) for job in jobs]

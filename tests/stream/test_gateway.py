@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeecg.errors import ConfigError, LinkError, StateError
+from edgeecg.errors import ConfigError, LinkError, MissingExtra, StateError
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
-from edgeecg.specs import Event, Gap, Quality
+from edgeecg.specs import Beat, Event, Gap, Quality
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
@@ -207,7 +207,20 @@ def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:
     assert not (tmp_path / "context").exists()  # it has ended: there is nothing to go on with
 
 
-def test_a_snapshot_of_another_bundle_is_refused(nano: Engine, small: Engine, tmp_path: Path) -> None:
+def test_a_check_finds_the_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = GatewayConfig(patients=(PatientConfig("a", "mqtt://broker/a?fs=250"),), sinks=("jsonl:x",))
+    config.check_extras()
+    for module in ("paho", "paho.mqtt", "paho.mqtt.client"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=r"using mqtt://HOST/TOPIC needs paho-mqtt: .*edgeecg\[mqtt\]"):
+        config.check_extras()
+
+
+@pytest.mark.parametrize("why", ["bundle", "hop", "damage"])
+def test_a_snapshot_that_does_not_fit_is_set_aside(
+    nano: Engine, small: Engine, tmp_path: Path, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under a service manager a refusal would be repeated for ever, and nobody watched."""
     source = f"{record(tmp_path, 'r', 30)}?speed=5"
     first = gateway(nano, tmp_path, {"a": source}, snapshot="context")
     stop = threading.Event()
@@ -216,8 +229,19 @@ def test_a_snapshot_of_another_bundle_is_refused(nano: Engine, small: Engine, tm
     eventually(lambda: first.beds[0].feed is not None)
     stop.set()
     thread.join()
-    with pytest.raises(StateError, match="runs small"):
-        gateway(small, tmp_path, {"a": source}, snapshot="context").run(threading.Event())
+    kept = (tmp_path / "context").read_bytes()
+    if why == "damage":
+        kept = kept[:-10]
+        (tmp_path / "context").write_bytes(kept)
+    hop = 0.25 if why == "hop" else 0.5
+    again = gateway(small if why == "bundle" else nano, tmp_path, {"a": source}, snapshot="context", hop=hop)
+    before = len(events_of(tmp_path / "events.jsonl").get("a", []))
+    again.run(threading.Event())
+    assert (tmp_path / "context.refused").read_bytes() == kept
+    says = {"bundle": "runs small", "hop": "taken with hop=0.5 s, not with hop=0.25 s", "damage": "damaged"}
+    assert any(says[why] in line and "begins anew" in line for line in caplog.messages)
+    after = events_of(tmp_path / "events.jsonl")["a"][before:]
+    assert min(event.sample for event in after if isinstance(event, Beat)) < 5 * FS
 
 
 def free_port() -> int:

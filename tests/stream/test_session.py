@@ -110,6 +110,10 @@ def test_samples_count_what_is_missing(nano: Engine) -> None:
     assert stream.samples == 1015
     with pytest.raises(SignalError, match="0 or more"):
         stream.gap(-1)
+    with pytest.raises(SignalError, match=r"a gap of 2\.5 samples"):
+        stream.gap(2.5)  # type: ignore[arg-type]
+    with pytest.raises(SignalError, match="sampling rate '250' is no number"):
+        Stream(nano, fs="250")  # type: ignore[arg-type]
 
 
 def test_infinite_and_absurd_samples_are_missing_ones(nano: Engine) -> None:
@@ -182,7 +186,7 @@ def test_a_push_of_one_sample_costs_little(nano: Engine) -> None:
     [
         ({"fs": 360}, "fs=250.0"),
         ({"leads": 2}, "leads=1"),
-        ({"hop": 1.0}, "hop=64"),
+        ({"hop": 1.0}, "hop=0.5 s"),
         ({"mode": "window"}, "mode=incremental"),
         ({"lead_policy": "fused"}, "lead_policy=best"),
     ],
