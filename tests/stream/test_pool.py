@@ -308,7 +308,7 @@ def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> N
     pool.push(pool.add(FS, patient="bed"), heart(5, FS))
     pool.poll()
     data = pool.snapshot()
-    with pytest.raises(StateError, match="hop=0.5 s"):
+    with pytest.raises(StateError, match=r"hop=0\.5 s"):
         StreamPool(nano, hop=1.0).restore(data)
     with pytest.raises(StateError, match="lead_policy=best"):
         StreamPool(nano, lead_policy="first").restore(data)
