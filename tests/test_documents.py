@@ -96,6 +96,17 @@ def test_a_translation_shows_the_same_code_and_pictures(page: Path) -> None:
     assert [part for part in shown if part not in original] == []
 
 
+def table_figures(page: Path) -> list[list[str]]:
+    """Numbers of each table row that has any."""
+    rows = (line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|"))
+    return [found for row in rows if (found := re.findall(r"[-+]?\d[\d,.]*\d|\d", row))]
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_a_translation_has_the_same_figures(page: Path) -> None:
+    assert table_figures(page) == table_figures(page.with_name(page.name.replace(".zh", "")))
+
+
 def test_the_theory_quotes_code() -> None:
     assert {"theory.md", "theory.zh.md"} <= {page.name for page in QUOTING}
 

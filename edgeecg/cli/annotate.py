@@ -167,7 +167,7 @@ def _follow(jobs: list[Job], settings: ArchiveSettings, workers: int, cluster: s
             outcomes.append(outcome)
             bar.advance(task)
             if outcome.error == FULL:  # whatever came next would be computed for nothing
-                raise RecordError(f"{outcome.record}: {FULL}")
+                break
     return sorted(outcomes, key=lambda outcome: outcome.record)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -22,7 +22,7 @@ from edgeecg.cli.common import (
 )
 from edgeecg.data.prepare import DEVELOPMENT
 from edgeecg.data.sets import data_set
-from edgeecg.errors import ConfigError, RecordError
+from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
@@ -127,33 +127,40 @@ def evaluate(
     before = read_report(against) if against is not None else None
     cases = labelled_records(references or [SYNTHETIC], data, seed)
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
-    failed: dict[str, str] = {}
+    failed: dict[int, str] = {}
     if annotations is not None:
         system, found = _files(annotations, extension, cases, protocol, failed)
     else:
         system, found = _bundle(bundle or "small", backend, precision, cases, protocol, failed)
-    if not found:
-        raise RecordError(next(iter(failed.values())))
+    _name(failed, left=len(found))
     there = [(cases[number], found[number]) for number in sorted(found)]
-    groups = tuple(group_report(title, members, protocol) for title, members in _groups(there, without or []))
+    left = [name for name in without or [] if name not in {cases[number].name for number in failed}]
+    groups = tuple(group_report(title, members, protocol) for title, members in _groups(there, left))
     report = Report(system, ", ".join(references or [SYNTHETIC]), protocol, groups)
     console = data_console()
     for table in tables(report, records=records):
         show_table(console, table)
-    if before is not None:
-        show_table(console, change_table(changes(before, report)))
     if json is not None:
         write_report(json, report)
         human_console().print(f"every figure is in {json}")
-    _tell_of(failed, len(cases))
+    if failed:
+        others = "" if before is None else ", so that there is nothing to hold against the earlier report"
+        raise RecordError(f"{len(failed)} of {len(cases)} records could not be scored{others}")
+    if before is not None:
+        show_table(console, change_table(changes(before, report)))
 
 
-def _tell_of(failed: Mapping[str, str], count: int) -> None:
-    """Name the records that could not be scored, if there are any."""
+def _name(failed: Mapping[int, str], left: int) -> None:
+    """Say what could not be scored; where nothing is left that is the end."""
+    if not left:
+        raise RecordError(next(iter(failed.values())))
     for reason in failed.values():
         human_console().print(Text("not scored: ", "red").append(reason, "default"))
-    if failed:
-        raise RecordError(f"{len(failed)} of {count} records could not be scored; the others are above")
+
+
+def _why_not(case: LabelledRecord, error: InputError) -> str:
+    """The error, the record's name before it where it does not say it."""
+    return str(error) if case.name in str(error) else f"{case.group} {case.name}: {error}"
 
 
 def _files(
@@ -161,7 +168,7 @@ def _files(
     extension: str,
     cases: Sequence[LabelledRecord],
     protocol: Protocol,
-    failed: dict[str, str],
+    failed: dict[int, str],
 ) -> tuple[dict[str, str], dict[int, RecordScores]]:
     """Score annotation files; scores by the case's number, and of what cannot be scored the reason."""
     if not folder.is_dir():
@@ -170,22 +177,27 @@ def _files(
         )
 
     scores: dict[int, RecordScores] = {}
+    names = Counter(Path(case.name).name for case in cases)
     with progress_bar() as bar:
         for number, case in enumerate(bar.track(cases, description="records")):
+            stem = _stem_of(folder, case, extension, alone=names[Path(case.name).name] == 1)
             try:
                 record, truth = case.load()
-                marks = read_annotations(_stem_of(folder, case, extension), extension, fs=record.fs)
-            except RecordError as error:
-                failed[case.name] = str(error)
+                said = said_of(read_annotations(stem, extension, fs=record.fs), record)
+            except InputError as error:
+                failed[number] = _why_not(case, error)
                 continue
-            said = said_of(marks, record)
             scores[number] = score(truth, said, af_fraction=protocol.af_record_fraction)
     return {"annotations": str(folder), "extension": extension}, scores
 
 
-def _stem_of(folder: Path, case: LabelledRecord, extension: str) -> Path:
-    """Where a record's annotation file is: at its place, in its set's folder, or beside all others."""
-    places = [folder / case.name, folder / case.home / case.name, folder / Path(case.name).name]
+def _stem_of(folder: Path, case: LabelledRecord, extension: str, *, alone: bool) -> Path:
+    """Where a record's annotation file is: at its place, in its set's folder, or beside all others.
+
+    The last only where the record is ``alone`` in its name: it might be another ward's.
+    """
+    places = [folder / case.name, folder / case.home / case.name]
+    places += [folder / Path(case.name).name] if alone else []
     there = (stem for stem in places if stem.with_name(f"{stem.name}.{extension}").is_file())
     return next(there, places[0])
 
@@ -196,7 +208,7 @@ def _bundle(
     precision: str | None,
     cases: Sequence[LabelledRecord],
     protocol: Protocol,
-    failed: dict[str, str],
+    failed: dict[int, str],
 ) -> tuple[dict[str, str], dict[int, RecordScores]]:
     """Run a bundle over the records and score its events; see :func:`_files`."""
     from edgeecg.bundle import Precision
@@ -220,10 +232,9 @@ def _bundle(
                     bar.update(task, description=f"{case.group} {case.name}")
                     try:
                         record, truth = case.load()
-                    except RecordError as error:
-                        failed[case.name] = str(error)
-                        continue
-                    crowd.add((number, truth, len(record)), record)
+                        crowd.add((number, truth, len(record)), record)
+                    except InputError as error:
+                        failed[number] = _why_not(case, error)
                 for (number, truth, length), events in crowd.step():
                     said = said_by_events(events, list(MAPPINGS), length)
                     scores[number] = score(truth, said, af_fraction=protocol.af_record_fraction)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from edgeecg.data.patients import named_patients
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError
+from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Record
 from edgeecg.ranges import AtLeastOne, Count, NotNegative
@@ -147,7 +147,7 @@ def prepare_record(
         masked=_spans(reference.masked, scale, MASK_MARGIN),
         ectopic=_spans(ectopic, scale),
         p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
-        digest=hashlib.sha256(record.signal.tobytes()).hexdigest(),
+        digest=samples_hash(record),
     )
 
 

@@ -146,11 +146,11 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
         say("sensitivity of each layer")
         worst = list(sensitivity(graphs, calibration, evidence.windows))
     for back in dict.fromkeys((0, len(worst) // 4, len(worst) // 2, 3 * len(worst) // 4)):
-        if there and not back:
-            continue  # it was the one that is there
         plans = plan_of(graphs, precision, (*left_out, *worst[:back]))
         title = f"mixed, {back} of {len(worst)} layers back" if worst else precision
-        yield Candidate(precision, title, graphs.adding(quantize(graphs, plans, calibration, precision)))
+        made = quantize(graphs, plans, calibration, precision)
+        if any(graphs.graphs.get(part) != data for part, data in made.items()):  # else it was tried already
+            yield Candidate(precision, title, graphs.adding(made))
 
 
 def selection_table(selection: Selection) -> Table:

@@ -17,6 +17,7 @@ import numpy as np
 
 from edgeecg.deploy.ranges import Method
 from edgeecg.errors import ConfigError, InputError
+from edgeecg.io.identity import samples_hash
 from edgeecg.io.record import Record
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 from edgeecg.signal.frontend import FrontEnd
@@ -205,8 +206,3 @@ def load_windows(manifest: WindowList, spec: SignalSpec, root: Path | None = Non
             )
         pieces.append(piece)
     return pieces
-
-
-def samples_hash(record: Record) -> str:
-    """SHA-256 of samples in nanovolts."""
-    return hashlib.sha256(np.rint(np.nan_to_num(record.signal) * 1e6).astype("<i8").tobytes()).hexdigest()

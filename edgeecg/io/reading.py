@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from edgeecg.errors import RecordError
+from edgeecg.errors import MissingExtra, RecordError
 from edgeecg.io.edf import read_edf
 from edgeecg.io.record import Record
 from edgeecg.io.table import read_table
 from edgeecg.io.wfdb import read_wfdb, wfdb_stem
 
-__all__ = ["is_record", "read_record"]
+__all__ = ["check_reader", "is_record", "read_record"]
 
 _EDF = (".edf", ".bdf")
 _TABLES = (".csv", ".tsv", ".parquet")
+_LIBRARIES = dict.fromkeys(_EDF, "edfio") | dict.fromkeys(_TABLES, "pyarrow")
 
 
 def read_record(
@@ -80,6 +82,16 @@ def read_record(
         f"{file}: cannot tell its format by its name; recordings are WFDB (.hea), .edf, .bdf, .csv, .tsv "
         "or .parquet"
     )
+
+
+def check_reader(path: str | os.PathLike[str]) -> None:
+    """Import the library that reads a file of this name; raises ``MissingExtra`` where it is not there."""
+    suffix = Path(path).suffix.lower()
+    library = _LIBRARIES.get(suffix, "wfdb")
+    try:
+        import_module(library)
+    except ImportError as error:
+        raise MissingExtra(library, "records", f"reading {suffix or 'WFDB'} files") from error
 
 
 def is_record(path: str | os.PathLike[str]) -> bool:

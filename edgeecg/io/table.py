@@ -210,7 +210,8 @@ def _check_unit(file: Path, label: str, measured: float) -> None:
     """Refuse times whose rate is that of an ECG only in a smaller unit than they are taken for."""
     likely = [unit for unit in ("ms", "us", "ns") if 50 <= measured / _TIME_UNITS[unit] <= 5000]
     if measured < 1 and likely:
-        name = _split_unit(label)[0]
+        match = _TIME.match(_split_unit(label)[0])
+        name = match[1] if match else label
         raise RecordError(
             f"{file}: by column {label!r} a sample comes every {1 / measured:g} s: if these are "
             f"{likely[0]}, name the column '{name} ({likely[0]})'"

@@ -127,9 +127,11 @@ def _own(path: Path) -> list[LabelledRecord]:
             raise RecordError(f"record {stem} has no reference annotations: put its .atr file beside it")
         return record, truth_of(record)
 
+    def alone(stem: Path, name: str) -> Record:
+        return replace(read_record(stem, annotator=""), name=name)
+
     def case(group: str, stem: Path, name: str, home: str) -> LabelledRecord:
-        alone = partial(read_record, stem, annotator="")
-        return LabelledRecord(group, name, partial(read, stem, name), alone, home)
+        return LabelledRecord(group, name, partial(read, stem, name), partial(alone, stem, name), home)
 
     patients: Mapping[str, str] = {}
     if path.is_dir():

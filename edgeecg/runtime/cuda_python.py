@@ -38,8 +38,8 @@ def load_driver() -> Any:
     """
     try:
         from cuda.bindings import driver
-    except ImportError:
-        driver = _former_driver()
+    except ImportError as error:
+        driver = _former_driver(error)
     try:
         code = driver.cuInit(0)[0]
     except (RuntimeError, ImportError) as error:  # libcuda.so.1 is not there
@@ -51,16 +51,17 @@ def load_driver() -> Any:
     return driver
 
 
-def _former_driver() -> Any:
-    """The driver bindings where they were before 12.6."""
+def _former_driver(first: ImportError) -> Any:
+    """The driver bindings where they were before 12.6; ``first`` says why they are not where they are now."""
     try:
         from cuda import cuda
     except ImportError as error:  # not there, or of another CUDA
-        said = " ".join(str(error).split())[:150]
+        told = error if isinstance(first, ModuleNotFoundError) else first
+        said = " ".join(str(told).split())[:150]
         raise BackendError(
             f"no GPU can be used: cuda-python does not load ({said}); install the one of this CUDA's major "
             f"version, which 'edgeecg doctor' names, {ADVICE}"
-        ) from error
+        ) from told
     return cuda
 
 

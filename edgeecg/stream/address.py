@@ -75,6 +75,8 @@ def need(module: str, package: str, extra: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtra(package, extra, purpose) from error
+    except RuntimeError as error:  # pylsl, where liblsl is not there
+        raise MissingExtra(f"what is behind {package}", extra, purpose) from error
 
 
 def split(text: str) -> tuple[str, str, dict[str, str]]:

@@ -104,7 +104,7 @@ class Outcome:
     ``beats``: by AAMI class; ``afib``: seconds of atrial fibrillation; ``missing``: seconds without
     signal; ``elapsed``: its share of the seconds of work; ``error``: why there is no annotation file;
     ``before``: whether an earlier run had finished it; ``source``: which recording it is
-    (:func:`edgeecg.io.identity.fingerprint`).
+    (:func:`edgeecg.io.identity.fingerprint`), and ``place`` where it lay.
     """
 
     record: str
@@ -117,6 +117,7 @@ class Outcome:
     error: str | None = None
     before: bool = False
     source: str = ""
+    place: str = ""
 
 
 FULL = "the disk is full: make room, then give the same command again"
@@ -295,6 +296,7 @@ def _summary(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
         missing / record.fs,
         work.spent,
         source=fingerprint(work.job.path),
+        place=str(work.job.path.resolve()),
     )
 
 
@@ -316,9 +318,11 @@ def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
         source = fingerprint(job.path)
     except (msgspec.MsgspecError, OSError):
         return None
-    if outcome.source != source:
-        if outcome.source and outcome.record != str(job.path):
-            taken = f"{told.with_suffix('')} holds what was found in {outcome.record}, another recording"
-            return Outcome(str(job.path), settings.key, error=f"{taken}: name another --out")
-        return None
+    here = str(job.path.resolve())
+    before = outcome.place or str(Path(outcome.record).resolve())  # an older version kept no more
+    if outcome.source not in ("", source) or (not outcome.source and before != here):
+        if before == here:
+            return None
+        taken = f"{told.with_suffix('')} holds what was found in {outcome.record}, another recording"
+        return Outcome(str(job.path), settings.key, error=f"{taken}: name another --out")
     return replace(outcome, before=True) if outcome.key == settings.key else None

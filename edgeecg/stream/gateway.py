@@ -49,20 +49,25 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig, engine: Engine) -> None:
         self.config, self.engine = config, engine
+        self.outlets = [Outlet(open_sink(spec), spec.partition(":")[0]) for spec in config.sinks]
+        self._begin()
+        self._begun = self._saved = self._kept = time.monotonic()
+        self._savable = True  # whether the last snapshot could be written
+        self.page: HealthPage | None = None
+
+    def _begin(self) -> None:
+        """Every stream at its beginning."""
+        config = self.config
         self.pool = StreamPool(
-            engine,
+            self.engine,
             hop=config.hop,
             queue=config.queue,
             lead_policy=config.lead_policy,
             withhold=config.withhold,
             alarms=config.alarms,
         )
-        self.outlets = [Outlet(open_sink(spec), spec.partition(":")[0]) for spec in config.sinks]
         self.beds = [Bed(n, patient, self) for n, patient in enumerate(config.patients)]
         self._names: dict[str, tuple[Bed, WallClock]] = {}  # of the patients in the pool
-        self._begun = self._saved = self._kept = time.monotonic()
-        self._savable = True  # whether the last snapshot could be written
-        self.page: HealthPage | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Serve until ``stop`` is set; then tell or keep all that has come, and close everything.
@@ -71,8 +76,6 @@ class Gateway:
         ------
         LinkError
             The health page's port cannot be used, or no patient's source can.
-        StateError
-            The snapshot is whole, and yet no gateway's.
         """
         with ExitStack() as stack:
             stack.callback(self._close_outlets)
@@ -220,29 +223,41 @@ class Gateway:
             raise StateError(f"{path} cannot be written: {error.strerror}") from error
 
     def _restore(self) -> None:
+        """Go on from the snapshot, if there is one; one that does not fit is set aside."""
         path = self.config.snapshot_path
         if path is None or not path.is_file():
             return
         try:
-            body = read("gateway", self.engine.bundle, path.read_bytes())
-            patients = set(self.pool.restore(body["pool"]))
+            self._go_on(path.read_bytes())
         except StateError as error:  # to watch nobody is worse than to have forgotten
             aside = path.with_name(f"{path.name}.refused")
             path.replace(aside)
             log.error("%s; it lies in %s now, and every stream begins anew", error, aside)
-            return
+            self._begin()
+        else:
+            log.info("went on with %d patients of %s", sum(bed.feed is not None for bed in self.beds), path)
+
+    def _go_on(self, data: bytes) -> None:
+        """Take the pool and the beds from a snapshot.
+
+        Raises
+        ------
+        StateError
+            It does not fit; some of it may have been taken.
+        """
+        body = read("gateway", self.engine.bundle, data)
         known = {bed.config.name: bed for bed in self.beds}
         try:
+            patients = set(self.pool.restore(body["pool"]))
             for name, saved in body["beds"].items():
                 if name in known and saved["patient"] in patients:
                     known[name].restore(saved)
                     patients.discard(saved["patient"])
-        except (KeyError, TypeError) as error:
-            raise StateError(f"{path} is not a gateway's snapshot ({error!r}): remove it") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StateError(f"this is not a gateway's snapshot ({error!r})") from error
         for stranger in patients:  # no longer in the file
             self.pool.remove(stranger)
         self._tell()
-        log.info("went on with %d patients of %s", sum(bed.feed is not None for bed in self.beds), path)
 
     # ---- health ---------------------------------------------------------------------------------
 

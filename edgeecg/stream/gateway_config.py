@@ -12,10 +12,11 @@ import msgspec
 from edgeecg.bundle import LeadPolicy, Precision
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError
+from edgeecg.io.reading import check_reader
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
-from edgeecg.stream.address import build, check_extra
+from edgeecg.stream.address import build, check_extra, split
 from edgeecg.stream.pool import check_queue
 from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
@@ -117,6 +118,9 @@ class GatewayConfig:
         """Import what the sources and sinks need; raises ``MissingExtra`` where that is not installed."""
         for patient in self.patients:
             check_extra(patient.source, SOURCES)
+            scheme, rest, _ = split(patient.source)
+            if not scheme and rest != "-":
+                check_reader(rest)
         for sink in self.sinks:
             check_extra(sink, SINKS)
 

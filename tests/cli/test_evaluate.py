@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,24 +71,44 @@ def test_one_bad_record_costs_no_other(records, annotated, tmp_path, capsys):
     assert main(["evaluate", str(folder), "-a", str(annotated), "--json", str(report)]) == 2
     told = capsys.readouterr()
     assert f"{lost.stem} has no reference annotations" in " ".join(told.err.split())
-    assert "records could not be scored" in " ".join(told.err.split())
+    assert "1 of 3 records could not be scored" in " ".join(told.err.split())
+    line = ["evaluate", str(folder), "-a", str(annotated), "--against", str(report), "--without", lost.stem]
+    assert main(line) == 2
+    assert "nothing to hold against the earlier report" in " ".join(capsys.readouterr().err.split())
     whole = len(sorted(records.glob("*.atr")))
     assert sum(len(group.records) for group in read_report(report).groups) == whole - 1
 
 
+def test_a_record_that_no_stream_takes_costs_no_other(records, tmp_path, capsys):
+    """Its rate is none that the front end knows."""
+    for case in list(labelled_records([str(records)]))[:2]:
+        record = case.load()[0]
+        write_wfdb(record, tmp_path)
+    fast = replace(record, name="fast", fs=2000.0)
+    write_wfdb(fast, tmp_path)
+    assert main(["evaluate", str(tmp_path), "-b", "nano", "--backend", "onnxruntime"]) == 2
+    told = capsys.readouterr()
+    assert "fast: sampling rate 2000 Hz is outside" in " ".join(told.err.split())
+    assert "QRS" in told.out
+
+
 def test_folders_of_folders_are_scored(records, annotated, tmp_path, capsys):
-    """Records of two wards with the same name, and the annotations at their places or beside each other."""
-    stems = sorted(path.with_suffix("") for path in records.glob("*.hea"))[:2]
-    for ward, stem in zip("ab", stems, strict=True):
-        place, found = tmp_path / "all" / ward, tmp_path / "found" / ward
-        place.mkdir(parents=True)
-        found.mkdir(parents=True)
-        for suffix in (".hea", ".dat", ".atr"):
-            shutil.copy(stem.with_suffix(suffix), place / (stem.name + suffix))
-        shutil.copy(annotated / f"{stem.name}.edg", found / f"{stem.name}.edg")
-    assert main(["evaluate", str(tmp_path / "all"), "-a", str(tmp_path / "found")]) == 0
+    """Records of two wards with the same name: nobody is scored against the other's annotations."""
+    whole, found = tmp_path / "all", tmp_path / "found"
+    for ward, case in zip("ab", labelled_records([str(records)]), strict=False):
+        (whole / ward).mkdir(parents=True)
+        (found / ward).mkdir(parents=True)
+        write_wfdb(replace(case.load()[0], name="rec"), whole / ward)
+        shutil.copy(annotated / f"{case.name}.edg", found / ward / "rec.edg")
+    assert main(["evaluate", str(whole), "-a", str(found)]) == 0
     shown = capsys.readouterr().out
-    assert all(f"{ward}/{stem.name}" in shown for ward, stem in zip("ab", stems, strict=True))
+    assert "a/rec" in shown
+    assert "b/rec" in shown
+    shutil.move(found / "a" / "rec.edg", found / "rec.edg")  # whose is it now?
+    assert main(["evaluate", str(whole), "-a", str(found)]) == 2
+    assert "a/rec.edg" in " ".join(capsys.readouterr().err.split())
+    shutil.rmtree(whole / "b")  # now it can be nobody else's
+    assert main(["evaluate", str(whole), "-a", str(found)]) == 0
 
 
 def test_annotations_may_be_counted_at_another_rate(records, tmp_path):

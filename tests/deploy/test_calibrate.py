@@ -196,9 +196,11 @@ def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
 
 def test_windows_need_no_labels(graphs: GraphSet, recipe: Recipe, tmp_path: Path) -> None:
     """A user's own patients, whose beats nobody has annotated."""
-    made = synthesize(SyntheticSettings(seconds=30, leads=("II",)), 1).record
-    write_wfdb(replace(made, annotations=None), tmp_path)
+    for seed, ward in enumerate(("", "a", "b")):
+        (tmp_path / ward).mkdir(exist_ok=True)
+        made = synthesize(SyntheticSettings(seconds=30, leads=("II",)), seed).record
+        write_wfdb(replace(made, name="rec", annotations=None), tmp_path / ward)
     manifest, pieces = choose_windows(replace(recipe, references=(str(tmp_path),), windows=3), graphs.signal)
-    assert len(pieces) == 3
+    assert {window.record for window in manifest.windows} == {"rec", "a/rec", "b/rec"}
     again = load_windows(manifest, graphs.signal)
     assert all(np.array_equal(a.signal, b.signal) for a, b in zip(pieces, again, strict=True))

@@ -17,6 +17,7 @@ import pytest
 from edgeecg.bundle import Bundle
 from edgeecg.errors import ConfigError, LinkError, RecordError
 from edgeecg.io import Record, read_annotations, read_record, write_wfdb
+from edgeecg.io.identity import fingerprint
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import AAMI
@@ -325,3 +326,36 @@ def _bytes(bundle: Bundle) -> bytes:
         for part, data in bundle.parts.items():
             archive.writestr(part, data)
     return buffer.getvalue()
+
+
+def test_what_makes_a_recording_another_one(tmp_path: Path) -> None:
+    write_wfdb(Record("r", heart(60, FS), FS, ("MLII",)), tmp_path)
+    first, header, data = fingerprint(tmp_path / "r"), tmp_path / "r.hea", tmp_path / "r.dat"
+    header.write_text(header.read_text() + "# seen by the ward\n")
+    assert fingerprint(tmp_path / "r.hea") == first
+    samples = bytearray(data.read_bytes())
+    middle = len(samples) // 2
+    samples[middle : middle + 400] = bytes(400)
+    data.write_bytes(samples)
+    other = fingerprint(tmp_path / "r")
+    assert other != first
+    header.write_text(header.read_text().replace("r.dat 16 ", "r.dat 16 2", 1))  # another gain
+    assert fingerprint(tmp_path / "r") != other
+    header.write_text("r 1 250 100\nsub/r.dat 16\n. 16\n/r.dat 16\n")
+    assert fingerprint(tmp_path / "r")
+
+
+def test_an_older_version_left_no_fingerprint(tmp_path: Path, settings: ArchiveSettings) -> None:
+    """Its outputs are taken for what they say, and those of another place are not written over."""
+    out = tmp_path / "out"
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path / place)
+    assert not next(annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)).error
+    told = msgspec.json.decode((out / "r.edg.json").read_bytes())
+    del told["source"], told["place"]
+    (out / "r.edg.json").write_bytes(msgspec.json.encode(told))
+    assert next(annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)).before
+    assert "another recording" in str(
+        next(annotate_archive(find_jobs([tmp_path / "b" / "r"], out), settings)).error
+    )

@@ -22,6 +22,7 @@ from edgeecg.errors import ConfigError, LinkError, MissingExtra, StateError
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap, Quality
+from edgeecg.stream import snapshot
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
@@ -214,9 +215,12 @@ def test_a_check_finds_the_library_that_is_missing(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"using mqtt://HOST/TOPIC needs paho-mqtt: .*edgeecg\[mqtt\]"):
         config.check_extras()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"reading \.csv files needs pyarrow: .*edgeecg\[records\]"):
+        GatewayConfig(patients=(PatientConfig("a", "bed/1.csv?speed=2"),), sinks=("-",)).check_extras()
 
 
-@pytest.mark.parametrize("why", ["bundle", "hop", "damage"])
+@pytest.mark.parametrize("why", ["bundle", "hop", "damage", "empty", "no beds"])
 def test_a_snapshot_that_does_not_fit_is_set_aside(
     nano: Engine, small: Engine, tmp_path: Path, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -230,8 +234,9 @@ def test_a_snapshot_that_does_not_fit_is_set_aside(
     stop.set()
     thread.join()
     kept = (tmp_path / "context").read_bytes()
-    if why == "damage":
-        kept = kept[:-10]
+    if why in ("damage", "empty", "no beds"):
+        body = {"empty": {}, "no beds": {"pool": first.pool.snapshot(), "beds": []}}.get(why)
+        kept = kept[:-10] if body is None else snapshot.write("gateway", nano.bundle, body)
         (tmp_path / "context").write_bytes(kept)
     hop = 0.25 if why == "hop" else 0.5
     again = gateway(small if why == "bundle" else nano, tmp_path, {"a": source}, snapshot="context", hop=hop)
@@ -239,7 +244,10 @@ def test_a_snapshot_that_does_not_fit_is_set_aside(
     again.run(threading.Event())
     assert (tmp_path / "context.refused").read_bytes() == kept
     says = {"bundle": "runs small", "hop": "taken with hop=0.5 s, not with hop=0.25 s", "damage": "damaged"}
-    assert any(says[why] in line and "begins anew" in line for line in caplog.messages)
+    assert any(
+        says.get(why, "not a gateway's snapshot") in line and "begins anew" in line
+        for line in caplog.messages
+    )
     after = events_of(tmp_path / "events.jsonl")["a"][before:]
     assert min(event.sample for event in after if isinstance(event, Beat)) < 5 * FS
 

@@ -57,7 +57,7 @@ class TrtExecutor:
     ) -> None:
         self._library, self._plan, self._device = library, plan, device
         settings = settings or Settings()
-        self._owns_device = owns_device
+        self._owns_device = False  # not before all went well: whoever opened it may try once more
         self._lock = threading.RLock()
         self._lanes: dict[int, Lane] = {}
         self._graphs = settings.graphs and device.captures
@@ -77,6 +77,7 @@ class TrtExecutor:
         except BaseException:
             self.close()  # before its device: the traceback keeps it alive
             raise
+        self._owns_device = owns_device
 
     def _load(self) -> None:
         with self._device.active():

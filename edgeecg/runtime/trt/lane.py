@@ -196,7 +196,7 @@ class Lane:
         return self._capturable and (not asked or can_be_captured(self.context, self._stream.handle))
 
     def _capture(self, elsewhere: Mapping[str, int]) -> Graph | None:
-        """The run as a CUDA graph; ``None`` where TensorRT or the driver refuses, which is said once."""
+        """The run as a CUDA graph; ``None`` where that is refused: it is said, and not tried again."""
         self._capturing = True
         try:
             return self._device.capture(self._stream, lambda: self.queue(elsewhere))

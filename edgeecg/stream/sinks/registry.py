@@ -13,7 +13,7 @@ _LSL = ("pylsl", "pylsl", "lsl")
 _MQTT = ("paho.mqtt.client", "paho-mqtt", "mqtt")
 _WEBSOCKET = ("websockets.asyncio.server", "websockets", "websocket")
 _PROMETHEUS = ("prometheus_client", "prometheus-client", "prometheus")
-_FHIR = ("fhir.resources", "fhir.resources", "fhir")
+_FHIR = ("fhir.resources.R4B.observation", "fhir.resources", "fhir")
 _RECORDS = ("wfdb", "wfdb", "records")
 _ROOM = "edgeecg.stream.sinks"
 

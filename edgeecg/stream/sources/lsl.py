@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import ConfigError, LinkError, MissingExtra, SignalError
+from edgeecg.errors import ConfigError, LinkError, SignalError
 from edgeecg.stream.address import need
 from edgeecg.stream.sources.base import MILLIVOLTS, Packet, default_leads, scale
 from edgeecg.stream.sources.live import TICK, LiveSource
@@ -28,10 +28,7 @@ MOST = 4096  # samples a pull
 
 def pylsl(purpose: str) -> Any:
     """The library; it also needs liblsl, which its wheels carry on most platforms."""
-    try:
-        return need("pylsl", "pylsl", "lsl", purpose)
-    except RuntimeError as error:  # pylsl is there, liblsl is not
-        raise MissingExtra("liblsl (the C library behind pylsl)", "lsl", purpose) from error
+    return need("pylsl", "pylsl", "lsl", purpose)
 
 
 class LslSource(LiveSource):

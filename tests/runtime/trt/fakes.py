@@ -126,6 +126,7 @@ class FakeDevice:
         self.mapped = 0
         self.engines: list[FakeEngine] = []
         self.full = False  # whether a profile finds no memory
+        self.closed = False
         self.alone = False  # whether one executor has it, as in life each has its own
         self.capturable = True  # whether TensorRT lets its runs be captured
 
@@ -136,6 +137,7 @@ class FakeDevice:
 
     @contextmanager
     def active(self) -> Iterator[None]:
+        assert not (self.alone and self.closed), "the device is closed"
         self.depth += 1
         try:
             yield
@@ -191,11 +193,14 @@ class FakeDevice:
         self.owned.clear()
 
     def close(self) -> None:
+        if self.alone and self.closed:
+            return
         alive = [c for engine in self.engines for c in engine.contexts if c() is not None]
         assert not (self.alone and alive), "the device was closed under a context of TensorRT"
         with self.active():
             for thing in list(self.owned):
                 thing.free()
+        self.closed = True
 
 
 class FakeContext:

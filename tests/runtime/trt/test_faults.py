@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from edgeecg.runtime.trt.build import beat_recipe, configure, tensor_spec
 from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.library import find_library
 from tests.runtime.trt.conftest import Workshop, zeros_for
-from tests.runtime.trt.fakes import FakeDevice
+from tests.runtime.trt.fakes import FakeDevice, fake_library
 
 Open = Callable[..., TrtExecutor]
 
@@ -84,25 +86,43 @@ def test_no_memory_keeps_the_plan_that_was_built(
 ) -> None:
     options = Options(cache=tmp_path)
     open_executor(bundle, "token", "fp32", options).close()
-    poor = FakeDevice(integrated=integrated)
-    poor.full = poor.alone = True
-    monkeypatch.setattr(trt, "open_device", lambda *arguments: poor)
-    monkeypatch.setattr(trt, "load_library", lambda: find_fake(poor))
+    poor, rich = FakeDevice(integrated=integrated), FakeDevice(integrated=integrated)
+    poor.full = poor.alone = rich.alone = True
+    use(poor, monkeypatch)
     if integrated:  # it runs once to measure how data comes there best
         with pytest.raises(DeviceError, match="no memory"):
             open_executor(bundle, "token", "fp32", options)
     else:
         open_executor(bundle, "token", "fp32", options).close()
-    poor.full = False
+    use(rich, monkeypatch)
     open_executor(bundle, "token", "fp32", options).close()
     assert len(workshop.built) == 1
     assert not poor.owned
+    assert not rich.owned
 
 
-def find_fake(device: FakeDevice) -> Any:
-    from tests.runtime.trt.fakes import fake_library
+def use(device: FakeDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next engine be opened on a device of its own."""
+    monkeypatch.setattr(trt, "open_device", lambda *arguments: device)
+    monkeypatch.setattr(trt, "load_library", lambda: fake_library(device))
 
-    return fake_library(device)
+
+def test_a_plan_that_is_refused_is_built_on_the_device_that_is_open(
+    workshop: Workshop, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(cache=tmp_path)
+    open_executor(bundle, "token", "fp32", options).close()
+    plan, note = next(tmp_path.rglob("*.plan")), next(tmp_path.rglob("*.json"))
+    plan.write_bytes(b"broken")
+    told = json.loads(note.read_text())
+    note.write_text(json.dumps({**told, "sha256": hashlib.sha256(b"broken").hexdigest()}))
+    other = FakeDevice()
+    other.alone = True
+    use(other, monkeypatch)
+    open_executor(bundle, "token", "fp32", options).close()
+    assert len(workshop.built) == 2
+    assert other.closed
+    assert not other.owned
 
 
 def test_state_fits_the_greatest_bucket(workshop: Workshop, bundle: Bundle, tmp_path: Path) -> None:
