@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_without_normal_beats_there_is_no_usual_one(
     bundle: Bundle, network: Network, why_v: Question
 ) -> None:
     found = why_v.trace
-    odd = Trace(**{**found.__dict__, "classes": np.tile(np.float32([0, 0, 9, 0, 0]), (len(found), 1))})
+    odd = replace(found, classes=np.tile(np.float32([0, 0, 9, 0, 0]), (len(found), 1)))
     question = ask(bundle, network, odd, 40)
     assert usual_beat(odd, question.targets) is None
     assert baseline(question).kind == "flat"
@@ -137,7 +138,7 @@ def test_a_widened_qrs_is_as_wide_as_asked(ventricular: Trace) -> None:
         place = place_of(ventricular, beat, (0, 1))
         factor = min(1.5, limits(place)["width"][1])
         edited = apply(ventricular.signal.astype(np.float64), place, Edit(width=factor))
-        wider = Trace(**{**ventricular.__dict__, "signal": edited.astype(np.float32)})
+        wider = replace(ventricular, signal=edited.astype(np.float32))
         before, after = (landmarks(t, beat).qrs_seconds for t in (ventricular, wider))
         assert after / before == pytest.approx(factor, abs=0.25)
 
