@@ -21,6 +21,19 @@ from edgeecg.errors import ConfigError, MissingExtra
 __all__ = ["Form", "build", "check_extra", "need", "split"]
 
 
+LIBRARIES = {
+    "ble": ("bleak", "bleak"),
+    "fhir": ("fhir.resources.R4B.observation", "fhir.resources"),
+    "lsl": ("pylsl", "pylsl"),
+    "mqtt": ("paho.mqtt.client", "paho-mqtt"),
+    "prometheus": ("prometheus_client", "prometheus-client"),
+    "records": ("wfdb", "wfdb"),
+    "serial": ("serial", "pyserial"),
+    "websocket": ("websockets", "websockets"),
+}
+"""Module and package of each extra that a form may need."""
+
+
 @dataclass(frozen=True)
 class Form:
     """One way to name a source or sink.
@@ -37,8 +50,8 @@ class Form:
         One line for help texts.
     whole : bool
         Whether the class wants a URL: the scheme stays, and so do query keys that are no options of ours.
-    needs : (module, package, extra), optional
-        The library behind it, where not everybody has it.
+    extra : str
+        The extra that brings the library behind it; empty where there is none.
     """
 
     scheme: str
@@ -46,7 +59,7 @@ class Form:
     factory: str
     what: str
     whole: bool = False
-    needs: tuple[str, str, str] | None = None
+    extra: str = ""
 
 
 def check_extra(text: str, forms: Sequence[Form]) -> None:
@@ -59,8 +72,8 @@ def check_extra(text: str, forms: Sequence[Form]) -> None:
     """
     scheme = split(text)[0]
     for form in forms:
-        if form.scheme == scheme and form.needs is not None:
-            need(*form.needs, f"using {form.shape}")
+        if form.scheme == scheme and form.extra:
+            need(*LIBRARIES[form.extra], form.extra, f"using {form.shape}")
 
 
 def need(module: str, package: str, extra: str, purpose: str) -> Any:

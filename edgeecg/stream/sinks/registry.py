@@ -9,32 +9,26 @@ from edgeecg.stream.sinks.base import Sink
 
 __all__ = ["SINKS", "open_sink"]
 
-_LSL = ("pylsl", "pylsl", "lsl")
-_MQTT = ("paho.mqtt.client", "paho-mqtt", "mqtt")
-_WEBSOCKET = ("websockets.asyncio.server", "websockets", "websocket")
-_PROMETHEUS = ("prometheus_client", "prometheus-client", "prometheus")
-_FHIR = ("fhir.resources.R4B.observation", "fhir.resources", "fhir")
-_RECORDS = ("wfdb", "wfdb", "records")
 _ROOM = "edgeecg.stream.sinks"
 
 SINKS = (
     Form("jsonl", "jsonl:PATH", f"{_ROOM}.jsonl:JsonLinesSink", "JSON lines into a file"),
     Form("-", "-", f"{_ROOM}.jsonl:JsonLinesSink", "JSON lines to standard output"),
-    Form("wfdb", "wfdb:FOLDER", f"{_ROOM}.wfdb_files:WfdbSink", "WFDB annotation files", needs=_RECORDS),
-    Form("lsl", "lsl:NAME", f"{_ROOM}.lsl:LslSink", "Lab Streaming Layer markers", needs=_LSL),
-    Form("mqtt", "mqtt://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSink", "an MQTT topic", whole=True, needs=_MQTT),
+    Form("wfdb", "wfdb:FOLDER", f"{_ROOM}.wfdb_files:WfdbSink", "WFDB annotation files", extra="records"),
+    Form("lsl", "lsl:NAME", f"{_ROOM}.lsl:LslSink", "Lab Streaming Layer markers", extra="lsl"),
+    Form("mqtt", "mqtt://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSink", "an MQTT topic", whole=True, extra="mqtt"),
     Form(
-        "mqtts", "mqtts://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSink", "the same with TLS", whole=True, needs=_MQTT
+        "mqtts", "mqtts://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSink", "the same with TLS", whole=True, extra="mqtt"
     ),
-    Form("ws", "ws:PORT", f"{_ROOM}.websocket:WebSocketSink", "a WebSocket server", needs=_WEBSOCKET),
+    Form("ws", "ws:PORT", f"{_ROOM}.websocket:WebSocketSink", "a WebSocket server", extra="websocket"),
     Form(
         "prometheus",
         "prometheus:PORT",
         f"{_ROOM}.prometheus:PrometheusSink",
         "metrics for Prometheus",
-        needs=_PROMETHEUS,
+        extra="prometheus",
     ),
-    Form("fhir", "fhir:FOLDER", f"{_ROOM}.fhir:FhirSink", "FHIR R4 Observations of findings", needs=_FHIR),
+    Form("fhir", "fhir:FOLDER", f"{_ROOM}.fhir:FhirSink", "FHIR R4 Observations of findings", extra="fhir"),
 )
 """Every form, in the order of help texts."""
 

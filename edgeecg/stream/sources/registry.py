@@ -9,30 +9,25 @@ from edgeecg.stream.sources.base import Source
 
 __all__ = ["SOURCES", "open_source"]
 
-_LSL = ("pylsl", "pylsl", "lsl")
-_BLE = ("bleak", "bleak", "ble")
-_SERIAL = ("serial", "pyserial", "serial")
-_WEBSOCKET = ("websockets.sync.client", "websockets", "websocket")
-_MQTT = ("paho.mqtt.client", "paho-mqtt", "mqtt")
 _ROOM = "edgeecg.stream.sources"
 
 SOURCES = (
     Form("", "PATH", f"{_ROOM}.replay:ReplaySource", "a recording: WFDB, EDF, CSV or Parquet"),
     Form("-", "-", f"{_ROOM}.stdin:StdinSource", "standard input: lines of text, or packed float32"),
-    Form("lsl", "lsl:NAME", f"{_ROOM}.lsl:LslSource", "a Lab Streaming Layer stream", needs=_LSL),
+    Form("lsl", "lsl:NAME", f"{_ROOM}.lsl:LslSource", "a Lab Streaming Layer stream", extra="lsl"),
     Form(
         "polar",
         "polar:ADDRESS",
         f"{_ROOM}.polar:PolarSource",
         "a Polar H10 chest strap (or polar:auto)",
-        needs=_BLE,
+        extra="ble",
     ),
     Form(
         "serial",
         "serial:DEVICE",
         f"{_ROOM}.serial_port:SerialSource",
         "a serial port, a line a sample",
-        needs=_SERIAL,
+        extra="serial",
     ),
     Form(
         "ws",
@@ -40,7 +35,7 @@ SOURCES = (
         f"{_ROOM}.websocket:WebSocketSource",
         "a WebSocket server",
         whole=True,
-        needs=_WEBSOCKET,
+        extra="websocket",
     ),
     Form(
         "wss",
@@ -48,16 +43,16 @@ SOURCES = (
         f"{_ROOM}.websocket:WebSocketSource",
         "the same with TLS",
         whole=True,
-        needs=_WEBSOCKET,
+        extra="websocket",
     ),
-    Form("mqtt", "mqtt://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSource", "an MQTT topic", whole=True, needs=_MQTT),
+    Form("mqtt", "mqtt://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSource", "an MQTT topic", whole=True, extra="mqtt"),
     Form(
         "mqtts",
         "mqtts://HOST/TOPIC",
         f"{_ROOM}.mqtt:MqttSource",
         "the same with TLS",
         whole=True,
-        needs=_MQTT,
+        extra="mqtt",
     ),
     Form("synthetic", "synthetic:SEED", f"{_ROOM}.replay:SyntheticSource", "a patient of the generator"),
 )
