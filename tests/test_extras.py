@@ -94,3 +94,14 @@ def missing_extras() -> Iterator[tuple[str, str]]:
 def test_errors_name_the_extra_that_brings_the_package(package: str, extra: str) -> None:
     known = BY_EXTRA[extra] | {"liblsl"}  # pylsl brings its C library where it can
     assert package.replace("-", "_") in known
+
+
+def test_the_libraries_of_sources_and_sinks_come_with_their_extras() -> None:
+    """What `serve --check` names is what the extra installs, and every form's extra is known."""
+    from edgeecg.stream.address import LIBRARIES
+    from edgeecg.stream.sinks.registry import SINKS
+    from edgeecg.stream.sources.registry import SOURCES
+
+    for extra, (_, package) in LIBRARIES.items():
+        assert any(re.match(rf"{re.escape(package)}[<>=;\[ ]", entry) for entry in EXTRAS[extra]), extra
+    assert {form.extra for form in (*SINKS, *SOURCES)} - {""} == set(LIBRARIES)
