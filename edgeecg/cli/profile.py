@@ -31,7 +31,7 @@ from edgeecg.profile.latency import Percentiles
 from edgeecg.profile.layers import by_kind
 from edgeecg.profile.pace import Wait
 from edgeecg.profile.page import render
-from edgeecg.profile.report import Report, compare, load, parse_share, same_way
+from edgeecg.profile.report import Report, call_ways, compare, load, parse_share, same_way
 from edgeecg.profile.sensors import memory_used
 from edgeecg.runtime.engine import Backend, Engine, open_engine
 from edgeecg.runtime.trt import why_not
@@ -219,6 +219,8 @@ def show(console: Console, report: Report) -> None:
         title = f"\nAt the pace of {1e3 * pace.period:g} ms, {pace.hops} hops: {pace.misses} deadlines missed"
         console.print(percentile_table(title, named))
     console.print(throughput_table(report))
+    if ways := call_ways(report):
+        console.print(percentile_table("\nA call of the token graph, each way", ways))
     console.print(layer_table(report))
     console.print(f"\n{summary(report)}", soft_wrap=True)
 

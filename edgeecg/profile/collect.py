@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,8 +175,23 @@ def batch_time(executor: Executor, batch: int, hop_samples: int, settings: Profi
     """Time of a step of ``batch`` patients through the token graph."""
     inputs = step_inputs(executor, batch, hop_samples)
     calls = max(20, settings.runs // batch)
-    call = summarise(sample(lambda: executor.run(inputs), min(settings.warmup, calls), calls))
-    return Throughput(batch, call, batch * settings.hop / (call.p50 / 1e3))
+    warmup = min(settings.warmup, calls)
+    call = summarise(sample(lambda: executor.run(inputs), warmup, calls))
+    device = device_executor(executor)
+    ways = call_ways(device, inputs, warmup, calls) if device else {}
+    return Throughput(batch, call, batch * settings.hop / (call.p50 / 1e3), ways)
+
+
+def call_ways(
+    device: TrtExecutor, inputs: dict[str, NDArray[np.float32]], warmup: int, runs: int
+) -> dict[str, Percentiles]:
+    """Whole calls, from arrays in to arrays out: with and without CUDA graph, by each way of waiting."""
+    ways = {}
+    for graphs in (True, False):
+        for wait in WAITS:
+            run = partial(device.run_as, inputs, graphs, wait)
+            ways[f"{'CUDA graph' if graphs else 'no graph'}, {wait}"] = measure(run, warmup, runs)
+    return ways
 
 
 def step_inputs(executor: Executor, rows: int, length: int) -> dict[str, NDArray[np.float32]]:
@@ -233,22 +249,13 @@ def graph_times(
 def call_parts(
     device: TrtExecutor, inputs: dict[str, NDArray[np.float32]], settings: ProfileSettings
 ) -> dict[str, Percentiles]:
-    """The parts of a call without CUDA graph, by events on the device; then whole calls, each way.
+    """The parts of a call without CUDA graph, by events on the device.
 
-    ``enqueue`` is the host's time to queue it; a whole call goes from arrays in to arrays out.
+    ``enqueue`` is the host's time to queue it.
     """
     table = [device.run_timed(inputs)[1] for _ in range(settings.warmup + settings.runs)][settings.warmup :]
     names = {"enqueue": "enqueue", "copy in": "copy_in", "compute": "compute", "copy out": "copy_out"}
-    parts = {name: summarise([getattr(times, field) for times in table]) for name, field in names.items()}
-    for graphs in (True, False):
-        for wait in WAITS:
-            name = f"call, {'CUDA graph' if graphs else 'no graph'}, {wait}"
-            parts[name] = measure(
-                lambda: device.run_as(inputs, graphs, wait),  # noqa: B023 - called before the next round
-                settings.warmup,
-                settings.runs,
-            )
-    return parts
+    return {name: summarise([getattr(times, field) for times in table]) for name, field in names.items()}
 
 
 def device_memory(engine: Engine) -> int:

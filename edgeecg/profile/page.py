@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeecg.profile.latency import Percentiles
 from edgeecg.profile.layers import LayerTime
-from edgeecg.profile.report import Report
+from edgeecg.profile.report import Report, call_ways
 from edgeecg.profile.stages import STAGES
 from edgeecg.profile.svg import bars, curve, histogram, stacks
 
@@ -172,7 +172,7 @@ def sections(report: Report) -> Iterable[tuple[str, str]]:
             ("batch", "patients live"),
             "patients by batch",
         )
-        + percentile_table({f"batch {t.batch}": t.call for t in report.throughput}),
+        + percentile_table({f"batch {t.batch}": t.call for t in report.throughput} | call_ways(report)),
     )
     for name, layers in report.layers.items():
         yield f"Slowest layers, {name} graph", layer_bars(layers[:15], f"slowest layers of the {name} graph")

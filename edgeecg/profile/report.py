@@ -24,6 +24,7 @@ __all__ = [
     "Report",
     "Subject",
     "Throughput",
+    "call_ways",
     "compare",
     "load",
     "parse_share",
@@ -52,11 +53,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Throughput:
-    """One batch size: milliseconds of a call, and how many patients could be served live."""
+    """One batch size: milliseconds of a call, and how many patients could be served live.
+
+    ``ways``: on a device, the same call with and without CUDA graph, each with both ways of waiting.
+    """
 
     batch: int
     call: Percentiles
     patients: float
+    ways: Mapping[str, Percentiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Report:
     stages : mapping of stage to Percentiles
         Milliseconds; ``hop`` is the sum, ``sample to event`` that of hops that told one.
     device : mapping
-        Enqueue, copy in, compute and copy out of a token step, where there is a device.
+        Enqueue, copy in, compute and copy out of a token step of one patient, where there is a device.
     hops : (hops, stages) milliseconds
         The hops in order, for the timeline.
     notes : sequence of str
@@ -191,6 +196,11 @@ def facts(report: Report) -> dict[str, object]:
         "rate": subject.fs,
         "number of leads": subject.leads,
     }
+
+
+def call_ways(report: Report) -> dict[str, Percentiles]:
+    """Whole calls on a device, by batch size and way; nothing without a device."""
+    return {f"batch {t.batch}, {way}": call for t in report.throughput for way, call in t.ways.items()}
 
 
 def same_way(previous: Report, now: Mapping[str, object]) -> None:

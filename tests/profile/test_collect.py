@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeecg.cli.profile import summary
 from edgeecg.errors import ConfigError, InputError
-from edgeecg.profile.collect import ProfileSettings, collect, dla_fallback, synthetic_record
+from edgeecg.profile.collect import ProfileSettings, batch_time, collect, dla_fallback, synthetic_record
 from edgeecg.profile.energy import Energy
 from edgeecg.profile.latency import summarise
 from edgeecg.profile.layers import LayerTime, by_kind, layers_of_events, onnxruntime_layers
 from edgeecg.profile.page import render
-from edgeecg.profile.report import EnergyUse, Report, change, compare, load, parse_share
+from edgeecg.profile.report import EnergyUse, Report, call_ways, change, compare, load, parse_share
 from edgeecg.profile.stages import STAGES, TimedExecutor, hop_times, summarise_hops
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.trt.build import Plan, token_recipe
@@ -148,17 +150,35 @@ def test_a_report_has_everything(report: Report) -> None:
     assert report.notes == ["energy was not asked for"]
 
 
-def test_layers_that_a_dla_cannot_run_are_told(engine: Engine, report: Report) -> None:
-    device, model = FakeDevice(), engine.bundle.graph("token")
+@contextmanager
+def on_a_device(engine: Engine, fallback: tuple[str, ...] = ()) -> Iterator[Engine]:
+    """The engine with its token graph on the stand-in of a device."""
+    device, token = FakeDevice(), engine.token
     plan = Plan(
-        model,
-        token_recipe(engine.bundle.spec),
-        engine.token.inputs,
-        engine.token.outputs,
-        ("norm", "softmax"),
+        engine.bundle.graph("token"), token_recipe(engine.bundle.spec), token.inputs, token.outputs, fallback
     )
     with TrtExecutor(fake_library(device), plan, device) as executor:
-        told = dla_fallback(dataclasses.replace(engine, token=executor))
+        yield dataclasses.replace(engine, token=executor)
+
+
+def test_a_call_on_a_device_is_timed_each_way_at_every_batch_size(engine: Engine, report: Report) -> None:
+    settings, samples = ProfileSettings(warmup=1, runs=8), 16 * engine.bundle.spec.patch
+    with on_a_device(engine) as held:
+        throughput = [batch_time(held.token, batch, samples, settings) for batch in (1, 4)]
+    ways = [f"{graph}, {wait}" for graph in ("CUDA graph", "no graph") for wait in ("block", "spin")]
+    assert [sorted(item.ways) for item in throughput] == [ways, ways]
+    assert all(call.runs == 20 for item in throughput for call in item.ways.values())
+    assert not report.throughput[0].ways, "without a device there is one way"
+    shown = dataclasses.replace(report, throughput=throughput)
+    assert list(call_ways(shown)) == [
+        f"batch {item.batch}, {way}" for item in throughput for way in item.ways
+    ]
+    assert "batch 4, CUDA graph, spin" in render(shown)
+
+
+def test_layers_that_a_dla_cannot_run_are_told(engine: Engine, report: Report) -> None:
+    with on_a_device(engine, ("norm", "softmax")) as held:
+        told = dla_fallback(held)
     assert told == {"token": ("norm", "softmax")}
     assert dla_fallback(engine) == {} == report.fallback
     shown = summary(dataclasses.replace(report, fallback=told))
