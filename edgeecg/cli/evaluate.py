@@ -24,6 +24,7 @@ from edgeecg.data.prepare import DEVELOPMENT
 from edgeecg.data.sets import data_set
 from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
+from edgeecg.io.annotation import check_extension
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
 from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
@@ -69,6 +70,14 @@ def evaluate(
     extension: Annotated[
         str, typer.Option("--extension", metavar="NAME", help="Extension of the files in --annotations.")
     ] = "edg",
+    annotator: Annotated[
+        str | None,
+        typer.Option(
+            "--annotator",
+            metavar="NAME",
+            help="Extension of the reference annotations of your own records; `atr` where left out.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
     ] = None,
@@ -77,7 +86,8 @@ def evaluate(
         typer.Option(
             "--against",
             metavar="FILE",
-            help="Report of another system on the same records: show the paired difference of each figure.",
+            help="Report of another system on the same records: show the paired difference of each gross "
+            "figure of beats and of AF.",
         ),
     ] = None,
     without: Annotated[
@@ -116,16 +126,19 @@ def evaluate(
     - `edgeecg evaluate mitdb:DS2 --without 202 --against scores-before.json`
     - `edgeecg evaluate mitdb --annotations out` scores what `edgeecg annotate --out out` wrote
     - `edgeecg evaluate ~/my-records --annotations qrs --extension qrs` scores another program's files
+    - `edgeecg evaluate ~/my-records --annotator ecg` takes the references from `.ecg` files
     """
     if bundle is not None and annotations is not None:
         raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
     if annotations is None and extension != "edg":
         raise ConfigError(f"--extension {extension} goes with --annotations DIR, the folder of those files")
+    if annotator is not None:
+        check_extension(annotator)
     if json is not None:
         check_file(json)
     check_data(data)
     before = read_report(against) if against is not None else None
-    cases = labelled_records(references or [SYNTHETIC], data, seed)
+    cases = labelled_records(references or [SYNTHETIC], data, seed, annotator)
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
     failed: dict[int, str] = {}
     if annotations is not None:
@@ -183,7 +196,7 @@ def _files(
             stem = _stem_of(folder, case, extension, alone=names[Path(case.name).name] == 1)
             try:
                 record, truth = case.load()
-                said = said_of(read_annotations(stem, extension, fs=record.fs), record)
+                said = said_of(read_annotations(stem, extension, fs=record.fs, record=case.stem), record)
             except InputError as error:
                 failed[number] = _why_not(case, error)
                 continue

@@ -41,6 +41,10 @@ UNREADABLE_START, UNREADABLE_END = "[", "]"  # ventricular flutter or fibrillati
 _RHYTHM_NAMES = {"AF": "AFIB", "AFLUT": "AFL"}  # older spellings
 
 
+OPENING = 10.0
+"""Seconds from the start of a record within which the first rhythm mark speaks of its start too."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """What is known of a record.
@@ -68,7 +72,11 @@ class Reference:
 
 
 def reference_of(
-    record: Record, mapping: Mapping[str, str] = DE_CHAZAL, *, classed: bool = True
+    record: Record,
+    mapping: Mapping[str, str] = DE_CHAZAL,
+    *,
+    classed: bool = True,
+    opening: float = OPENING,
 ) -> Reference:
     """Read a record's annotations by a mapping.
 
@@ -80,6 +88,8 @@ def reference_of(
         ``DE_CHAZAL`` or ``BXB``.
     classed : bool
         Whether the beat symbols were checked for their class; if not, all beats are Q.
+    opening : float
+        As in :func:`rhythm_intervals`, in seconds.
     """
     marks = record.annotations if record.annotations is not None else Annotations([], [])
     beats = marks.beats()
@@ -87,16 +97,17 @@ def reference_of(
     return Reference(
         beats=beats.sample,
         labels=np.array(labels, dtype=np.str_),
-        rhythms=rhythm_intervals(marks, len(record)),
+        rhythms=rhythm_intervals(marks, len(record), round(opening * record.fs)),
         masked=_masked(marks, len(record)),
         p_waves=marks.sample[marks.symbol == P_WAVE],
     )
 
 
-def rhythm_intervals(marks: Annotations, n: int) -> tuple[tuple[int, int, str], ...]:
+def rhythm_intervals(marks: Annotations, n: int, opening: int = 0) -> tuple[tuple[int, int, str], ...]:
     """Rhythm intervals from the changes (``+`` with aux ``(NAME``) in a record of ``n`` samples.
 
-    The first interval reaches back to sample 0: annotators set the first mark at the first beat.
+    A first mark within the first ``opening`` samples counts from sample 0: annotators set it at the first
+    beat. A later one begins where it stands, as an episode that begins in the record does.
     """
     changes = [
         (int(sample), aux[1:].strip("\0 "))
@@ -105,7 +116,9 @@ def rhythm_intervals(marks: Annotations, n: int) -> tuple[tuple[int, int, str], 
     ]
     if not changes:
         return ()
-    starts = [0, *(sample for sample, _ in changes[1:]), n]
+    starts = [*(sample for sample, _ in changes), n]
+    if starts[0] <= opening:
+        starts[0] = 0
     names = [_RHYTHM_NAMES.get(name, name) for _, name in changes]
     return tuple(
         (start, end, name)

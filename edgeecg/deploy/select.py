@@ -95,7 +95,10 @@ def select(
 def unsure(verdicts: Sequence[Verdict], backend: Backend) -> Iterator[str]:
     """What these records and this backend cannot tell."""
     change = verdicts[0].change
-    if missing := [name for name, estimate in change.items() if estimate.value is None]:
+    missing = [name for name, estimate in change.items() if estimate.value is None]
+    if len({"AF", "AF records"} & set(missing)) == 1:  # by beats or by records: one of them tells
+        missing = [name for name in missing if not name.startswith("AF")]
+    if missing:
         yield f"no record has {' or '.join(missing)}: what is lost of it is not known"
     if single := [n for n, e in change.items() if e.value is not None and e.low is None]:
         yield f"{', '.join(single)}: of one patient only, without an interval"
@@ -112,11 +115,12 @@ def agreement(
     """How many beats of these records keep their label in each precision, and what F1 changes."""
     judge = Judge(graphs, cases, SelectSettings(backend="onnxruntime"), say)
     verdicts = [judge.verdict(Candidate(precision, precision, graphs)) for precision in precisions]
+    names = _known(verdicts)
     rows = tuple(
-        (v.candidate.title, f"{v.agreement:.2%}", *(_points(v.change[name]) for name in GATED))
+        (v.candidate.title, f"{v.agreement:.2%}", *(_points(v.change[name]) for name in names))
         for v in verdicts
     )
-    figures = [f"{name} F1 points" for name in GATED]
+    figures = [f"{name} F1 points" for name in names]
     return Table("against fp32, paired over patients", ("precision", "same labels", *figures), rows)
 
 
@@ -155,16 +159,21 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
 
 def selection_table(selection: Selection) -> Table:
     """The verdicts for people."""
-    first = selection.verdicts[0].milliseconds
+    first, names = selection.verdicts[0].milliseconds, _known(selection.verdicts)
     rows = []
     for verdict in selection.verdicts:
         mark = "chosen" if verdict is selection.chosen else verdict.reason or "passes"
         speed = f"{verdict.milliseconds:.3f}", f"{first / verdict.milliseconds:.2f}"
-        changes = [_points(verdict.change[name]) for name in GATED]
+        changes = [_points(verdict.change[name]) for name in names]
         rows.append((verdict.candidate.title, *speed, f"{verdict.agreement:.2%}", *changes, mark))
-    figures = [f"{name} F1 points" for name in GATED]
+    figures = [f"{name} F1 points" for name in names]
     heads = ("candidate", "ms a hop", "speed", "same labels", *figures, "verdict")
     return Table(f"precision by measurement on {selection.backend}", heads, tuple(rows), (0, len(heads) - 1))
+
+
+def _known(verdicts: Sequence[Verdict]) -> list[str]:
+    """Figures that the references allow."""
+    return [name for name in GATED if any(v.change[name].value is not None for v in verdicts)]
 
 
 def _points(estimate: Estimate) -> str:

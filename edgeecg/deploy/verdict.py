@@ -21,6 +21,7 @@ from edgeecg.metrics.judge import MAPPINGS
 from edgeecg.metrics.paired import f1_change
 from edgeecg.metrics.references import LabelledRecord
 from edgeecg.metrics.report import Protocol
+from edgeecg.metrics.rhythm import record_score
 from edgeecg.metrics.score import RecordScores, Said, said_by_events, score
 from edgeecg.pipeline import annotate
 from edgeecg.profile.latency import sample, summarise
@@ -30,8 +31,8 @@ from edgeecg.runtime.trt import Options
 
 __all__ = ["GATED", "ORDER", "Candidate", "Judge", "Say", "SelectSettings", "Verdict"]
 
-GATED = ("QRS", "V", "S", "AF")
-"""What a candidate must not lose."""
+GATED = ("QRS", "V", "S", "AF", "AF records")
+"""What a candidate must not lose: AF by beat, and by record where records have one label each."""
 
 ORDER: tuple[Precision, ...] = ("fp32", "fp16", "mixed", "int8")
 """From exact to coarse: of equal speed the earlier one is taken."""
@@ -243,10 +244,9 @@ def _overflow(candidate: Candidate) -> str:
 def _score_of(scores: RecordScores, name: str) -> Score | None:
     """Counts of one record; ``None`` where its reference does not have them, or EC57 reports it apart."""
     if name == "AF":
-        if scores.af_record is not None:
-            true, called = scores.af_record
-            return Score(int(true and called), int(true and not called), int(called and not true))
         return scores.af_beats
+    if name == "AF records":
+        return record_score(*scores.af_record) if scores.af_record is not None else None
     found = scores.beats.get((next(iter(MAPPINGS)), WHOLE))
     return None if found is None or scores.paced else found.score(name)
 

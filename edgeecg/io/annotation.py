@@ -44,7 +44,11 @@ def check_extension(extension: str) -> None:
 
 
 def read_annotations(
-    stem: str | os.PathLike[str], extension: str = "atr", *, fs: float | None = None
+    stem: str | os.PathLike[str],
+    extension: str = "atr",
+    *,
+    fs: float | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Annotations:
     """Read the annotation file ``stem.extension``, sorted by time.
 
@@ -57,6 +61,9 @@ def read_annotations(
     fs : float, optional
         Rate in hertz to count samples in; by default they are left as the file has them, which is the
         record's frame rate or the resolution that the file states.
+    record : path, optional
+        The WFDB record without extension, where it lies elsewhere: its header has the frame rate, in which
+        a file counts that states no resolution.
 
     Raises
     ------
@@ -77,8 +84,11 @@ def read_annotations(
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise RecordError(f"annotation file {path} is damaged: fetch it again ({error})") from error
     samples = np.asarray(raw.sample, dtype=np.int64)
-    if fs is not None and raw.fs is not None and raw.fs != fs:
-        samples = np.round(samples * (fs / float(raw.fs))).astype(np.int64)
+    counted = raw.fs
+    if counted is None and record is not None and Path(f"{os.fspath(record)}.hea").is_file():
+        counted = wfdb.rdheader(os.fspath(record)).fs
+    if fs is not None and counted is not None and counted != fs:
+        samples = np.round(samples * (fs / float(counted))).astype(np.int64)
     order = np.argsort(samples, kind="stable")
     aux = np.array([text.rstrip("\0").strip() for text in raw.aux_note], dtype=np.str_)
     return Annotations(samples[order], np.array(raw.symbol, dtype=np.str_)[order], aux[order])

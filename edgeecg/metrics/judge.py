@@ -11,6 +11,7 @@ from edgeecg.data.catalog import load_reference
 from edgeecg.data.labels import BXB, DE_CHAZAL, Reference, reference_of
 from edgeecg.data.sets import data_set
 from edgeecg.io.record import Annotations, Record
+from edgeecg.metrics.match import inside
 from edgeecg.metrics.rhythm import Stretch
 from edgeecg.metrics.score import Said, Truth
 from edgeecg.specs import AAMI
@@ -30,7 +31,8 @@ def truth_of(record: Record, name: str | None = None, *, af_record: bool | None 
         With its annotations, if it has any.
     name : str, optional
         Of its set, which says whether its beats were classed and its rhythm annotated. Without it
-        the rhythm counts as annotated where there is any rhythm mark.
+        the rhythm counts as annotated where there is any rhythm mark, and beats where there is any,
+        or no rhythm mark either.
     af_record : bool, optional
         Whether the whole record is labelled AF.
     """
@@ -41,28 +43,34 @@ def truth_of(record: Record, name: str | None = None, *, af_record: bool | None 
     read = {key: load_reference(record, name, mapping) for key, mapping in MAPPINGS.items()}
     main = next(iter(read.values()))
     rhythms = bool(main.rhythms) and (name is None or data_set(name).rhythm is not None)
+    beats = len(main.beats) > 0 or not main.rhythms  # rhythm marks alone say nothing of beats
     return Truth(
         record=record.name,
         patient=patient,
         fs=record.fs,
         length=length,
         sample=main.beats,
-        labels={key: _aami(reference) for key, reference in read.items()},
+        labels={key: _aami(reference) for key, reference in read.items()} if beats else {},
         masks=main.masked,
         af=_stretches(main, "AFIB") if rhythms else None,
         af_excluded=_stretches(main, "AFL") if rhythms else (),
         af_record=af_record,
         paced=bool(np.any(main.labels == "P")),
+        classed=name is None or data_set(name).classed,
     )
 
 
 def said_of(marks: Annotations, record: Record) -> Said:
-    """What a test annotation file of a record says; its symbols are read by both mappings."""
+    """What a test annotation file of a record says; its symbols are read by both mappings.
+
+    An episode begins at its mark, and beats between ``[`` and ``]`` are none, as `epicmp` and `bxb` have it.
+    """
     marked = Record(record.name, record.signal, record.fs, record.leads, marks)
-    read = {key: reference_of(marked, mapping) for key, mapping in MAPPINGS.items()}
+    read = {key: reference_of(marked, mapping, opening=0) for key, mapping in MAPPINGS.items()}
     main = next(iter(read.values()))
-    labels = {key: _aami(reference) for key, reference in read.items()}
-    return Said(main.beats, labels, af=_stretches(main, "AFIB"))
+    beats = ~inside(main.beats, main.masked)
+    labels = {key: _aami(reference)[beats] for key, reference in read.items()}
+    return Said(main.beats[beats], labels, af=_stretches(main, "AFIB"), masks=main.masked)
 
 
 def _aami(reference: Reference) -> NDArray[np.str_]:

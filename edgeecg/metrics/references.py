@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +13,7 @@ from edgeecg.data.patients import named_patients
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
+from edgeecg.io.annotation import read_annotations
 from edgeecg.io.reading import is_record, read_record
 from edgeecg.io.record import Record
 from edgeecg.metrics.judge import truth_of
@@ -42,6 +44,8 @@ class LabelledRecord:
         Reads the samples alone, where there need be no reference.
     home : str
         The set, or the folder, that it lies in.
+    stem : Path, optional
+        Where it lies, without extension; nothing for what is made.
     """
 
     group: str
@@ -49,6 +53,7 @@ class LabelledRecord:
     load: Callable[[], tuple[Record, Truth]]
     read: Callable[[], Record] | None = None
     home: str = ""
+    stem: Path | None = None
 
     def samples(self) -> Record:
         """The recording without its reference."""
@@ -56,7 +61,7 @@ class LabelledRecord:
 
 
 def labelled_records(
-    wanted: Sequence[str], root: Path | None = None, seed: int = 0
+    wanted: Sequence[str], root: Path | None = None, seed: int = 0, annotator: str | None = None
 ) -> tuple[LabelledRecord, ...]:
     """Find labelled recordings.
 
@@ -69,15 +74,14 @@ def labelled_records(
         Folder of the sets; by default the one that ``EDGEECG_DATA`` names.
     seed : int
         Of the synthetic patients.
+    annotator : str, optional
+        Extension of the reference annotations of the user's own records; ``atr`` where left out.
 
     Raises
     ------
     InputError
-        If a name fits nothing, or nothing is there.
+        If a name fits nothing, nothing is there, or a recording would count twice.
     """
-    twice = sorted({name for name in wanted if wanted.count(name) > 1})
-    if twice:
-        raise RecordError(f"{', '.join(twice)}: named twice, and would count twice")
     found: list[LabelledRecord] = []
     for name in wanted:
         head, _, split = name.partition(":")
@@ -86,8 +90,26 @@ def labelled_records(
         elif head in SETS and not Path(name).exists():
             found += _of_set(head, split or "all", root)
         else:
-            found += _own(Path(name))
+            found += _own(Path(name), annotator or "")
+    _once(found, wanted)
     return tuple(found)
+
+
+def _once(found: Sequence[LabelledRecord], wanted: Sequence[str]) -> None:
+    """Refuse a recording that is named twice, and two folders of one name: their patients would be one."""
+    places = [case.stem.resolve() if case.stem else Path(case.group, case.name) for case in found]
+    cases = Counter((case.group, place) for case, place in zip(found, places, strict=True))
+    twice = next((place for (_, place), times in cases.items() if times > 1), None)
+    if twice is not None:
+        raise RecordError(f"{', '.join(wanted)}: {twice} is named twice, and would count twice")
+    known = {(case.home, case.name, place) for case, place in zip(found, places, strict=True)}
+    homes = Counter((home, name) for home, name, _ in known)
+    same = next((key for key, times in homes.items() if times > 1), None)
+    if same is not None:
+        raise RecordError(
+            f"two folders {same[0]} hold a record {same[1]}, which would be taken for one: evaluate them by "
+            "themselves, or name the folder above both"
+        )
 
 
 def _synthetic(seed: int) -> list[LabelledRecord]:
@@ -110,28 +132,42 @@ def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
     def read(path: Path) -> tuple[Record, Truth]:
         record = load_record(path, name)
         af = labels[path.name] == "A" if path.name in labels else None
-        return record, truth_of(record, name, af_record=af)
+        truth = truth_of(record, name, af_record=af)
+        if not truth.labels and truth.af is None and af is None:
+            raise RecordError(f"{name} {path.name} has no reference annotations: fetch the set again")
+        return record, truth
 
     group = name if split == "all" else f"{name} {split}"
     return [
-        LabelledRecord(group, path.name, partial(read, path), partial(load_record, path, name), name)
+        LabelledRecord(group, path.name, partial(read, path), partial(load_record, path, name), name, path)
         for path in paths
     ]
 
 
-def _own(path: Path) -> list[LabelledRecord]:
+def _own(path: Path, annotator: str) -> list[LabelledRecord]:
+    extension = annotator or "atr"
+
     def read(stem: Path, name: str) -> tuple[Record, Truth]:
-        record = read_record(stem)
-        record = replace(record, name=name, patient=patients.get(name, record.patient))
-        if record.annotations is None:
-            raise RecordError(f"record {stem} has no reference annotations: put its .atr file beside it")
+        record = read_record(stem, annotator="")
+        beside = stem.with_suffix("") if stem.is_file() else stem
+        if not beside.with_name(f"{beside.name}.{extension}").is_file():
+            raise RecordError(
+                f"record {stem} has no reference annotations: put its .{extension} file beside it"
+            )
+        marks = read_annotations(beside, extension, fs=record.fs)
+        record = replace(
+            record,
+            name=name,
+            patient=patients.get(name, record.patient),
+            annotations=marks.select(marks.sample < len(record)),
+        )
         return record, truth_of(record)
 
     def alone(stem: Path, name: str) -> Record:
         return replace(read_record(stem, annotator=""), name=name)
 
     def case(group: str, stem: Path, name: str, home: str) -> LabelledRecord:
-        return LabelledRecord(group, name, partial(read, stem, name), partial(alone, stem, name), home)
+        return LabelledRecord(group, name, partial(read, stem, name), partial(alone, stem, name), home, stem)
 
     patients: Mapping[str, str] = {}
     if path.is_dir():
@@ -141,7 +177,7 @@ def _own(path: Path) -> list[LabelledRecord]:
         names = [stem.relative_to(path).as_posix() for stem in stems]
         patients = named_patients(path, names)
         home = path.resolve().name
-        return [case(path.name, stem, name, home) for stem, name in zip(stems, names, strict=True)]
+        return [case(home, stem, name, home) for stem, name in zip(stems, names, strict=True)]
     if not is_record(path):
         raise RecordError(
             f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"

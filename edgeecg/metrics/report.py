@@ -15,6 +15,7 @@ import msgspec
 from edgeecg.errors import InputError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.metrics import bootstrap
+from edgeecg.metrics.beats import Score
 from edgeecg.metrics.bootstrap import Estimate
 from edgeecg.metrics.calibration import Reliability
 from edgeecg.metrics.match import LEARNING, WINDOW
@@ -22,7 +23,9 @@ from edgeecg.metrics.rhythm import RECORD_FRACTION, EpisodeScore
 
 __all__ = [
     "SCHEMA",
+    "AfLabel",
     "AfReport",
+    "AfRow",
     "Average",
     "BeatTable",
     "Figures",
@@ -32,6 +35,7 @@ __all__ = [
     "RecordRow",
     "Report",
     "RunRates",
+    "rates_of",
     "read_report",
     "write_report",
 ]
@@ -65,14 +69,25 @@ class Rates:
     f1: float | None
 
 
+def rates_of(score: Score) -> Rates:
+    """A score with its ratios."""
+    ratios = score.sensitivity, score.predictivity, score.f1
+    return Rates(score.hits, score.misses, score.false, *ratios)
+
+
 @dataclass(frozen=True)
 class Average:
-    """Means over the records in which a figure is defined, with intervals over patients."""
+    """Means over the records in which a figure is defined, with intervals over patients.
+
+    ``records``: those that hold the class, for sensitivity and F1; ``told``: those in which it was told,
+    rightly or wrongly, for predictivity.
+    """
 
     sensitivity: Estimate
     predictivity: Estimate
     f1: Estimate
     records: int
+    told: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,11 +135,29 @@ class RunRates:
 
 
 @dataclass(frozen=True)
+class AfLabel:
+    """Whether a record is labelled AF, and whether it was called AF."""
+
+    true: bool
+    called: bool
+
+
+@dataclass(frozen=True)
+class AfRow:
+    """AF in one record: by its beats, and by its label, where the reference has them."""
+
+    record: str
+    patient: str
+    beats: Rates | None
+    label: AfLabel | None
+
+
+@dataclass(frozen=True)
 class AfReport:
     """Atrial fibrillation; each part is ``None`` where the references do not allow it.
 
     ``duration_*`` and ``episode_*`` are gross; ``beats`` asks at each reference beat; ``records`` is
-    the score of whole-record labels.
+    the score of whole-record labels; ``rows`` holds the counts of each record (none in older reports).
     """
 
     episodes: EpisodeScore | None
@@ -134,6 +167,7 @@ class AfReport:
     episode_predictivity: float | None
     beats: Figures | None
     records: Figures | None
+    rows: tuple[AfRow, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ __all__ = [
     "beat_score",
     "called_af",
     "compare",
+    "record_score",
 ]
 
 RECORD_FRACTION = 0.5
@@ -179,3 +180,8 @@ def called_af(beats: NDArray[np.int64], test: Sequence[Stretch], fraction: float
     if not 0 < fraction <= 1:
         raise SignalError(f"the share of beats that makes a record AF must be in (0, 1], not {fraction}")
     return len(beats) > 0 and float(at_beats(beats, test).mean()) >= fraction
+
+
+def record_score(true: bool, called: bool) -> Score:
+    """The hit, miss or false alarm of one record: is it labelled AF, and is it called AF?"""
+    return Score(int(true and called), int(true and not called), int(called and not true))

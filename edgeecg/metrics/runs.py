@@ -103,6 +103,7 @@ def compare(
     start: int = 0,
     end: int | None = None,
     masks: Sequence[Interval] = (),
+    test_masks: Sequence[Interval] = (),
 ) -> Runs:
     """Hold the runs of two annotations of a record against each other.
 
@@ -113,11 +114,11 @@ def compare(
         Hertz.
     start, end : int
         First and last sample that is compared.
-    masks : sequence of (int, int)
-        Reference ventricular flutter or fibrillation.
+    masks, test_masks : sequence of (int, int)
+        Ventricular flutter or fibrillation of the reference, and of the test.
     """
     window = window_samples(fs)
-    ours, theirs = _marks(reference, masks), _marks(test, ())
+    ours, theirs = _marks(reference, masks), _marks(test, test_masks)
     total = Runs.empty()
     for length, first, last in _runs(ours, start, end):
         total.sensitivity[length, _longest(theirs, first - window, last + window)] += 1

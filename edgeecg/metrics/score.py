@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Truth:
         Whether the record as a whole is labelled AF; ``None`` without such a label.
     paced : bool
         Whether any beat is paced: EC57 reports such records apart.
+    classed : bool
+        Whether its beats were checked for their class; if not, only QRS and rhythm are scored.
     """
 
     record: str
@@ -65,6 +67,7 @@ class Truth:
     af_excluded: tuple[Stretch, ...] = ()
     af_record: bool | None = None
     paced: bool = False
+    classed: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +83,15 @@ class Said:
         Of each beat's label, where it is told.
     af : tuple of (int, int)
         Atrial fibrillation.
+    masks : tuple of (int, int)
+        Ventricular flutter or fibrillation, if it tells any; no beat lies in it.
     """
 
     sample: NDArray[np.int64]
     labels: Mapping[str, NDArray[np.str_]]
     probability: NDArray[np.float64] | None = None
     af: tuple[Stretch, ...] = ()
+    masks: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +149,16 @@ def score(true: Truth, said: Said, *, af_fraction: float = rhythm.RECORD_FRACTIO
     """
     beats: dict[tuple[str, str], Confusion] = {}
     judged = None
+    if not true.classed:  # no class of the test can be right or wrong
+        said = replace(said, labels={name: np.full(len(said.sample), "Q") for name in said.labels})
     for period, skipped in PERIODS.items() if true.labels else ():
         start = round(skipped * true.fs)
         if start >= true.length:
             continue
-        found = match(true.sample, said.sample, true.fs, start=start, end=true.length, masks=true.masks)
+        found = match(true.sample, said.sample, true.fs, start=start, end=true.length - 1, masks=true.masks)
         for name in true.labels:
             beats[name, period] = confusion(true.labels[name], said.labels[name], found)
-        if start == 0 and said.probability is not None:
+        if start == 0 and said.probability is not None and true.classed:
             primary = next(iter(true.labels))
             ours, theirs = found.pairs.T
             judged = Judged(
@@ -167,7 +175,7 @@ def score(true: Truth, said: Said, *, af_fraction: float = rhythm.RECORD_FRACTIO
         record=true.record,
         patient=true.patient,
         beats=beats,
-        runs={name: _runs(true, said, name) for name in true.labels},
+        runs={name: _runs(true, said, name) for name in true.labels if true.classed},
         judged=judged,
         episodes=episodes,
         af_beats=af_beats,
@@ -179,4 +187,6 @@ def score(true: Truth, said: Said, *, af_fraction: float = rhythm.RECORD_FRACTIO
 def _runs(true: Truth, said: Said, name: str) -> runs.Runs:
     reference = BeatList(true.sample, true.labels[name])
     test = BeatList(said.sample, said.labels[name])
-    return runs.compare(reference, test, true.fs, end=true.length, masks=true.masks)
+    return runs.compare(
+        reference, test, true.fs, end=true.length - 1, masks=true.masks, test_masks=said.masks
+    )

@@ -15,16 +15,19 @@ from edgeecg.metrics.beats import SCORED, Confusion, Score
 from edgeecg.metrics.bootstrap import Estimate
 from edgeecg.metrics.calibration import Reliability, by_label
 from edgeecg.metrics.report import (
+    AfLabel,
     AfReport,
+    AfRow,
     Average,
     BeatTable,
     Figures,
     GroupReport,
     Protocol,
-    Rates,
     RecordRow,
     RunRates,
+    rates_of,
 )
+from edgeecg.metrics.rhythm import record_score
 from edgeecg.metrics.runs import KINDS, Runs
 from edgeecg.metrics.score import PERIODS, RecordScores
 
@@ -78,7 +81,7 @@ def figures(scores: Sequence[Score], patients: Sequence[str], protocol: Protocol
     hits, misses, false = (_sums(people, part) for part in ("hits", "misses", "false"))
     n = len(people)
     return Figures(
-        gross=_rates(sum(hits), sum(misses), sum(false)),
+        gross=rates_of(Score(sum(hits), sum(misses), sum(false))),
         sensitivity=_estimate(bootstrap.ratio(hits, np.add(hits, misses)), n, protocol),
         predictivity=_estimate(bootstrap.ratio(hits, np.add(hits, false)), n, protocol),
         f1=_estimate(bootstrap.f1(hits, misses, false), n, protocol),
@@ -86,7 +89,8 @@ def figures(scores: Sequence[Score], patients: Sequence[str], protocol: Protocol
             sensitivity=_estimate(_mean_over_records(people, "sensitivity"), n, protocol),
             predictivity=_estimate(_mean_over_records(people, "predictivity"), n, protocol),
             f1=_estimate(_mean_over_records(people, "f1"), n, protocol),
-            records=sum(score.f1 is not None for score in scores),
+            records=sum(score.sensitivity is not None for score in scores),
+            told=sum(score.predictivity is not None for score in scores),
         ),
     )
 
@@ -120,17 +124,12 @@ def _beats(scores: Sequence[RecordScores], mapping: str, period: str, protocol: 
 
 def _record_row(score: RecordScores, matrix: Confusion) -> RecordRow:
     found = {name: matrix.score(name) for name in SCORED}
-    rates = {name: _rates(s.hits, s.misses, s.false) for name, s in found.items()}
+    rates = {name: rates_of(s) for name, s in found.items()}
     return RecordRow(score.record, score.patient, rates, _rows(matrix))
 
 
 def _rows(matrix: Confusion) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(row) for row in matrix.counts.tolist())
-
-
-def _rates(hits: int, misses: int, false: int) -> Rates:
-    score = Score(hits, misses, false)
-    return Rates(hits, misses, false, score.sensitivity, score.predictivity, score.f1)
 
 
 def _runs(scores: Sequence[RecordScores], mapping: str) -> dict[str, RunRates]:
@@ -145,10 +144,11 @@ def _runs(scores: Sequence[RecordScores], mapping: str) -> dict[str, RunRates]:
 def _af(scores: Sequence[RecordScores], protocol: Protocol) -> AfReport | None:
     """Atrial fibrillation, if any reference says something of it."""
     rhythms = [(s.patient, s.episodes, s.af_beats) for s in scores if s.episodes and s.af_beats]
-    labelled = [(s.patient, Score(*_cells(*s.af_record))) for s in scores if s.af_record]
+    labelled = [(s.patient, record_score(*s.af_record)) for s in scores if s.af_record]
+    rows = tuple(_af_row(s) for s in scores if (s.episodes and s.af_beats) or s.af_record)
     records = figures([s for _, s in labelled], [p for p, _ in labelled], protocol) if labelled else None
     if not rhythms:
-        return AfReport(None, None, None, None, None, None, records) if records else None
+        return AfReport(None, None, None, None, None, None, records, rows) if records else None
     patients = [patient for patient, _, _ in rhythms]
     people = _by_patient(patients, [episodes for _, episodes, _ in rhythms])
     overlap, reference, test = (_sums(people, part) for part in ("overlap", "reference", "test"))
@@ -161,12 +161,18 @@ def _af(scores: Sequence[RecordScores], protocol: Protocol) -> AfReport | None:
         episode_predictivity=total.episode_predictivity,
         beats=figures([score for _, _, score in rhythms], patients, protocol),
         records=records,
+        rows=rows,
     )
 
 
-def _cells(true: bool, said: bool) -> tuple[int, int, int]:
-    """Hit, miss, false alarm of one record."""
-    return int(true and said), int(true and not said), int(said and not true)
+def _af_row(score: RecordScores) -> AfRow:
+    beats, label = score.af_beats, score.af_record
+    return AfRow(
+        score.record,
+        score.patient,
+        beats=rates_of(beats) if beats else None,
+        label=AfLabel(*label) if label else None,
+    )
 
 
 def _by_patient(patients: Sequence[str], values: Sequence[T]) -> list[list[T]]:

@@ -9,7 +9,17 @@ from edgeecg.metrics.beats import CLASSES
 from edgeecg.metrics.bootstrap import Estimate
 from edgeecg.metrics.calibration import Reliability
 from edgeecg.metrics.paired import FIGURES, Change
-from edgeecg.metrics.report import AfReport, BeatTable, Figures, GroupReport, Rates, Report, RunRates
+from edgeecg.metrics.report import (
+    AfReport,
+    AfRow,
+    BeatTable,
+    Figures,
+    GroupReport,
+    Rates,
+    RecordRow,
+    Report,
+    RunRates,
+)
 
 __all__ = ["Table", "change_table", "tables", "text"]
 
@@ -90,13 +100,17 @@ def _interval(estimate: Estimate | None) -> str:
     return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}]"
 
 
-def _who(group: GroupReport, records: int | None = None) -> str:
-    count = len(group.records) if records is None else records
-    return f"{group.title}, {count} records of {group.patients} patients"
+def _who(group: GroupReport, rows: Sequence[RecordRow | AfRow]) -> str:
+    patients = len({row.patient for row in rows})
+    return f"{group.title}, {_count(len(rows), 'record')} of {_count(patients, 'patient')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _scores(group: GroupReport, table: BeatTable) -> Table:
-    title = f"{_who(group, len(table.records))}: beats, {MAPPINGS.get(table.mapping, table.mapping)}"
+    title = f"{_who(group, table.records)}: beats, {MAPPINGS.get(table.mapping, table.mapping)}"
     rows = []
     for name, found in table.classes.items():
         rows.append((f"{name} gross", *_counts(found.gross), *_three(found)))
@@ -106,7 +120,7 @@ def _scores(group: GroupReport, table: BeatTable) -> Table:
                 f"{name} average",
                 f"{average.records} rec.",
                 "",
-                "",
+                "" if average.told in (None, average.records) else f"{average.told} rec.",
                 _interval(average.sensitivity),
                 _interval(average.predictivity),
                 _interval(average.f1),
@@ -184,7 +198,7 @@ def _af(group: GroupReport, af: AfReport) -> Table:
         if found is not None:
             rows.append((what, str(found.gross.hits + found.gross.misses), *_three(found)))
     heads = ("AF by", "in reference", "Se %", "+P %", "F1 %")
-    return Table(f"{_who(group)}: atrial fibrillation", heads, tuple(rows))
+    return Table(f"{_who(group, af.rows)}: atrial fibrillation", heads, tuple(rows))
 
 
 def _calibration(group: GroupReport, curves: dict[str, Reliability]) -> Table:

@@ -140,6 +140,74 @@ def test_annotation_files_are_scored(records, annotated, tmp_path, capsys):
     assert saved.groups[0].calibration == {}
 
 
+def test_a_file_without_resolution_counts_in_frames(records, tmp_path):
+    """Of a record with two samples a frame, as WFDB's own programs write it, away from its header."""
+    case = labelled_records([str(records)])[0]
+    record, _ = case.load()
+    write_wfdb(record, tmp_path / "mine")
+    header = tmp_path / "mine" / f"{record.name}.hea"
+    first, *leads = header.read_text(encoding="ascii").splitlines()
+    name, count, fs, length = first.split()
+    first = f"{name} {count} {float(fs) / 2} {int(length) // 2}"
+    header.write_text("\n".join([first, *(lead.replace(" 16 ", " 16x2 ", 1) for lead in leads), ""]))
+    shutil.copytree(tmp_path / "mine", tmp_path / "theirs")
+    beats = record.annotations.beats()
+    bare = _without_resolution(beats.sample // 2)
+    for folder in ("mine", "theirs"):
+        (tmp_path / folder / f"{record.name}.qrs").write_bytes(bare)
+    (tmp_path / "theirs" / header.name).unlink()
+    report = tmp_path / "scores.json"
+    scored = ["evaluate", str(tmp_path / "mine"), "-a", str(tmp_path / "theirs"), "--extension", "qrs"]
+    assert main([*scored, "--annotator", "qrs", "--json", str(report)]) == 0
+    qrs = read_report(report).groups[0].beats[0].classes["QRS"].gross
+    assert (qrs.hits, qrs.misses, qrs.false) == (len(beats), 0, 0)
+
+
+def _without_resolution(samples):
+    """A WFDB annotation file of normal beats that says nothing of its rate."""
+    words = [(1 << 10) | int(step) for step in np.diff(samples, prepend=0)]
+    return b"".join(word.to_bytes(2, "little") for word in [*words, 0])
+
+
+def test_references_may_have_another_name_and_lie_beside_an_edf(records, tmp_path, capsys):
+    case = labelled_records([str(records)])[0]
+    record, truth = case.load()
+    write_wfdb(record, tmp_path, annotator="ecg")
+    assert main(["evaluate", str(tmp_path), "-a", str(tmp_path), "--extension", "ecg"]) == 2
+    assert "put its .atr file beside it" in capsys.readouterr().err
+    found = labelled_records([str(tmp_path)], annotator="ecg")[0].load()[1]
+    assert found.sample.tolist() == truth.sample.tolist()
+    table = tmp_path / "t.csv"
+    lead = "\n".join(f"{n / record.fs:.6f},{value:.4f}" for n, value in enumerate(record.signal[:, 0]))
+    table.write_text(f"time,II (mV)\n{lead}\n", encoding="utf-8")
+    write_annotations(tmp_path / "t", record.annotations, record.fs, extension="atr")
+    assert len(labelled_records([str(table)])[0].load()[1].sample) == len(truth.sample)
+
+
+def test_a_recording_counts_once(records, tmp_path, capsys):
+    one, two = tmp_path / "a" / "ecg", tmp_path / "b" / "ecg"
+    for folder in (one, two):
+        shutil.copytree(records, folder)
+    assert main(["evaluate", str(one), f"{one}/../ecg", "-a", str(one)]) == 2
+    assert "is named twice, and would count twice" in capsys.readouterr().err
+    assert main(["evaluate", str(one), str(two), "-a", str(one)]) == 2
+    assert "two folders ecg hold a record" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path), "-a", str(tmp_path), "--extension", "atr"]) == 0
+
+
+@pytest.mark.data
+def test_a_record_of_a_set_that_lost_its_reference_is_named(data_root, tmp_path, capsys):
+    (tmp_path / "mitdb").mkdir()
+    for file in [*(data_root / "mitdb").glob("101.*"), *(data_root / "mitdb").glob("106.*")]:
+        shutil.copy(file, tmp_path / "mitdb")
+    (tmp_path / "mitdb" / "101.atr").unlink()
+    scored = ["evaluate", "mitdb", "--data", str(tmp_path), "-a", str(tmp_path), "--extension", "atr"]
+    assert main(scored) == 2
+    shown = capsys.readouterr()
+    assert "mitdb 101 has no reference annotations" in shown.err
+    assert "mitdb, 1 record of 1 patient: beats" in shown.out
+
+
 def test_without_and_against(records, annotated, tmp_path, capsys):
     before = tmp_path / "before.json"
     name = labelled_records([str(records)])[0].name

@@ -70,6 +70,15 @@ def test_flutter_and_fibrillation_stay_apart_and_old_names_are_known() -> None:
     )
 
 
+def test_a_first_mark_speaks_of_the_start_only_where_it_is_near() -> None:
+    marks = Annotations([700, 900], ["+"] * 2, ["(AFIB", "(N"])
+    assert rhythm_intervals(marks, 1000) == ((700, 900, "AFIB"), (900, 1000, "N"))
+    assert rhythm_intervals(marks, 1000, opening=700) == ((0, 900, "AFIB"), (900, 1000, "N"))
+    near, far = record((400, "+", "(AFIB"), n=4000), record((2000, "+", "(AFIB"), n=4000)
+    assert reference_of(near).rhythms == ((0, 4000, "AFIB"),), "four seconds: the first beat"
+    assert reference_of(far).rhythms == ((2000, 4000, "AFIB"),), "twenty: an episode that begins"
+
+
 def test_ventricular_flutter_is_masked() -> None:
     marks = record((10, "[", ""), (15, "!", ""), (20, "]", ""), (30, "[", ""))
     assert reference_of(marks).masked == ((10, 20), (30, 1000))

@@ -18,7 +18,7 @@ from edgeecg.bundle import graph_part
 from edgeecg.deploy.calibrate import Calibration
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.quantize import Wanted, quantize_set
-from edgeecg.deploy.select import Evidence, agreement, candidates, possible, select, selection_table
+from edgeecg.deploy.select import Evidence, agreement, candidates, possible, select, selection_table, unsure
 from edgeecg.deploy.sensitivity import sensitivity
 from edgeecg.deploy.verdict import GATED, Candidate, Judge, SelectSettings, Verdict
 from edgeecg.deploy.windows import WindowList
@@ -77,6 +77,25 @@ def test_fp32_against_itself_loses_nothing(graphs: GraphSet, cases: Sequence[Lab
     assert verdict.reason == ""
     assert verdict.change["QRS"].value == 0.0
     assert set(verdict.change) == set(GATED)
+
+
+def test_af_of_records_is_no_beat_among_a_holters_beats(
+    graphs: GraphSet, cases: Sequence[LabelledRecord]
+) -> None:
+    """Records with one label and records with rhythm marks are two figures: one counts beats in hours."""
+    labelled = []
+    for case in cases:
+        record, truth = case.load()
+        loaded = record, replace(truth, af=None, af_record=True)
+        labelled.append(replace(case, name=f"{case.name}-label", load=lambda pair=loaded: pair))
+    plain = Candidate("fp32", "fp32", graphs)
+    both = Judge(graphs, [*cases, *labelled], SETTINGS, print).verdict(plain)
+    apart = [Judge(graphs, some, SETTINGS, print).verdict(plain) for some in (cases, labelled)]
+    assert [verdict.change["AF records"].value for verdict in (both, *apart)] == [0.0, None, 0.0]
+    assert both.change["AF"] == apart[0].change["AF"]
+    assert apart[1].change["AF"].value is None
+    notes = [" ".join(unsure([verdict], "tensorrt")) for verdict in (both, *apart)]
+    assert not any("AF" in note.split(":")[0] for note in (notes[0], notes[2]))
 
 
 def test_losses_are_those_of_the_labels(quantized: GraphSet, cases: Sequence[LabelledRecord]) -> None:

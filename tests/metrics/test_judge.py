@@ -67,6 +67,48 @@ def test_a_reference_against_itself_is_perfect():
     assert found.episodes.duration_predictivity == found.episodes.duration_sensitivity == 1
 
 
+def test_an_episode_of_a_test_file_begins_at_its_mark():
+    """A program that tells AF alone writes no mark before it."""
+    own = record("N+NN+N", ["", "(AFIB", "", "", "(N", ""])
+    assert said_of(own.annotations, own).af == ((200, 500),)
+
+
+def test_flutter_of_a_test_file_is_a_run_and_holds_no_beats():
+    own = record("NVV[N]NV")
+    said = said_of(own.annotations, own)
+    assert said.sample.tolist() == [100, 200, 300, 700, 800]
+    assert said.masks == ((400, 600),)
+    runs = score(truth_of(own), said).runs["dechazal"].score("long run")
+    assert (runs.found, runs.missed, runs.right, runs.wrong) == (1, 0, 1, 0)
+
+
+def test_rhythm_marks_alone_say_nothing_of_beats():
+    bare = record("++", ["(N", "(AFIB"])
+    true = truth_of(bare)
+    assert true.labels == {}
+    assert true.af == ((200, 400),)
+    beaten = record("NVN")
+    found = score(true, said_of(beaten.annotations, beaten))
+    assert not found.beats, "beats that nobody marked are not false"
+    assert found.episodes.missed == 1
+    silent = Record("r", bare.signal, FS, ("II",), Annotations([], []))
+    assert truth_of(silent).labels, "but no mark at all says that there is no beat"
+
+
+def test_classes_that_nobody_checked_are_not_judged():
+    """Beats of afdb and ludb: extra V are no false V, and neither runs nor probabilities have a truth."""
+    true = truth_of(record("NNNN"), "ludb")
+    label = np.array(["N", "V", "V", "V", "V"])
+    said = Said(
+        np.array([100, 200, 250, 300, 400]), dict.fromkeys(MAPPINGS, label), probability=np.full(5, 0.9)
+    )
+    found = score(true, said)
+    assert found.beats["dechazal", "whole record"].score("V") == Score(0, 0, 0)
+    assert found.beats["dechazal", "whole record"].score("QRS") == Score(4, 0, 1)
+    assert found.runs == {}
+    assert found.judged is None
+
+
 @pytest.mark.data
 def test_beats_of_ds1_are_those_that_de_chazal_counted(data_root):
     counted = Counter()

@@ -13,18 +13,21 @@ from edgeecg.metrics.paired import FIGURES, changes, f1_change
 from edgeecg.metrics.report import Protocol, Report
 from edgeecg.metrics.score import Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
-from edgeecg.specs import Beat
+from edgeecg.specs import Beat, Rhythm
 
 QUICK = Protocol(bootstrap_draws=200)
 
 
-def report(texts, title="all", truth="NVNSN"):
-    """Each text a patient with one beat a second."""
+def report(texts, title="all", truth="NVNSN", patients=None, af=None):
+    """Each text a patient with one beat a second; ``af`` says which records are called AF (all are)."""
     scores = []
     for i, text in enumerate(texts):
         at = np.arange(1, len(truth) + 1) * 100
-        true = Truth(f"r{i}", f"p{i}", 100, 10000, at, {"dechazal": np.array(list(truth))})
+        labels = {"dechazal": np.array(list(truth))}
+        who = patients[i] if patients else f"p{i}"
+        true = Truth(f"r{i}", who, 100, 10000, at, labels, af_record=None if af is None else True)
         told = [Beat(100 * (k + 1), c, 0.9, 1.0, None) for k, c in enumerate(text) if c != "."]
+        told += [Rhythm(0, None, "AFIB", 1.0)] if af and af[i] else []
         scores.append(score(true, said_by_events(told, ["dechazal"], 10000)))
     return Report({}, "", QUICK, (group_report(title, scores, QUICK),))
 
@@ -61,4 +64,17 @@ def test_what_cannot_be_compared_is_refused():
         changes(report(["NVNSN"] * 3), ours)
     with pytest.raises(InputError, match="record r0 has 3 reference beats in one report, 5 in the other"):
         changes(report(["NVN"] * 2, truth="NVN"), ours)
+    with pytest.raises(InputError, match=r"to other patients \(has patients.csv changed\?\)"):
+        changes(report(["NVNSN"] * 2, patients=["p0", "p0"]), ours)
     assert changes(ours, replace(ours, reference="again"))
+
+
+def test_records_called_af_are_compared_too():
+    before = report(["NVNSN"] * 4, af=[True] * 4)
+    after = report(["NVNSN"] * 4, af=[True, False, False, True])
+    found = {(c.label, c.figure): c for c in changes(before, after)}
+    change = found["AF by record", "sensitivity"]
+    assert (change.mapping, change.period) == ("", "")
+    assert change.estimate.value == pytest.approx(-0.5)
+    assert change.estimate.low == -1 < change.estimate.high
+    assert found["V", "f1"].estimate.value == 0

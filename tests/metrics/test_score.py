@@ -87,7 +87,7 @@ def test_a_record_label_alone():
     assert group.beats == ()
     assert group.af.records.gross.f1 == 1
     assert [table.title for table in tables(Report({}, "", QUICK, (group,)))] == [
-        "g, 1 records of 1 patients: atrial fibrillation"
+        "g, 1 record of 1 patient: atrial fibrillation"
     ]
 
 
@@ -101,7 +101,7 @@ def test_flutter_in_the_reference_is_masked():
 @pytest.fixture(scope="module")
 def report():
     truths = [
-        reference("NNVNS" * 70, "r1", "p1", af=(), length=35000),
+        reference("NNVNS" * 70, "r1", "p1", af=(), length=35050),
         reference("NVVVN" * 70, "r2", "p1", af=((0, 35100),), length=35100),
         reference("NNNNN" * 70, "r3", "p2", af=(), length=35100),
     ]
