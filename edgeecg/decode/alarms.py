@@ -26,9 +26,11 @@ hide in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
+
+import numpy as np
 
 from edgeecg.decode import patterns, rate, silence
 from edgeecg.errors import ConfigError
@@ -67,6 +69,10 @@ class AlarmSettings:
     bigeminy: int = 3
 
     def __post_init__(self) -> None:
+        for field in fields(self):  # numpy's numbers would go on into snapshots, which have none
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value.item())
         if not 0 < self.pause_seconds <= self.asystole_seconds:
             raise ConfigError("alarms need 0 < pause_seconds <= asystole_seconds")
         if not 0 < self.bradycardia + 2 * self.rate_margin <= self.tachycardia or self.rate_margin < 0:

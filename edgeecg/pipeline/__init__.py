@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeecg.pipeline.annotate import Recordings, annotate
 from edgeecg.pipeline.cohort import BATCH, Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
-from edgeecg.pipeline.intake import Intake, hop_samples, rows_of
+from edgeecg.pipeline.intake import Intake, hop_samples, plain_rate, rows_of
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.tokens import Mode, step_tokens
 
@@ -19,6 +19,7 @@ __all__ = [
     "Recordings",
     "annotate",
     "hop_samples",
+    "plain_rate",
     "rows_of",
     "step_tokens",
 ]

@@ -68,7 +68,7 @@ class DecoderSettings:
         values: dict[str, Any] = dict(bundle.thresholds.rhythm)
         if "beats" in values:
             values["beats"] = round(values["beats"])
-        return cls(bundle.spec, RhythmSettings(**values), alarms or AlarmSettings(), withhold)
+        return cls(bundle.spec, RhythmSettings(**values), alarms or AlarmSettings(), bool(withhold))
 
     @property
     def told(self) -> dict[str, Any]:

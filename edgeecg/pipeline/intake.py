@@ -6,16 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.bundle import LeadPolicy
-from edgeecg.errors import ConfigError, SignalError
-from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece, plain
+from edgeecg.errors import ConfigError
+from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece, checked, plain
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["Intake", "hop_samples", "rows_of"]
+__all__ = ["Intake", "hop_samples", "plain_rate", "rows_of"]
 
 LONGEST_HOP = 8.0  # seconds; a step's attention grows with its square
 
@@ -38,9 +40,14 @@ def hop_samples(seconds: float) -> int:
 
 def rows_of(policy: LeadPolicy, leads: int) -> int:
     """Leads that go through the network: all of them, or the first; raises ``ConfigError`` for none."""
-    if leads < 1:
+    if not isinstance(leads, Integral) or leads < 1:
         raise ConfigError(f"leads is {leads}: a stream has at least one")
-    return 1 if policy == "first" else leads
+    return 1 if policy == "first" else int(leads)
+
+
+def plain_rate(fs: float) -> float:
+    """A rate as Python's own number: numpy's would go on into events and snapshots, which have none."""
+    return float(fs) if isinstance(fs, Real) else fs
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,14 @@ class Intake:
 
     def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
         """Take samples that follow; see :meth:`Blocks.push`."""
-        if self._picks:
-            chunk = self._first(plain(chunk))
-        return self.blocks.push(chunk, state)
+        return self.blocks.push(self.checked(chunk), state)
 
-    def _first(self, data: NDArray[Any]) -> NDArray[Any]:
-        if data.size and (data.ndim != 2 or data.shape[1] != self.leads):
-            raise SignalError(f"a chunk of shape {data.shape}: push samples by leads, (n, {self.leads})")
-        return data[:, :1] if data.size else data.reshape(0, 1)
+    def checked(self, chunk: ArrayLike) -> NDArray[Any]:
+        """The leads of a chunk that are used; raises ``SignalError`` where it is no ``(n, leads)``."""
+        data = chunk if type(chunk) is np.ndarray else plain(chunk)
+        if data.shape[1:] != (self.leads,) or data.dtype.kind not in "fiu":
+            data = checked(data, self.leads)
+        return data[:, :1] if self._picks else data
 
     def gap(self, length: int, state: BlockState) -> Sequence[Piece]:
         """The next ``length`` source samples are missing."""

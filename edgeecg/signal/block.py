@@ -50,7 +50,18 @@ from edgeecg.signal.pieces import Block, BlockState, Piece, SegmentEnd
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import Gap
 
-__all__ = ["HOP", "PATCH", "Block", "BlockState", "Blocks", "Piece", "SegmentEnd", "plain"]
+__all__ = [
+    "HOP",
+    "PATCH",
+    "Block",
+    "BlockState",
+    "Blocks",
+    "Piece",
+    "SegmentEnd",
+    "checked",
+    "plain",
+    "whole",
+]
 
 HOP = 64
 """Default block: 64 model samples, half a second."""
@@ -178,7 +189,7 @@ class Blocks:
         """
         data = chunk if type(chunk) is np.ndarray else plain(chunk)
         if data.shape[1:] != (self.leads,) or data.dtype.kind not in "fiu":
-            data = _checked(data, self.leads)
+            data = checked(data, self.leads)
         fill = state.fill
         end = fill + data.shape[0]
         if end < state.target:  # the usual case: no more than a copy
@@ -198,8 +209,7 @@ class Blocks:
 
     def gap(self, length: int, state: BlockState) -> Sequence[Piece]:
         """Say that the next ``length`` source samples are missing; the same as pushing that many NaN."""
-        if not isinstance(length, (int, np.integer)) or length < 0:
-            raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 or more")
+        length = whole(length)
         short = min(length, self.longest_hold + 1)
         out = list(self.push(np.full((short, self.leads), np.nan), state))
         if length > short:  # longer than any hold: no need to write it out
@@ -338,6 +348,19 @@ class Blocks:
         return Block(samples, state.anchor, state.first, state.made, hop, state.base, end, missing, back)
 
 
+def whole(length: int) -> int:
+    """The length of a gap as Python's own number: a small one of numpy's would overflow in the count.
+
+    Raises
+    ------
+    SignalError
+        It is no number of samples.
+    """
+    if not isinstance(length, (int, np.integer)) or length < 0:
+        raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 or more")
+    return int(length)
+
+
 def plain(chunk: ArrayLike) -> NDArray[Any]:
     """Any array as numpy's own: what a masked one hides is missing.
 
@@ -356,7 +379,7 @@ def plain(chunk: ArrayLike) -> NDArray[Any]:
         ) from error
 
 
-def _checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
+def checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
     """``data`` as ``(n, leads)``, or an error that says what is expected."""
     if data.ndim == 1 and data.size == 0:
         return np.empty((0, leads))

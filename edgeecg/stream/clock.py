@@ -18,8 +18,8 @@ What happens then:
 at the expected place   it is given out
 behind, all known       a duplicate, or too late: dropped and counted
 behind, partly known    only its new end is given out
-ahead by a little       held until the samples between arrive, or until ``reorder`` seconds of signal
-                        wait; then the samples between are missing (``lost``)
+ahead by a little       held until the samples between arrive, or until more than ``reorder`` seconds of
+                        later signal wait; then the samples between are missing (``lost``)
 far behind, and old     it was sent again: dropped and counted
 far behind otherwise    a suspect: when the next packet follows on it, the device has begun to count
                         anew (``restart``); the wall clock says how much is missing
@@ -134,7 +134,7 @@ class TimeBase:
     fs : float
         Declared rate, hertz.
     jitter : float
-        How far a stamp may stray from its true time, seconds; `Source.jitter` is meant for this.
+        How far a stamp may lie from where those before put it, seconds; `Source.jitter` is meant for this.
     reorder : float
         Seconds of signal that may wait for a packet that is late.
     silence : float
@@ -174,6 +174,8 @@ class TimeBase:
         """
         if len(packet) == 0:
             return [], state
+        if self._doubled(packet, state):
+            return [], state._replace(dropped=state.dropped + 1)
         if state.offset is None and state.anchor is None:
             state = self._begin(packet, state)
         if packet.stamp is not None and packet.sample is None:
@@ -198,6 +200,13 @@ class TimeBase:
         anchor = None if packet.stamp is None else (state.next, float(packet.stamp))
         return state._replace(offset=offset, anchor=anchor, since=state.next)
 
+    def _doubled(self, packet: Packet, state: TimeState) -> bool:
+        """Whether a packet that has just its stamp came before; one after a silence may begin anew."""
+        if packet.sample is not None or (packet.stamp, len(packet)) not in state.stamps:
+            return False
+        passed = self._passed(packet, state)
+        return passed is None or passed <= self.silence
+
     def _place(self, packet: Packet, state: TimeState) -> int:
         if packet.sample is not None and state.offset is not None:
             return packet.sample + state.offset
@@ -216,9 +225,8 @@ class TimeBase:
         where = anchor[0] + (stamp - anchor[1]) * state.rate
         ends = [state.next, *(place + len(held) for place, held in state.held)]
         nearest = min(ends, key=lambda end: abs(end - where))
-        near = abs(nearest - where) <= max(self.jitter * self.fs, 1.0)
-        doubled = any(stamp == known for known, _ in state.stamps)
-        return nearest if near and not doubled else round(where)
+        near = abs(nearest - where) <= max(self.jitter * self.fs, 0.5)
+        return nearest if near else round(where)
 
     def _implausible(self, place: int, packet: Packet, state: TimeState) -> bool:
         ahead = (place - state.waiting_end) / self.fs
@@ -300,7 +308,7 @@ class TimeBase:
         pieces: list[Piece] = []
         while state.held:
             place, packet = state.held[0]
-            waited = state.waiting_end - state.next > self.reorder * self.fs
+            waited = max(state.waiting_end - place, place - state.next) > self.reorder * self.fs
             if not (everything or waited or place <= state.next):
                 break
             state = state._replace(held=state.held[1:])

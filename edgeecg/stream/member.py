@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal, Union
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from edgeecg.pipeline import Intake
@@ -38,14 +37,14 @@ class Member:
         self.rows = intake.blocks.leads
 
     def push(self, chunk: ArrayLike) -> None:
-        """Take a chunk, or drop it where the queue is full."""
-        data = chunk if type(chunk) is np.ndarray else np.asarray(chunk)
-        if self.waiting and self._full(len(data) if data.ndim else 0):
+        """Take a chunk, or drop it where the queue is full; what is wrong is refused either way."""
+        data = self.intake.checked(chunk)
+        if self.waiting and self._full(len(data)):
             return
         if self.lost:
             self.put(self.intake.gap(self.lost, self.state))
             self.lost = 0
-        pieces = self.intake.push(data, self.state)
+        pieces = self.intake.blocks.push(data, self.state)
         if pieces:
             self.put(pieces)
 

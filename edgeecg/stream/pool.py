@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, InputError, StateError
-from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, rows_of
+from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, plain_rate, rows_of
 from edgeecg.runtime.engine import Engine
-from edgeecg.signal.block import Piece
+from edgeecg.signal.block import Piece, whole
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient
 from edgeecg.stream.snapshot import (
@@ -80,6 +80,7 @@ class StreamPool:
         self._policy: LeadPolicy = lead_policy or engine.bundle.lead_policy
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._members: dict[Patient, Member] = {}
+        self._leaving: set[Patient] = set()  # patients who were removed and whose last events are to come
         self._names = 0
         self._cohorts: dict[int, Cohort] = {}
         self._free: dict[int, list[int]] = {}
@@ -105,18 +106,24 @@ class StreamPool:
         Raises
         ------
         SignalError, ConfigError
-            If the rate or the leads are out of range, the name is none, or the patient is there already.
+            If the rate or the leads are out of range, the name is none, or the patient is there already, or
+            was removed and no poll has yet told what its signal still held.
         """
         patient = None if patient is None else _name(patient)
+        fs = plain_rate(fs)
         tail = self._cohort(rows_of(self._policy, leads)).tail(fs)
-        intake = Intake(fs, leads, self._policy, self._hop, tail)
+        intake = Intake(fs, int(leads), self._policy, self._hop, tail)
         with self._lock:
             if patient is None:
-                while self._names in self._members:
+                while self._names in self._members or self._names in self._leaving:
                     self._names += 1
                 patient = self._names
             if patient in self._members:
                 raise ConfigError(f"patient {patient!r} is in the pool already: remove it first")
+            if patient in self._leaving:  # events of two signals under one name could not be told apart
+                raise ConfigError(
+                    f"patient {patient!r} is leaving still: poll until all is told, or add another"
+                )
             self._members[patient] = Member(patient, intake, round(self._limit * fs))
         return patient
 
@@ -125,6 +132,7 @@ class StreamPool:
         with self._lock:
             member = self._member(patient)
             del self._members[patient]
+            self._leaving.add(patient)
         self._mark(member, "leave")
 
     def __len__(self) -> int:
@@ -179,7 +187,7 @@ class StreamPool:
         member = self._member(patient)
         with member.lock:
             _check_there(member)
-            member.put(member.intake.gap(length + member.lost, member.state))
+            member.put(member.intake.gap(whole(length) + member.lost, member.state))
             member.lost = 0
             self._announce(member)
 
@@ -269,6 +277,7 @@ class StreamPool:
                 told += [(member.patient, event) for event in self._cohorts[leads].flush(slot)]
                 if piece == "leave":
                     self._unseat(member)
+                    self._leaving.discard(member.patient)
                 continue
             work[leads].append((slot, piece))
             names[leads][slot] = member.patient

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import StateError
-from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop_samples, rows_of
+from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop_samples, plain_rate, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Event
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
@@ -79,7 +79,8 @@ class Stream:
             policy=policy,
             settings=settings,
         )
-        self._intake = Intake(fs, leads, policy, self._cohort.hop, self._cohort.tail(fs))
+        fs = plain_rate(fs)
+        self._intake = Intake(fs, int(leads), policy, self._cohort.hop, self._cohort.tail(fs))
         self.reset()
 
     @property

@@ -89,6 +89,43 @@ def test_a_packet_that_comes_behind_three_others_finds_its_place_and_one_too_lat
     assert len(pieces) == 39
 
 
+@pytest.mark.parametrize("length", [25, 126, 140, 250])
+def test_neighbours_that_swap_are_put_in_order_however_long_they_are(length: int) -> None:
+    """A packet a second, as over MQTT: the hole that the late one leaves is no signal that waits for it."""
+    sent = [Packet(ramp(k * length, length), sample=k * length) for k in range(8)]
+    sent[3], sent[4] = sent[4], sent[3]
+    pieces = list(repair(sent, TimeBase(FS)))
+    check_unbroken(pieces)
+    assert sum(len(piece.samples) for piece in pieces) == 8 * length
+    assert not any(piece.missing for piece in pieces)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_packets_that_come_twice_by_stamp_are_told_once(seed: int) -> None:
+    """Their stamps stray: the second of two equal ones is known, and not placed by its error."""
+    rng = np.random.default_rng(seed)
+    sent = []
+    for k in range(200):
+        stamp = round((k * 25 / FS + rng.uniform(-0.02, 0.02)) * 1e9)
+        sent += [Packet(ramp(25 * k, 25), stamp=stamp)] * (1 + (k % 20 == 10))
+    pieces = list(repair(sent, TimeBase(FS, jitter=0.05)))
+    told = np.concatenate([piece.samples[:, 0] for piece in pieces])
+    np.testing.assert_array_equal(told, np.arange(5000))
+
+
+def test_old_stamps_that_come_again_are_no_restart() -> None:
+    sent = [Packet(ramp(73 * k, 73), stamp=round(k * 73 / 130 * 1e9)) for k in range(30)]
+    pieces = list(repair([*sent[:20], *sent[14:17], *sent[20:]], TimeBase(130.0, jitter=0.05)))
+    assert sum(len(piece.samples) for piece in pieces) == 30 * 73
+    assert not any(piece.missing for piece in pieces)
+
+
+def test_single_samples_without_jitter_are_missed_one_by_one() -> None:
+    sent = [Packet(ramp(n, 1), stamp=n * 4_000_000) for n in range(800) if n % 20 != 7]
+    pieces = list(repair(sent, TimeBase(FS, jitter=0.0)))
+    assert [piece.start for piece in pieces if piece.missing] == list(range(8, 800, 20))
+
+
 def test_overlapping_packets_give_only_their_new_end() -> None:
     sent = [Packet(ramp(i, 40), sample=i) for i in range(0, 400, 25)]
     pieces = list(repair(sent, TimeBase(FS)))

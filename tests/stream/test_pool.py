@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, InputError, SignalError, StateError
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Beat, Gap
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks.lines import event_line
+from edgeecg.stream.sources.base import Packet
 from tests.contract.engines import assert_same_events, beats, heart
 
 FS = 250
@@ -51,6 +54,48 @@ def test_a_bad_chunk_is_told_to_who_pushes_it(nano: Engine) -> None:
     with pytest.raises(SignalError, match=r"\(n, 2\)"):
         pool.push(bed, np.zeros(10))
     assert pool.samples(bed) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((77, 3)), ["x"] * 55, [1j] * 5, np.zeros((3, 3, 3)), [[1.0, 2.0], [3.0]]]
+)
+def test_a_full_queue_swallows_no_bad_chunk(nano: Engine, wrong: Any) -> None:
+    pool = StreamPool(nano, queue=1.0)
+    bed = pool.add(FS)
+    pool.push(bed, np.zeros(FS))
+    pool.push(bed, np.zeros(FS))
+    dropped = pool.dropped(bed)
+    assert dropped
+    with pytest.raises(SignalError):
+        pool.push(bed, wrong)
+    assert pool.dropped(bed) == dropped
+
+
+def test_what_a_mask_hides_is_missing_in_a_pool_too(nano: Engine) -> None:
+    signal = np.ma.masked_array(heart(12, FS), mask=False)
+    signal[6 * FS : 8 * FS] = np.ma.masked
+    signal.data[6 * FS : 8 * FS] = 5.0
+    pool = StreamPool(nano)
+    bed = pool.add(FS)
+    pool.push(bed, signal)
+    told = [event for _, event in pool.poll()]
+    assert Gap(6 * FS, 2 * FS) in told
+    assert told == Stream(nano, FS).push(signal)
+
+
+def test_a_name_is_free_again_when_the_rest_is_told(nano: Engine) -> None:
+    """Else events of two signals, at two rates, would come under one name in turn."""
+    pool = StreamPool(nano)
+    bed = pool.add(FS, patient="bed")
+    pool.push(bed, heart(8, FS))
+    pool.remove(bed)
+    with pytest.raises(ConfigError, match="leaving still"):
+        pool.add(360, patient="bed")
+    assert pool.poll()
+    assert pool.add(360, patient="bed") == "bed"
+    pool.remove("bed")
+    pool.poll()
+    assert pool.add(FS, patient="bed") == "bed", "one who never pushed leaves too"
 
 
 def test_push_only_queues(nano: Engine) -> None:
@@ -406,3 +451,22 @@ def test_latency_and_samples_are_told(nano: Engine) -> None:
     assert pool.samples(bed) == 77
     assert pool.latency(bed) == Stream(nano, FS).latency
     assert beats([event for _, event in pool.poll()]) == []
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint8])
+@pytest.mark.parametrize("rate", [np.float64, np.float32, np.int64])
+def test_numbers_of_numpy_go_no_further_than_the_door(nano: Engine, kind: Any, rate: Any) -> None:
+    """They would stand in events, which no sink could write then, or overflow in the count."""
+    alarms = AlarmSettings(bradycardia=np.float64(45))
+    stream = Stream(nano, rate(FS), kind(1), withhold=np.bool_(True), alarms=alarms)  # type: ignore[arg-type]
+    told = stream.push(heart(6, FS)) + stream.gap(kind(200))
+    saved = stream.snapshot()
+    told += stream.push(heart(6, FS)) + stream.flush()
+    plain = Stream(nano, float(FS), alarms=AlarmSettings(bradycardia=45.0))
+    expected = plain.push(heart(6, FS)) + plain.gap(200)
+    assert plain.snapshot() == saved
+    assert told == expected + plain.push(heart(6, FS)) + plain.flush()
+    assert all(event_line(event, "bed") for event in told)
+    packet = Packet(np.zeros((1, 1)), kind(3), np.int64(4), rate(5), np.float64(6))
+    kinds = [type(value) for value in (packet.sample, packet.stamp, packet.time, packet.heard)]
+    assert kinds == [int, int, float, float]

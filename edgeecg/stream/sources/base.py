@@ -58,6 +58,10 @@ class Packet:
         if values.ndim != 2 or values.shape[1] == 0:
             raise SignalError(f"a packet has samples of shape (n, leads), not {values.shape}")
         object.__setattr__(self, "samples", values)
+        for name, kind in (("sample", int), ("stamp", int), ("time", float), ("heard", float)):
+            value = getattr(self, name)
+            if value is not None and type(value) is not kind:  # numpy's, which no snapshot holds
+                object.__setattr__(self, name, kind(value))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -73,7 +77,8 @@ class Source(Protocol):
     leads : tuple of str
         Name of each column.
     jitter : float
-        How far a packet's stamp may stray from the true time of its first sample, seconds.
+        How far a packet's stamp may lie from where the stamps before put it, seconds: where each strays from
+        the true time of its first sample by up to s either way, 2 s.
     """
 
     fs: float

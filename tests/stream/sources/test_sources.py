@@ -330,18 +330,18 @@ def test_lsl_outlets_that_cannot_be_used_are_told() -> None:
 
 def test_lsl_gap_is_found_by_its_stamps() -> None:
     with lsl_outlet(FS, ("I", "V1"), units="mV") as (name, outlet):
-        x = waves(500, 2)
+        x = waves(700, 2)
         with open_source(f"lsl:{name}?leads=V1") as source:
-            for block in (0, 1, 3, 4):  # block 2 is lost
+            for block in (0, 1, 3, 4, 5, 6):  # block 2 is lost, and known to be after a second of others
                 part = x[block * 100 : (block + 1) * 100].astype(np.float32)
                 outlet.push_chunk(part, 1000.0 + (block * 100 + 99) / FS)
             pieces = []
             for piece in repair(source, TimeBase(FS, source.jitter)):
                 pieces.append(piece)
-                if piece.start + len(piece.samples) >= 500:
+                if piece.start + len(piece.samples) >= 700:
                     break
     assert [(piece.start, piece.missing) for piece in pieces if piece.missing] == [(300, 100)]
-    np.testing.assert_allclose(pieces[-1].samples[:, 0], x[500 - len(pieces[-1].samples) :, 1], atol=1e-6)
+    np.testing.assert_allclose(pieces[-1].samples[:, 0], x[700 - len(pieces[-1].samples) :, 1], atol=1e-6)
 
 
 # WebSocket and MQTT
