@@ -22,11 +22,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from inference import graph_peers, torch_peers
 from inference.subject import Call, Case, Subject, operations
@@ -96,7 +96,7 @@ def write(folder: Path, bundle: str, figures: list[Figure]) -> None:
     about = {
         "bundle": bundle, "when": time.strftime("%Y-%m-%d %H:%M"), "machine": platform.processor(),
         "cores": os.cpu_count(), "python": platform.python_version(), "numpy": np.__version__,
-        "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
+        "torch": torch.__version__, "onnxruntime": version("onnxruntime"),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "",
     }  # fmt: skip
     text = json.dumps({**about, "figures": as_json(figures)}, indent=1)

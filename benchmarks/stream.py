@@ -11,6 +11,7 @@ pip install wfdb neurokit2 biosppy sleepecg
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core, for the peers and for the GEMM rate too
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -25,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from rich.console import Console
 from rich.table import Table
 from streaming import capacity, latency, peers, soak
@@ -69,7 +69,7 @@ def main() -> None:
             "machine": platform.processor() or platform.machine(),
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": version("onnxruntime"),
         }
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)

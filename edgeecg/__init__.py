@@ -12,8 +12,13 @@ Nothing heavy is loaded until a name is used::
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime's wheels for Linux report to Microsoft from 1.29 on. It looks once, when it is loaded, so this
+# stands before all that loads it; who wants the reports sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edgeecg import errors as errors

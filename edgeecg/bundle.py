@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -69,6 +70,7 @@ SUFFIX = ".edgeecg"
 """How the name of a bundle's file ends."""
 
 _LARGEST = 1 << 30  # bytes; no part of a compact network comes near
+_DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same parts give the same file, whenever it is written
 
 
@@ -113,7 +115,7 @@ class Bundle:
                 text = _member(archive, MANIFEST, 1 << 24)
                 manifest = parse_manifest(text)
                 parts = _verified(archive, manifest)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise BundleError(f"not a whole zip file ({error}): copy or build the bundle again") from error
         return cls(manifest, hashlib.sha256(text).hexdigest(), {MANIFEST: text, **parts})
 
@@ -158,9 +160,18 @@ class Bundle:
         return self.parts[part]
 
     def golden(self) -> dict[str, NDArray[np.float32]]:
-        """Golden vectors, by ``<graph>.<input>`` and ``<graph>.<precision>.<output>``."""
-        with np.load(io.BytesIO(self.parts[GOLDEN]), allow_pickle=False) as arrays:
-            return dict(arrays)
+        """Golden vectors, by ``<graph>.<input>`` and ``<graph>.<precision>.<output>``.
+
+        Raises
+        ------
+        BundleError
+            They are no arrays, or not those of its graphs.
+        """
+        try:
+            with np.load(io.BytesIO(self.parts[GOLDEN]), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (*_DAMAGED, ValueError, TypeError, MemoryError) as error:
+            raise BundleError(f"bundle {self.name} has damaged golden vectors: {error}") from error
 
     def weights(self) -> bytes:
         """The torch weights as safetensors; raises ``BundleError`` where the bundle was built without."""
@@ -270,6 +281,11 @@ def _verified(archive: zipfile.ZipFile, manifest: Manifest) -> dict[str, bytes]:
     unnamed = sorted({info.filename for info in archive.infolist()} - set(manifest.parts) - {MANIFEST})
     if unnamed:
         raise BundleError(f"part {unnamed[0]} is not in the manifest: the bundle was changed, get it again")
+    known = {GOLDEN, WEIGHTS, *(graph_part(graph, precision) for graph in GRAPHS for precision in PRECISIONS)}
+    if foreign := sorted(set(manifest.parts) - known):
+        raise BundleError(f"part {foreign[0]!r} is none of a bundle's: get the bundle from whoever built it")
+    if sum(said.size for said in manifest.parts.values()) > _LARGEST:
+        raise BundleError(f"its parts are over {_LARGEST >> 30} GiB together: not a good bundle")
     missing = sorted(needed - set(manifest.parts))
     if missing:
         raise BundleError(f"part {missing[0]} is missing from the manifest: build the bundle again")

@@ -160,7 +160,7 @@ def parse_manifest(text: bytes) -> Manifest:
     """
     try:
         schema = msgspec.json.decode(text, type=dict).get("schema")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleError(f"{MANIFEST} is not JSON ({error}): build the bundle again") from error
     if schema != SCHEMA:
         advice = "update edgeecg" if isinstance(schema, int) and schema > SCHEMA else "build the bundle again"

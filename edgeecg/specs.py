@@ -65,6 +65,13 @@ RR_FEATURES = (
 Positions = Literal["rotary", "sinusoidal", "learned", "none"]
 
 
+LARGEST = 65536
+"""No size of a compact network comes near; a greater one in a manifest would only take memory."""
+
+LOWEST = 0.01
+"""Hertz; below it a filter of second-order sections is not stable."""
+
+
 @dataclass(frozen=True)
 class SignalSpec:
     """The front end of a bundle: source samples in millivolts to the network's input.
@@ -91,10 +98,10 @@ class SignalSpec:
 
     def __post_init__(self) -> None:
         low, high = self.band
-        if not 0 < low < high < MODEL_FS / 2 or not 0 < self.notch < MODEL_FS / 2:
+        if not LOWEST <= low < high < MODEL_FS / 2 or not LOWEST <= self.notch < MODEL_FS / 2:
             raise ConfigError(
                 f"band {low:g} to {high:g} Hz, notch {self.notch:g} Hz: give the lower end first, all of it "
-                f"between 0 and {MODEL_FS / 2:g} Hz"
+                f"between {LOWEST:g} and {MODEL_FS / 2:g} Hz"
             )
         if not all(0 < value < math.inf for value in (self.gain_seconds, self.gain_floor, self.clip)):
             raise ConfigError("gain_seconds, gain_floor and clip of a front end must be numbers above 0")
@@ -120,6 +127,10 @@ class StackSpec:
     right: int
 
     def __post_init__(self) -> None:
+        if not all(1 <= size <= LARGEST for size in (self.dim, self.heads, self.ffn, self.layers)):
+            raise ConfigError(f"dim, layers, heads and ffn must lie between 1 and {LARGEST}")
+        if max(self.left, self.right) > LARGEST:
+            raise ConfigError(f"left and right are at most {LARGEST} positions")
         if self.dim % self.heads or (self.dim // self.heads) % 2:
             raise ConfigError(f"dim {self.dim} must split into {self.heads} heads of an even width")
         if min(self.layers, self.left) < 1 or self.right < 0:
@@ -168,6 +179,8 @@ class ModelSpec:
     positions: Positions = "rotary"
 
     def __post_init__(self) -> None:
+        if not all(1 <= size <= LARGEST for size in (self.patch, *self.stem)) or self.delay > LARGEST:
+            raise ConfigError(f"patch, stem and delay must lie between 1 and {LARGEST}")
         if self.delay < REACH:
             raise ConfigError(
                 f"delay is {self.delay} tokens, but a beat is known after {REACH}: give that or more"

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -314,3 +315,61 @@ def test_thresholds_out_of_range_are_refused() -> None:
         Thresholds(confidence={"Q": (1.0, 0.0)})
     with pytest.raises(BundleError, match="confidence of S has a slope"):
         Thresholds(confidence={"S": (0.0, 1.0)})
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("model", "token", "dim"), -32),
+        (("model", "token", "heads"), 0),
+        (("model", "token", "layers"), 10**9),
+        (("model", "token", "left"), 10**9),
+        (("model", "patch"), 0),
+        (("model", "patch"), 10**9),
+        (("signal", "band"), [1e-300, 1e-299]),
+        (("signal", "notch"), 1e-300),
+    ],
+)
+def test_sizes_that_no_network_has_are_refused(path: Path, place: tuple[str, ...], value: object) -> None:
+    def change(manifest: dict[str, object]) -> None:
+        inner: Any = manifest
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = value
+
+    with pytest.raises(BundleError, match="does not fit schema") as error:
+        Bundle.open(repacked(path, with_manifest(change)))
+    one_line(error)
+
+
+def test_a_manifest_nested_deep_is_one_line(path: Path) -> None:
+    deep = b'{"schema": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    with pytest.raises(BundleError, match="not JSON") as error:
+        Bundle.open(repacked(path, lambda members: members.update({"manifest.json": deep})))
+    one_line(error)
+
+
+def test_parts_that_are_none_of_a_bundle_are_refused() -> None:
+    with pytest.raises(BundleError, match=r"part '\.\./\.\./evil' is none of a bundle's"):
+        made(parts={**PARTS, "../../evil": b"x"})
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00"])
+def test_damaged_golden_vectors_are_one_line(data: bytes) -> None:
+    with pytest.raises(BundleError, match="damaged golden vectors") as error:
+        made(parts={**PARTS, "golden.npz": data}).golden()
+    one_line(error)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_in_other_compressions_is_one_line(tmp_path: Path, method: int) -> None:
+    bundle = made()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in bundle.parts.items():
+            archive.writestr(name, data)
+    raw = bytearray(buffer.getvalue())
+    for place in range(60, 400, 7):
+        raw[place] ^= 0xFF
+    with pytest.raises(BundleError):
+        Bundle.from_bytes(bytes(raw))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from edgeecg.metrics.tables import Table, text
 from edgeecg.ranges import LARGEST_SEED
 
 __all__ = [
+    "STOPS",
     "BundleOption",
     "DataOption",
     "FsOption",
@@ -46,6 +48,9 @@ __all__ = [
     "quoted",
     "show_table",
 ]
+
+STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a stream to end and to write what it holds: Ctrl-C, a service manager, a terminal that closes."""
 
 DataOption = Annotated[
     Path | None,

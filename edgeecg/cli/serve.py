@@ -12,7 +12,7 @@ import typer
 from rich.logging import RichHandler
 
 from edgeecg.cli.builder import shown
-from edgeecg.cli.common import human_console, progress_bar
+from edgeecg.cli.common import STOPS, human_console, progress_bar
 from edgeecg.runtime.engine import open_engine
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
@@ -26,8 +26,8 @@ def serve(
 ) -> None:
     """Run a gateway: many patients' sources, one model, every event to every sink.
 
-    Sources that break off are opened again; sinks that fail stop nobody else. SIGTERM or Ctrl-C stops it
-    gracefully: what has come is told, or, with `snapshot = "FILE"`, the context of every patient is kept
+    Sources that break off are opened again; sinks that fail stop nobody else. SIGTERM, Ctrl-C or a
+    closed terminal stops it gracefully: what has come is told, or, with `snapshot = "FILE"`, the context of every patient is kept
     and the next start goes on with it. `health = "8080"` serves a page at /health; under systemd the
     gateway notifies readiness and feeds the watchdog. `on_device_error = "raise"` ends it when TensorRT loses
     its GPU, so that it is started again with it; else it goes on without. The log holds no patient data.
@@ -67,6 +67,7 @@ def serve(
             )
             return
         stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        for number in STOPS:
+            if number in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: stop.set())  # but under nohup a closed terminal is no reason
         Gateway(settings, engine).run(stop)

@@ -14,7 +14,7 @@ import typer
 from rich.live import Live
 
 from edgeecg.cli.builder import DeviceErrorOption, builder_options
-from edgeecg.cli.common import BundleOption, human_console, progress_bar
+from edgeecg.cli.common import STOPS, BundleOption, human_console, progress_bar
 from edgeecg.cli.live import LiveView
 from edgeecg.errors import EdgeECGError
 from edgeecg.pipeline import step_tokens
@@ -166,7 +166,7 @@ def stream(
 
 
 class Halt:
-    """What Ctrl-C and SIGTERM ask for: an end between two packets, never within a push or a write.
+    """What Ctrl-C, SIGTERM and a closed terminal ask for: an end between two packets, never within a push.
 
     A signal that comes while nothing is under way, as in the wait for a source, raises ``KeyboardInterrupt``
     at once; one that comes meanwhile is remembered until the next look. A second one does not wait.
@@ -178,7 +178,7 @@ class Halt:
     @contextmanager
     def listening(self) -> Iterator[Halt]:
         """Be what the signals reach; one that is ignored, as in a background job, stays so."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in STOPS}
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, self._asks)

@@ -137,9 +137,16 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     with parents_of(target), named_when_full(target):
         try:
             yield partial
+            _settle(partial)
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Have a file on the disk before it takes another's place: a power cut would leave an empty one."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

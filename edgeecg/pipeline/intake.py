@@ -17,7 +17,10 @@ from edgeecg.errors import ConfigError
 from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece, checked, plain
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["Intake", "hop_samples", "plain_rate", "rows_of"]
+__all__ = ["MOST_LEADS", "Intake", "hop_samples", "plain_rate", "rows_of"]
+
+MOST_LEADS = 256
+"""Leads of a recording, body surface maps included: more would take all memory."""
 
 LONGEST_HOP = 8.0  # seconds; a step's attention grows with its square
 
@@ -42,6 +45,8 @@ def rows_of(policy: LeadPolicy, leads: int) -> int:
     """Leads that go through the network: all of them, or the first; raises ``ConfigError`` for none."""
     if not isinstance(leads, Integral) or leads < 1:
         raise ConfigError(f"leads is {leads}: a stream has at least one")
+    if leads > MOST_LEADS:
+        raise ConfigError(f"leads is {leads}: a stream has {MOST_LEADS} at most, choose some")
     return 1 if policy == "first" else int(leads)
 
 

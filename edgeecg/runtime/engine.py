@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Union
 import numpy as np
 
 from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
-from edgeecg.errors import BackendError, ConfigError
+from edgeecg.errors import BackendError, BundleError, ConfigError
 from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor
 
@@ -133,10 +133,15 @@ def check_golden(bundle: Bundle, name: GraphName, executor: Executor, precision:
     ------
     BackendError
         An output departs by more than :data:`TOLERANCE`.
+    BundleError
+        The bundle's golden vectors are not those of this graph.
     """
-    golden = bundle.golden()
+    golden, worst = bundle.golden(), 0.0
+    wanted = [f"{name}.{spec.name}" for spec in executor.inputs]
+    wanted += [f"{name}.{precision}.{spec.name}" for spec in executor.outputs]
+    if missing := [key for key in wanted if key not in golden]:
+        raise BundleError(f"bundle {bundle.name} has no golden vectors {missing[0]}: build it again")
     outputs = executor.run({spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs})
-    worst = 0.0
     for key, value in outputs.items():
         expected = golden[f"{name}.{precision}.{key}"]
         error = float(np.max(np.abs(value - expected)) / np.max(np.abs(expected)))

@@ -125,7 +125,7 @@ def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any
     form = next((f for f in forms if f.scheme == ("-" if rest == "-" and not scheme else scheme)), None)
     if form is None or not rest:
         shapes = ", ".join(f.shape for f in forms)
-        raise ConfigError(f"{text!r} names no {kind}: write one of {shapes}")
+        raise ConfigError(f"{_public(text)!r} names no {kind}: write one of {shapes}")
     module, _, name = form.factory.partition(":")
     factory = getattr(importlib.import_module(module), name)
     first, *known = inspect.signature(factory).parameters
@@ -136,6 +136,13 @@ def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any
         target = f"{scheme}:{rest}" + (f"?{urlencode(foreign)}" if foreign else "")
     given = said | {key: value for key, value in options.items() if value is not None}
     return factory(**_typed(kind, form, factory, {first: target} | given))
+
+
+def _public(text: str) -> str:
+    """An address without what may be a secret: of a URL, mistyped perhaps, its scheme alone."""
+    scheme, colon, rest = text.partition(":")
+    secret = colon and any(mark in rest for mark in ("//", "@", "?"))
+    return f"{scheme}:..." if secret else text.partition("?")[0]
 
 
 def _typed(kind: str, form: Form, factory: Any, given: Mapping[str, Any]) -> dict[str, Any]:

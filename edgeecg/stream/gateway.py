@@ -253,7 +253,9 @@ class Gateway:
                 if name in known and saved["patient"] in patients:
                     known[name].restore(saved)
                     patients.discard(saved["patient"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            if isinstance(error, EdgeECGError):
+                raise
             raise StateError(f"this is not a gateway's snapshot ({error!r})") from error
         for stranger in patients:  # no longer in the file
             self.pool.remove(stranger)

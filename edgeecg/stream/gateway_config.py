@@ -46,6 +46,10 @@ class PatientConfig:
     name: str
     source: str
 
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ConfigError("a [[patients]] table has an empty name: give every patient one")
+
 
 @dataclass(frozen=True)
 class GatewayConfig:

@@ -16,7 +16,15 @@ from edgeecg.stream.sinks.base import port_of
 
 __all__ = ["HealthPage", "notify"]
 
+PATIENCE = 5.0
+"""Seconds for which a client may say nothing."""
+
 Report = Callable[[], dict[str, Any]]
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that breaks off: a traceback for each probe would fill the log."""
 
 
 class HealthPage:
@@ -43,7 +51,7 @@ class HealthPage:
     def __init__(self, address: str, report: Report) -> None:
         host, port = port_of(address, "health")
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(report))
+            self._server = _Server((host, port), _handler(report))
         except OSError as error:
             raise LinkError(f"port {port} on {host} cannot be used for health: {error.strerror}") from error
         self._server.daemon_threads = True
@@ -60,6 +68,8 @@ class HealthPage:
 
 def _handler(report: Report) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = PATIENCE  # for each read: a client that sends half a request would hold a thread for ever
+
         def do_GET(self) -> None:
             if self.path not in ("/", "/health"):
                 self.send_error(404)
@@ -88,7 +98,10 @@ def notify(state: str) -> bool:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.connect("\0" + address[1:] if address.startswith("@") else address)
-        line.sendall(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.connect("\0" + address[1:] if address.startswith("@") else address)
+            line.sendall(state.encode())
+    except OSError:  # nobody is there any more, which is no reason to end
+        return False
     return True

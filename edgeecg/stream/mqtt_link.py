@@ -32,12 +32,12 @@ class MqttAddress:
         ConfigError
             If host or topic are missing or the port is no port.
         """
-        shape = "write mqtt://HOST[:PORT]/TOPIC"
+        shape = "write mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC, and / # ? @ of a password as %2F %23 %3F %40"
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise ConfigError(f"the MQTT address cannot be read ({error}): {shape}") from None
+        except ValueError:  # its text quotes parts of a password
+            raise ConfigError(f"the MQTT address cannot be read: {shape}") from None
         topic = unquote(parts.path.lstrip("/")) + (f"#{parts.fragment}" if "#" in url else "")
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic:
             raise ConfigError(f"the MQTT address lacks its host or topic: {shape}")

@@ -30,7 +30,7 @@ class Outlet:
     Attributes
     ----------
     ok : bool
-        Whether the last thing that was asked of it went well.
+        Whether the last thing that was asked of it went well, and the last that was to be kept was kept.
     failures : int
         Events, samples and openings that it did not take.
     """
@@ -38,10 +38,15 @@ class Outlet:
     def __init__(self, sink: Sink, kind: str) -> None:
         self.sink, self.kind = sink, kind
         self.failures = 0
-        self.ok = True
+        self._took = self._kept = True
         self._wanted: dict[str, Header] = {}  # of patients that it does not know yet
         self._known: set[str] = set()
         self._pause, self._again = FIRST_PAUSE, 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        return self._took and self._kept
 
     def open(self, header: Header) -> None:
         """A patient begins.
@@ -68,7 +73,8 @@ class Outlet:
     def keep(self) -> None:
         """Let it write what a crash would lose."""
         if self._known:
-            self._try(self.sink.keep)
+            told = not self._kept  # what goes on failing is said once
+            self._kept = self._took = self._try(self.sink.keep, told)
 
     def _reach(self, patient: str) -> bool:
         """Whether the sink knows the patient; one that could not be reached is tried again now and then."""
@@ -76,7 +82,7 @@ class Outlet:
             return True
         header = self._wanted.get(patient)
         if header is None or time.monotonic() < self._again:
-            self.ok, self.failures = False, self.failures + 1
+            self._took, self.failures = False, self.failures + 1
             return False
         went_well = self._try(lambda: self.sink.open(header))
         if patient in self.sink.patients:  # perhaps with a header that goes out later
@@ -88,15 +94,15 @@ class Outlet:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         return went_well
 
-    def _try(self, call: Callable[[], None]) -> bool:
+    def _try(self, call: Callable[[], None], told: bool = False) -> bool:
         try:
             call()
         except MissingExtra:
             raise
         except EdgeECGError as error:
-            if self.ok:
+            if self._took and not told:
                 log.error("sink %s failed: %s", self.kind, error)
-            self.ok, self.failures = False, self.failures + 1
+            self._took, self.failures = False, self.failures + 1
             return False
-        self.ok = True
+        self._took = True
         return True

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
-from edgeecg.errors import ConfigError, DeviceError, InputError, StateError
+from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, InputError, StateError
 from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, plain_rate, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece, whole
@@ -345,7 +345,8 @@ class StreamPool:
                 member.forget()
                 with self._polling:
                     self._unseat(member)
-            if isinstance(error, (KeyError, TypeError)):
+            foreign = not isinstance(error, EdgeECGError)
+            if foreign and isinstance(error, (LookupError, TypeError, ValueError, OverflowError)):
                 raise StateError(
                     f"the snapshot is not one of a pool ({error!r}): start without it"
                 ) from error

@@ -22,7 +22,7 @@ from edgeecg.errors import ConfigError, LinkError, MissingExtra, StateError
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap, Quality
-from edgeecg.stream import snapshot
+from edgeecg.stream import health, snapshot
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
@@ -357,8 +357,30 @@ def test_systemd_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert line.recv(100) == b"READY=1"
 
 
-def test_the_command_stops_gracefully(tmp_path: Path) -> None:
-    """SIGTERM: what has come is told, the log is calm, the exit code is 0."""
+def test_nobody_who_listens_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/x")
+    assert not notify("WATCHDOG=1")
+
+
+def test_a_probe_that_says_nothing_holds_no_thread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE", 0.2)
+    page = HealthPage("0", lambda: {"status": "ok"})
+    before = threading.active_count()
+    with socket.create_connection(("127.0.0.1", page.port)) as line:
+        line.sendall(b"GET /hea")
+        assert line.recv(100) == b"", "it is hung up on"
+    eventually(lambda: threading.active_count() <= before)
+    page.close()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_command_stops_gracefully(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM, and a terminal that closes: what has come is told, the log is calm, the exit code is 0."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("the signal is ignored here, as under nohup, and so it is by the child")
     bundle = make_bundle(tmp_path, "nano")
     source = f"{record(tmp_path, 'r', 120)}?speed=4"
     text = f'bundle = "{bundle}"\nbackend = "onnxruntime"\nsinks = ["jsonl:{tmp_path}/events.jsonl"]\n'
@@ -369,7 +391,7 @@ def test_the_command_stops_gracefully(tmp_path: Path) -> None:
     )
     events = tmp_path / "events.jsonl"
     eventually(lambda: events.is_file() and len(events_of(events).get("a", [])) > 5, 120)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert "Traceback" not in log

@@ -15,12 +15,13 @@ import pytest
 from edgeecg.errors import EdgeECGError, LinkError, MissingExtra, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.runtime.engine import Engine
-from edgeecg.specs import Beat, Gap
+from edgeecg.specs import Beat, Event, Gap
 from edgeecg.stream import gateway as room
 from edgeecg.stream import link, outlet
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sources import open_source
 from edgeecg.stream.sources.base import BaseSource, Packet
 from tests.contract.engines import assert_same_events, heart
@@ -173,6 +174,32 @@ def test_a_sink_that_is_not_there_yet_is_reached_later(
         eventually(lambda: len(beats(folder / "events.jsonl", "a")) > 3)
         assert made.report()["sinks"][0]["ok"]
     assert not raised
+
+
+def test_files_that_cannot_be_written_are_told_until_they_can(caplog: pytest.LogCaptureFixture) -> None:
+    """Events that a sink takes into its memory are no sign that its files come along."""
+
+    class Full(BaseSink):
+        full = True
+
+        def _connect(self, header: Header) -> None: ...
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+        def keep(self) -> None:
+            if self.full:
+                raise LinkError("no room")
+
+    held = outlet.Outlet(Full(), "full")
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    for _ in range(3):
+        held.keep()
+        held.write(Gap(1, 1), "a", None)
+        assert not held.ok
+    assert [record.message for record in caplog.records] == ["sink full failed: no room"]
+    held.sink.full = False  # type: ignore[attr-defined]
+    held.keep()
+    assert held.ok
 
 
 def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(

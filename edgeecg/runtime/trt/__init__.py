@@ -22,6 +22,7 @@ from edgeecg.runtime.executor import Executor, Tensors
 from edgeecg.runtime.trt.build import (
     BUCKETS,
     Extent,
+    Plan,
     Progress,
     Recipe,
     beat_recipe,
@@ -165,12 +166,20 @@ def _open_on(
     executor = TrtExecutor(library, plan, device, options.settings, owns_device=True)
     try:
         prove(executor, bundle, name, precision)
+        _keep(store, key, plan)
     except BaseException:
         executor.close()  # before its device: the traceback keeps it alive
         raise
-    store.save(key, plan)
-    store.keep_timing(library.key, device.info.key, plan.timing)
     return executor
+
+
+def _keep(store: PlanStore, key: PlanKey, plan: Plan) -> None:
+    """Keep a plan for the next start; one that there is no room for runs all the same."""
+    try:
+        store.save(key, plan)
+        store.keep_timing(key.library, key.gpu, plan.timing)
+    except OSError as error:
+        log.warning("the plan cannot be kept in %s (%s): the next start builds it again", store.folder, error)
 
 
 def run_once(model: bytes, inputs: Tensors, options: Options) -> dict[str, NDArray[np.float32]]:

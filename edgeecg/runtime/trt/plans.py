@@ -95,7 +95,7 @@ class PlanStore:
             data = plan_path.read_bytes()  # read once: what is hashed is what is opened
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             log.warning("cached plan %s cannot be read (%s): building it again", plan_path, error)
             return None
         if note.key != key:

@@ -8,10 +8,13 @@ Observation and SampledData R4B does not differ from R4 in any element that is u
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EEXIST
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +41,10 @@ FINDINGS = {
     "bradycardia": ("426627000", "Electrocardiogram: bradycardia"),
 }
 MEMORY = 300.0  # seconds of signal that are kept for strips
+MOST_WAITING = 1000  # findings of a patient that wait for their strip, or for room on the disk
+MOST_ALIKE = 100  # findings of one place and name that earlier runs may have left
+
+_Waiting = tuple[Union[Rhythm, Alarm], float | None]
 
 
 @dataclass(eq=False)
@@ -45,7 +52,7 @@ class _Strip:
     """The last minutes of a patient's signal, and the findings that wait for theirs."""
 
     pieces: deque[tuple[int, NDArray[np.float64]]]
-    waiting: list[tuple[Rhythm | Alarm, float | None]]
+    waiting: list[_Waiting]
     end: int = 0
 
     def cut(self, start: int, stop: int) -> tuple[int, NDArray[np.float64] | None]:
@@ -107,34 +114,52 @@ class FhirSink(BaseSink):
         while strip.pieces[0][0] + len(strip.pieces[0][1]) < strip.end - MEMORY * header.fs:
             strip.pieces.popleft()
         due = [item for item in strip.waiting if item[0].start + self._after * header.fs <= strip.end]
-        strip.waiting = [item for item in strip.waiting if item not in due]
-        for event, time in due:
-            self._write(event, time, header)
+        _report(self._written(patient, due))
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
         if not isinstance(event, (Alarm, Rhythm)) or event.end is not None or event.label == "N":
             return
         strip = self._strips[header.patient]
+        strip.waiting.append((event, time))
         if event.start + self._after * header.fs <= strip.end:
-            self._write(event, time, header)
-        else:
-            strip.waiting.append((event, time))
+            _report(self._written(header.patient, [(event, time)]))
+        if len(strip.waiting) > MOST_WAITING:
+            del strip.waiting[0]
+            raise LinkError(f"over {MOST_WAITING} findings wait for room in {self._folder}: one is lost")
 
     def flush(self) -> None:
         """Write the findings that still wait, with as much of their strip as has come."""
-        for patient, strip in self._strips.items():
-            waiting, strip.waiting = strip.waiting, []
-            for event, time in waiting:
+        waiting = {patient: list(strip.waiting) for patient, strip in self._strips.items()}
+        _report([error for patient, some in waiting.items() for error in self._written(patient, some)])
+
+    def _written(self, patient: str, waiting: Sequence[_Waiting]) -> list[str]:
+        """Write findings; what could not be written goes on waiting, and its reasons are given."""
+        errors: list[str] = []
+        for event, time in waiting:
+            try:
                 self._write(event, time, self._headers[patient])
+            except OSError as error:
+                errors.append(f"a finding cannot be written in {self._folder}: {error.strerror}")
+                continue
+            except ValueError as error:  # the library's: it would be refused again
+                first = str(error).splitlines()[0]
+                errors.append(f"a finding makes no FHIR resource, and is left out: {first}")
+            self._strips[patient].waiting.remove((event, time))
+        return errors
 
     def _write(self, event: Rhythm | Alarm, time: float | None, header: Header) -> None:
         resource = self._observation(**self._fields(event, time, header))
-        name = f"{file_name(header.patient)}-{event.start}-{file_name(event.label)}.json"
-        try:
-            with atomic_path(self._folder / name) as path:
-                path.write_text(resource.model_dump_json(exclude_none=True), encoding="utf-8")
-        except OSError as error:
-            raise LinkError(f"{self._folder / name} cannot be written: {error.strerror}") from error
+        text = resource.model_dump_json(exclude_none=True).encode()
+        stem = f"{file_name(header.patient)}-{event.start}-{file_name(event.label)}"
+        names = (f"{stem}.json", *(f"{stem}-{number}.json" for number in range(2, MOST_ALIKE)))
+        for place in (self._folder / name for name in names):  # an earlier run's may have this name
+            if not place.exists():
+                with atomic_path(place) as path:
+                    path.write_bytes(text)
+                return
+            if place.read_bytes() == text:
+                return
+        raise OSError(EEXIST, f"{MOST_ALIKE} findings of other runs have its name")
 
     def _fields(self, event: Rhythm | Alarm, time: float | None, header: Header) -> dict[str, Any]:
         """The Observation as plain values; the library checks them."""
@@ -163,6 +188,13 @@ class FhirSink(BaseSink):
         return fields
 
 
+def _report(errors: Sequence[str]) -> None:
+    """Raise for what could not be written, if anything."""
+    if errors:
+        more = f", nor {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise LinkError(f"{errors[0]}{more}")
+
+
 def _coding(system: str, code: str, display: str) -> dict[str, str]:
     return {"system": system, "code": code, "display": display}
 
@@ -176,7 +208,8 @@ def _component(lead: str, millivolts: NDArray[np.float64], fs: float) -> dict[st
     """A lead as SampledData: whole microvolts, ``E`` where there is no number."""
     number = LEADS.get(lead, 0)
     coding = _coding(MDC, str(POTENTIAL + number), f"MDC_ECG_ELEC_POTL{f'_{lead}' if number else ''}")
-    values = ["E" if np.isnan(value) else str(round(value * 1000)) for value in millivolts]
+    microvolts = [1000.0 * value for value in millivolts.tolist()]
+    values = [str(round(value)) if math.isfinite(value) else "E" for value in microvolts]
     return {
         "code": {"coding": [coding], "text": lead},
         "valueSampledData": {

@@ -81,7 +81,7 @@ def parse_line(line: bytes | str) -> Union[Header, EventLine]:
             raise RecordError("a line is neither a header nor an event: is this a file of EdgeECG events?")
         stamp = msgspec.convert(told.get("time"), Union[datetime, None])
         return EventLine(msgspec.convert(told.get("patient"), str), msgspec.convert(told, kind), stamp)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"a line is no event: {error}") from None
 
 

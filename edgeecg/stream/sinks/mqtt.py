@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time as clock
 from typing import Any
+from urllib.parse import quote
 
 from edgeecg.errors import ConfigError, LinkError
 from edgeecg.specs import Event
@@ -16,7 +17,6 @@ from edgeecg.stream.address import need
 from edgeecg.stream.mqtt_link import MqttAddress, connect
 from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sinks.lines import event_line, header_line
-from edgeecg.stream.sinks.wfdb_files import file_name
 
 __all__ = ["MqttSink"]
 
@@ -68,7 +68,7 @@ class MqttSink(BaseSink):
             raise LinkError(f"{self._address} refuses: {why}; are address, user and password right?")
 
     def _begin(self, header: Header) -> None:
-        topic = f"{self._address.topic}/header/{file_name(header.patient)}"
+        topic = f"{self._address.topic}/header/{quote(header.patient, safe='')}"
         self._publish(topic, header_line(header), retain=True)
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:

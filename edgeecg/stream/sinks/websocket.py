@@ -7,8 +7,10 @@ that come later; a client that does not read is dropped when it no longer answer
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from edgeecg.errors import LinkError
@@ -20,6 +22,7 @@ from edgeecg.stream.sources.websocket import quiet_logger
 
 __all__ = ["WebSocketSink"]
 
+LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")  # any page could read events else
 WAIT = 10.0  # seconds for the server to start, and for the last words at the end
 
 
@@ -30,6 +33,9 @@ class WebSocketSink(BaseSink):
     ----------
     port : str
         ``PORT`` or ``HOST:PORT``; port 0 takes a free one.
+    origins : tuple of str
+        Web pages that may read the events in a browser (``https://ward.example``), beside those of this
+        machine; programs, which name no origin, always may.
 
     Attributes
     ----------
@@ -42,8 +48,9 @@ class WebSocketSink(BaseSink):
         If there is no port in the text.
     """
 
-    def __init__(self, port: str) -> None:
+    def __init__(self, port: str, *, origins: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self._origins = origins
         self._host, self.port = port_of(port, "ws")
         self._loop: Any = None
         self._thread: threading.Thread | None = None
@@ -67,6 +74,7 @@ class WebSocketSink(BaseSink):
             self._host,
             self.port,
             logger=quiet_logger(),
+            origins=[None, LOCAL, *self._origins],
             ping_interval=10,
             ping_timeout=10,
             close_timeout=5,
@@ -104,6 +112,8 @@ class WebSocketSink(BaseSink):
         try:
             if self._server is not None:
                 self._do(self._quit())
+        except (TimeoutError, FutureTimeout) as error:  # two until Python 3.11
+            raise LinkError("a client of the WebSocket takes nothing: its last events are lost") from error
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(WAIT)

@@ -130,7 +130,7 @@ class WfdbSink(BaseSink):
             with parents_of(stem):
                 write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
         except OSError as error:
-            return f"{stem}.{self._extension} cannot be written: {error.strerror}"
+            return f"an annotation file cannot be written in {self._folder}: {error.strerror}"
         self._changed.remove(patient)
         return ""
 

@@ -6,13 +6,19 @@ import logging
 import time
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
-from edgeecg.errors import LinkError
+from edgeecg.errors import ConfigError, LinkError
 from edgeecg.stream.address import need
 from edgeecg.stream.sources.live import TICK
 from edgeecg.stream.sources.messages import End, MessageSource
 
 __all__ = ["WebSocketSource", "quiet_logger"]
+
+SHAPE = (
+    "the WebSocket address cannot be read: write ws://[USER:PASSWORD@]HOST[:PORT]/PATH, and / # ? @ of a "
+    "password as %2F %23 %3F %40"
+)
 
 
 def quiet_logger() -> logging.Logger:
@@ -50,7 +56,7 @@ class WebSocketSource(MessageSource):
         timeout: float | None = 30.0,
         retry: float = 60.0,
     ) -> None:
-        public = url.partition("?")[0].rpartition("@")[2]  # neither tokens nor credentials in messages
+        public = _checked(url)  # neither tokens nor credentials in messages
         super().__init__(public, fs, leads, wait, timeout)
         self._url, self._retry = url, retry
         self._connection: Any = None
@@ -66,8 +72,10 @@ class WebSocketSource(MessageSource):
                 self._url, open_timeout=self._wait, close_timeout=2, logger=quiet_logger()
             )
             self._connection = self._held.enter_context(opened)
-        except (OSError, errors.InvalidHandshake, errors.InvalidURI, TimeoutError) as error:
+        except (OSError, errors.InvalidHandshake, TimeoutError) as error:
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
+        except (errors.InvalidURI, ValueError):  # their texts quote the whole address
+            raise LinkError(f"{self._peer} cannot be reached: {SHAPE}") from None
 
     def _disconnect(self) -> None:
         self._held.close()
@@ -96,3 +104,15 @@ class WebSocketSource(MessageSource):
                     raise
             else:
                 return
+
+
+def _checked(url: str) -> str:
+    """The address without credentials and options; raises ``ConfigError`` where it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text may quote a part of the password
+        raise ConfigError(SHAPE) from None
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment:
+        raise ConfigError(SHAPE)
+    return f"{parts.hostname}{f':{port}' if port else ''}{parts.path}"

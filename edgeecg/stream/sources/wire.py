@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import PacketError
+from edgeecg.pipeline import MOST_LEADS
 from edgeecg.stream.sources.base import MILLIVOLTS, Packet
 from edgeecg.stream.wallclock import CALENDAR
 
@@ -66,6 +67,8 @@ def decode_message(data: bytes | str) -> Message:
     """
     raw = data.encode() if isinstance(data, str) else bytes(data)
     message = _decode_binary(raw) if raw[:4] == MAGIC else _decode_json(raw)
+    if any(not lead.strip() or not lead.isprintable() for lead in message.leads):
+        raise PacketError("a message names a lead that is empty or cannot be printed: write I, II, V1 ...")
     if message.fs is not None and not (math.isfinite(message.fs) and message.fs > 0):
         raise PacketError(f"a message gives fs={message.fs}, which is no rate in hertz")
     if message.leads and len(message.leads) != message.packet.samples.shape[1]:
@@ -78,7 +81,7 @@ def decode_message(data: bytes | str) -> Message:
 def _decode_json(raw: bytes) -> Message:
     try:
         said = msgspec.json.decode(raw, type=_Json)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # a ValidationError is a DecodeError
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PacketError(f"a message is neither a JSON packet nor a binary one: {error}") from None
     if said.units not in MILLIVOLTS:
         raise PacketError(f"a message has units {said.units[:10]!r}: write {', '.join(MILLIVOLTS)}")
@@ -102,8 +105,14 @@ def _table(rows: Sequence[float | list[Number] | None], leads: int) -> NDArray[n
     width = len(listed[0])
     if width == 0 or any(len(row) != width for row in listed):
         raise PacketError("the rows of a message differ in length or are empty: one number a lead in each")
+    _check_leads(width)
     values = np.array(listed, dtype=np.float64)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _check_leads(leads: int) -> None:
+    if leads > MOST_LEADS:
+        raise PacketError(f"a message has {leads} leads, more than {MOST_LEADS}: a row is a sample of each")
 
 
 def _decode_binary(raw: bytes) -> Message:
@@ -114,6 +123,7 @@ def _decode_binary(raw: bytes) -> Message:
         raise PacketError(
             f"a binary message says {rows} rows of {leads} leads, but {len(raw) - HEAD.size} bytes follow"
         )
+    _check_leads(leads)
     values = np.frombuffer(raw, dtype="<f4", offset=HEAD.size).astype(np.float64).reshape(rows, leads)
     packet = Packet(
         np.where(np.isfinite(values), values, np.nan),

@@ -213,3 +213,19 @@ def test_packed_floats_are_whole_however_bytes_arrive(data: bytes, leads: int, c
 def test_counters_go_on_over_their_wrap(before: int, wrap: int, step: int) -> None:
     step = min(step, wrap - 1)
     assert unwrap((before + step) % wrap, before, wrap) == before + step
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b'{"samples": [1], "note": ' + b"[" * 5000 + b"]" * 5000 + b"}", "neither a JSON packet"),
+        (b'{"samples": [[' + b"0.1," * 60000 + b"0.1]]}", "60001 leads, more than 256"),
+        (encode_binary(Packet(np.zeros((1, 300)))), "300 leads, more than 256"),
+        (b'{"samples": [1], "leads": [""]}', "a lead that is empty"),
+        (b'{"samples": [1], "leads": ["\\u001b]0;x\\u0007"]}', "cannot be printed"),
+    ],
+)
+def test_a_hostile_message_is_one_packet_less(raw: bytes, told: str) -> None:
+    """It would take the memory, the link's thread or the terminal of everybody else."""
+    with pytest.raises(PacketError, match=told):
+        decode_message(raw)

@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeecg.errors import BackendError, ConfigError, LinkError, MissingExtra, PacketError, SignalError
+from edgeecg.errors import (
+    BackendError,
+    ConfigError,
+    EdgeECGError,
+    LinkError,
+    MissingExtra,
+    PacketError,
+    SignalError,
+)
 from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
 from edgeecg.stream.clock import TimeBase, repair
@@ -460,6 +468,28 @@ def test_credentials_stay_out_of_messages() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(LinkError) as caught:
         open_source("ws://nurse:secret@127.0.0.1:1/ecg?token=secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mqtss://nurse:secret@broker/ward/1",
+        "wsss://h/x?token=secret",
+        "mqtt://nurse:secret/x@broker/ward",
+        "mqtt://nurse:secret#x@broker/ward",
+        "ws:///x?token=secret",
+        "wss:nurse:secret@broker/x?token=secret",
+        "ws://nurse:se#secret@broker/x",
+        "ws://nurse:secret@h:99999/x",
+        "ws://nurse:secret@[::1/x",
+        "ws://nurse@127.0.0.1:9/x?token=secret",
+        "ws://a..b/x?token=secret",
+    ],
+)
+def test_credentials_of_mistyped_addresses_stay_out_too(address: str) -> None:
+    with pytest.raises(EdgeECGError) as caught:
+        open_source(address)
     assert "secret" not in str(caught.value)
 
 
