@@ -1,8 +1,9 @@
 # EdgeECG: `make help` lists what there is. Everything runs in .venv at the root, made on first use.
 
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+VERSION := import sys; print("py%d%d" % sys.version_info[:2])
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
-	2>/dev/null && command -v "$$p" && break; done)
+	"$$p" -c '$(FITS)' 2>/dev/null && command -v "$$p" && break; done)
 # The CPU build of torch: from where pip already looks, else from PyTorch's own index.
 TORCH ?= torch==2.13.0+cpu
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -30,9 +31,14 @@ $(STAMP): pyproject.toml $(wildcard constraints/*.txt)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "error: EdgeECG's environment needs Python 3.11 to 3.13 with venv; install one (Debian:" \
 			"apt-get install python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; fi
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
+		echo "error: $(PYTHON) is not Python 3.11 to 3.13 with venv: name another one" >&2; exit 2; }
 	@rm -f $@
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
-	@set -e; version=$$($(BIN)/python -c 'import sys; print("py%d%d" % sys.version_info[:2])'); \
+	@wanted=$$("$(PYTHON)" -c '$(VERSION)'); there=$$($(BIN)/python -c '$(VERSION)' 2>/dev/null); \
+		[ "$(origin PYTHON)" = file ] && $(BIN)/python -c '$(FITS)' 2>/dev/null && wanted=$$there; \
+		[ "$$there" = "$$wanted" ] && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+			|| "$(PYTHON)" -m venv --clear .venv
+	@set -e; version=$$($(BIN)/python -c '$(VERSION)'); \
 		echo "installing edgeecg[$(EXTRAS)] into .venv ($$version; a few minutes the first time)"; \
 		$(PIP) "$(TORCH)" -c constraints/$$version.txt 2>/dev/null \
 			|| $(PIP) "$(TORCH)" -c constraints/$$version.txt --extra-index-url $(TORCH_INDEX); \

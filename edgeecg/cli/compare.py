@@ -167,8 +167,10 @@ def compare(
         agree = agree and comparison.agree
         console.print(tables(name, sides, comparison))
         inside: list[Departure] = []
-        if layers or not comparison.agree:
+        if layers:
             inside = look_inside(sides, name, comparison)
+        elif not comparison.agree:
+            inside = look_if_possible(sides, name, comparison)
         if inside:
             show_layers(console, inside, limit)
         if inside and not comparison.agree and first_departure(inside, limit) is None:
@@ -181,6 +183,15 @@ def compare(
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     if not agree:
         raise typer.Exit(DISAGREE)
+
+
+def look_if_possible(sides: tuple[Side, Side], name: GraphName, comparison: Comparison) -> list[Departure]:
+    """What nobody asked for: where a library for it is missing a note says so, and nothing is lost."""
+    try:
+        return look_inside(sides, name, comparison)
+    except MissingExtra as error:
+        human_console().print(Text("note: ", "yellow").append(str(error), "default"))
+        return []
 
 
 def graphs_of(sides: tuple[Side, Side], wanted: str) -> tuple[GraphName, ...]:

@@ -9,10 +9,18 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from edgeecg.cli.common import DataOption, SeedOption, atomic_folder, check_data, data_console, human_console
+from edgeecg.cli.common import (
+    DataOption,
+    SeedOption,
+    atomic_folder,
+    check_data,
+    data_console,
+    human_console,
+    show_table,
+)
 from edgeecg.errors import ConfigError
+from edgeecg.metrics.tables import Table
 
 __all__ = ["app"]
 
@@ -41,12 +49,13 @@ def list_sets(
     check_data(data)
     here = {name: _count(data, name) for name in SETS}
     if as_json:
-        rows = [
+        told = [
             {**asdict(entry), "address": entry.address, "here": here[entry.name]} for entry in SETS.values()
         ]
-        data_console().print_json(json.dumps(rows))
+        data_console().print_json(json.dumps(told))
         return
-    table = Table("set", "what", "records", "here", "Hz", "leads", "labels", "download", "licence")
+    heads = ("set", "what", "records", "here", "Hz", "leads", "labels", "download", "licence")
+    rows = []
     for entry in SETS.values():
         labels = [
             word
@@ -59,11 +68,11 @@ def list_sets(
             )
             if there
         ]
-        table.add_row(
+        rows.append((
             entry.name, entry.title, str(entry.records), str(here[entry.name] or "-"), f"{entry.fs:g}",
             entry.leads, ", ".join(labels), entry.size, entry.licence,
-        )  # fmt: skip
-    data_console().print(table)
+        ))  # fmt: skip
+    show_table(data_console(), Table("public sets", heads, tuple(rows), words=(0, 1, 5, 6, 7, 8)))
 
 
 def _count(root: Path | None, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from contextlib import nullcontext, redirect_stdout
@@ -123,7 +124,7 @@ def _run(console: Console, title: str, *words: str | Path, tables: bool = True) 
     argv = [str(word) for word in words]
     console.print()
     console.rule(Text(title, "bold"), align="left")
-    console.print(Text("$", "dim").append(f" edgeecg {' '.join(argv)}", "not dim"), soft_wrap=True)
+    console.print(Text("$", "dim").append(f" edgeecg {shlex.join(argv)}", "not dim"), soft_wrap=True)
     begin = time.monotonic()
     with nullcontext() if tables else redirect_stdout(StringIO()):
         code = main(argv)
@@ -146,9 +147,9 @@ def _make_patients(console: Console, plan: Plan, patients: int, seed: int) -> No
 def _make_bundle(console: Console, plan: Plan) -> None:
     """Recordings to one deployable file."""
     out = plan.out
+    _run(console, "Train", "train", "--config", out / "demo.toml", "--out", out / "run")
     for made in ("graphs", "calibration", "quantized"):  # by an earlier run: verbs replace no folder
         shutil.rmtree(out / made, ignore_errors=True)
-    _run(console, "Train", "train", "--config", out / "demo.toml", "--out", out / "run")
     _run(
         console,
         "Export to ONNX",
@@ -247,7 +248,7 @@ def _summary(console: Console, plan: Plan, seconds: float) -> None:
     console.print()
     console.rule(Text("Done", "bold"), align="left")
     console.print(table)
-    then = f"edgeecg stream synthetic:5 --bundle {plan.bundle}"
+    then = f"edgeecg stream synthetic:5 --bundle {shlex.quote(str(plan.bundle))}"
     console.print(Text(f"the bundle: {plan.bundle}; try ").append(then, "bold"))
     console.print(f"the picture: {plan.out / 'strip.png'}; latencies: {plan.out / 'latency.html'}")
     console.print(f"{seconds:.0f} s in all; for real recordings see docs/training.md")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -214,4 +215,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> None:
     """Entry point of the ``edgeecg`` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # an encoding that lacks a letter is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))

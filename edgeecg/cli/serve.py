@@ -27,10 +27,11 @@ def serve(
     """Run a gateway: many patients' sources, one model, every event to every sink.
 
     Sources that break off are opened again; sinks that fail stop nobody else. SIGTERM, Ctrl-C or a
-    closed terminal stops it gracefully: what has come is told, or, with `snapshot = "FILE"`, the context of every patient is kept
-    and the next start goes on with it. `health = "8080"` serves a page at /health; under systemd the
-    gateway notifies readiness and feeds the watchdog. `on_device_error = "raise"` ends it when TensorRT loses
-    its GPU, so that it is started again with it; else it goes on without. The log holds no patient data.
+    closed terminal stops it gracefully: what has come is told, or, with `snapshot = "FILE"`, the context
+    of every patient is kept and the next start goes on with it. `health = "8080"` serves a page at
+    /health; under systemd the gateway notifies readiness and feeds the watchdog.
+    `on_device_error = "raise"` ends it when TensorRT loses its GPU, so that it is started again with it;
+    else it goes on without. The log holds no patient data.
 
     A file:
 

@@ -143,7 +143,7 @@ def stream(
         "units": units,
         "gain": gain,
     }
-    piped = ["-"] if not sys.stdout.isatty() else []
+    piped = ["-"] if sys.stdout is not None and not sys.stdout.isatty() else []  # none: it was closed
     with ExitStack() as stack:
         halt = stack.enter_context(Halt().listening())
         with progress_bar() as bars:

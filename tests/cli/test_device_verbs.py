@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from edgeecg.bundle import Bundle
 from edgeecg.cli.main import main
 from edgeecg.deploy.precision import fp16_plan, rewrite
+from edgeecg.errors import MissingExtra
 from edgeecg.runtime import trt
 from edgeecg.runtime.ort import OrtExecutor
 
@@ -80,6 +81,24 @@ def test_a_bundle_agrees_with_the_reference(
     assert found["token"]["outputs"]["heads"]["relative"] < 1e-5
     assert found["token"]["layers"] == {}
     assert "token graph, 3 steps" in capsys.readouterr().out
+
+
+def test_both_graphs_are_compared_where_layers_cannot_be(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A board without onnx: nobody asked for the layers, and all else that was found is told."""
+
+    def missing(*_: object) -> None:
+        raise MissingExtra("onnx", "train", "looking into layers")
+
+    monkeypatch.setattr("edgeecg.cli.compare.look_inside", missing)
+    monkeypatch.setattr("edgeecg.cli.compare.Comparison.agree", property(lambda _: False))
+    out = tmp_path / "found.json"
+    line = ["compare", bundle, f"{bundle}:fp32@onnxruntime", "--steps", "2", "--json", str(out)]
+    assert main(line) == 1
+    assert set(json.loads(out.read_text())) == {"token", "beat"}
+    assert "note: looking into layers needs onnx" in " ".join(capsys.readouterr().err.split())
+    assert main([*line, "--layers"]) == 2
 
 
 def test_a_wrong_graph_is_taken_apart(wrong_graph: tuple[str, str], tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +161,29 @@ def test_a_reader_that_had_enough_ends_the_stream_without_a_word() -> None:
         child.stdout.close()
         assert child.stderr.read() == b""
         assert child.wait(60) == 1
+
+
+def program(*line: str, stdin: bool = True, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """``python -m edgeecg`` by itself; without ``stdin`` it is closed, as under some service managers."""
+    command = " ".join([shlex.quote(sys.executable), "-m", "edgeecg", *map(shlex.quote, line)])
+    closed = "" if stdin else " <&-"
+    return subprocess.run(
+        ["sh", "-c", command + closed],
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_letters_that_the_terminal_lacks_are_written_another_way() -> None:
+    done = program("--help", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0
+    assert b"\\u2022" in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
+def test_standard_input_that_is_closed_is_one_line() -> None:
+    done = program("stream", "-", "--fs", "250", "-b", "nano", stdin=False)
+    assert done.returncode == 2
+    assert done.stderr == b"error: standard input is closed: pipe samples into the program\n"
