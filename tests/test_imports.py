@@ -27,6 +27,7 @@ FLOORS = (
     {"deploy"},
     {"explain"},
     {"cli"},
+    {"__main__"},
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -27,7 +27,7 @@ from edgeecg.model.config import read_config
         ("augment", "snr = [24.0, -3.0]", "lower level first"),
         ("loss", "classes = [1.0, 2.0]", "classes"),
         ("signal", "band = [40.0, 0.5]", "lower end first"),
-        ("signal", "band = [0.5, 90.0]", "between 0 and 64 Hz"),
+        ("signal", "band = [0.5, 90.0]", "between 0.01 and 64 Hz"),
         ("signal", "clip = 0.0", "above 0"),
         ("signal", "gain_seconds = nan", "above 0"),
         ("optim", "rate = inf", "rate"),
