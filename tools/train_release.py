@@ -265,7 +265,9 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int, tables: Path) -
     report = json.loads(table.read_text(encoding="utf-8"))
     for group in report["groups"]:
         if not any(beats["records"] for beats in group["beats"]):
-            group["records"] = len(group["records"])  # thousands of names that have no row of their own
+            group["records"] = len(group["records"])  # thousands of names, of which only the sum is shown
+            if group["af"]:
+                group["af"]["rows"] = []
     table.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 

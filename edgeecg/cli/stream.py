@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Annotated, Any, Literal
 
@@ -297,5 +297,10 @@ class Session:
         if quiet or not console.is_terminal:
             yield
             return
-        with Live(self.view, console=console, refresh_per_second=8):
+        live = Live(self.view, console=console, refresh_per_second=8)
+        live.start()
+        try:
             yield
+        finally:
+            with suppress(OSError):  # the terminal may be gone, which is why it ends
+                live.stop()

@@ -150,7 +150,7 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
 
     def read(stem: Path, name: str) -> tuple[Record, Truth]:
         record = read_record(stem, annotator="")
-        beside = stem.with_suffix("") if stem.is_file() else stem
+        beside = _bare(stem)
         if not beside.with_name(f"{beside.name}.{extension}").is_file():
             raise RecordError(
                 f"record {stem} has no reference annotations: put its .{extension} file beside it"
@@ -168,7 +168,8 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
         return replace(read_record(stem, annotator=""), name=name)
 
     def case(group: str, stem: Path, name: str, home: str) -> LabelledRecord:
-        return LabelledRecord(group, name, partial(read, stem, name), partial(alone, stem, name), home, stem)
+        loads = partial(read, stem, name), partial(alone, stem, name)
+        return LabelledRecord(group, name, *loads, home, _bare(stem))
 
     patients: Mapping[str, str] = {}
     if path.is_dir():
@@ -184,3 +185,8 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
             f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"
         )
     return [case("records", path, path.stem, path.resolve().parent.name)]
+
+
+def _bare(path: Path) -> Path:
+    """A record's place without the extension of a file."""
+    return path.with_suffix("") if path.is_file() else path

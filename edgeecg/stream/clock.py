@@ -42,6 +42,7 @@ A restart or jump without a wall clock is of unknown length and counts as one mi
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -95,11 +96,11 @@ class TimeState(NamedTuple):
     ``next`` is the place that is expected; ``offset`` leads from the sender's count to ours; ``anchor``
     is (place, stamp in ns) of the rate tracker and ``rate`` its samples a nanosecond; ``wall`` is the
     wall-clock time at ``next``, ``heard`` when what lies before it came; ``held`` are packets ahead of
-    their turn, by place; ``stamps`` are the last stamps with their packets' lengths. ``dropped`` counts
-    packets that were not used (duplicates, too late, strays), ``lost`` missing samples, ``restarts`` new
-    beginnings of the device's count. ``since`` is the place at which its present count began, ``again`` how
-    many samples were sent again since the last new one, ``spare`` the seconds by which arrivals lie behind
-    the samples, as after a stall.
+    their turn, by place; ``stamps`` are the last stamps with their packets' lengths and checksums.
+    ``dropped`` counts packets that were not used (duplicates, too late, strays), ``lost`` missing
+    samples, ``restarts`` new beginnings of the device's count. ``since`` is the place at which its
+    present count began, ``again`` how many samples were sent again since the last new one, ``spare`` the
+    seconds by which arrivals lie behind the samples, as after a stall.
     """
 
     next: int = 0
@@ -110,7 +111,7 @@ class TimeState(NamedTuple):
     heard: float | None = None
     held: tuple[tuple[int, Packet], ...] = ()
     suspect: tuple[int, Packet] | None = None
-    stamps: tuple[tuple[int, int], ...] = ()
+    stamps: tuple[tuple[int, int, int], ...] = ()
     pace: tuple[float, ...] = ()
     dropped: int = 0
     lost: int = 0
@@ -201,11 +202,8 @@ class TimeBase:
         return state._replace(offset=offset, anchor=anchor, since=state.next)
 
     def _doubled(self, packet: Packet, state: TimeState) -> bool:
-        """Whether a packet that has just its stamp came before; one after a silence may begin anew."""
-        if packet.sample is not None or (packet.stamp, len(packet)) not in state.stamps:
-            return False
-        passed = self._passed(packet, state)
-        return passed is None or passed <= self.silence
+        """Whether a packet without count came before; a device that begins anew sends other samples."""
+        return packet.sample is None and packet.stamp is not None and _mark(packet) in state.stamps
 
     def _place(self, packet: Packet, state: TimeState) -> int:
         if packet.sample is not None and state.offset is not None:
@@ -223,7 +221,8 @@ class TimeBase:
 
     def _place_by_stamp(self, stamp: int, anchor: tuple[int, float], state: TimeState) -> int:
         where = anchor[0] + (stamp - anchor[1]) * state.rate
-        ends = [state.next, *(place + len(held) for place, held in state.held)]
+        taken = {place for place, _ in state.held}
+        ends = [state.next, *(end for place, held in state.held if (end := place + len(held)) not in taken)]
         nearest = min(ends, key=lambda end: abs(end - where))
         near = abs(nearest - where) <= max(self.jitter * self.fs, 0.5)
         return nearest if near else round(where)
@@ -285,7 +284,7 @@ class TimeBase:
         pieces, state = self._release(state, everything=True)
         missing = max(1, round((self._passed(first[1], state) or 0.0) * self.fs))
         place = state.next + missing
-        begun = self._begin(first[1], state._replace(next=place))
+        begun = self._begin(first[1], state._replace(next=place, stamps=(), pace=()))
         state = begun._replace(next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1, spare=0.0)
         piece, state = self._give(place, first[1], state, cause)
         rest, state = self._accept(self._place(second, state), second, state)
@@ -347,7 +346,7 @@ class TimeBase:
         anchor = state.anchor
         if packet.stamp is None or anchor is None:
             return state
-        state = state._replace(stamps=(*state.stamps, (packet.stamp, len(packet)))[-RECENT:])
+        state = state._replace(stamps=(*state.stamps, _mark(packet))[-RECENT:])
         passed = place - anchor[0]
         if passed <= 0:
             return state
@@ -364,7 +363,7 @@ class TimeBase:
         """Stamps that advance evenly at another rate than declared are no loss: the rate is wrong."""
         if not state.stamps:
             return state
-        before, length = state.stamps[-1]
+        before, length = state.stamps[-1][:2]
         pace = (stamp - before) / length * self.fs * 1e-9
         paces = (*state.pace, pace)[-PACE:]
         even = len(paces) == PACE and max(paces) - min(paces) < PULL * abs(paces[0])
@@ -374,6 +373,11 @@ class TimeBase:
                 f"open the source with fs={self.fs / paces[0]:.4g}"
             )
         return state._replace(pace=paces)
+
+
+def _mark(packet: Packet) -> tuple[int, int, int]:
+    """By what a packet that comes again is known."""
+    return packet.stamp or 0, len(packet), zlib.crc32(packet.samples.tobytes())
 
 
 def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:

@@ -46,7 +46,7 @@ class Outlet:
     @property
     def ok(self) -> bool:
         """Whether all is well."""
-        return self._took and self._kept
+        return self._took and self._kept and not self.sink.behind
 
     def open(self, header: Header) -> None:
         """A patient begins.
@@ -73,8 +73,7 @@ class Outlet:
     def keep(self) -> None:
         """Let it write what a crash would lose."""
         if self._known:
-            told = not self._kept  # what goes on failing is said once
-            self._kept = self._took = self._try(self.sink.keep, told)
+            self._kept = self._try(self.sink.keep)
 
     def _reach(self, patient: str) -> bool:
         """Whether the sink knows the patient; one that could not be reached is tried again now and then."""
@@ -94,13 +93,14 @@ class Outlet:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         return went_well
 
-    def _try(self, call: Callable[[], None], told: bool = False) -> bool:
+    def _try(self, call: Callable[[], None]) -> bool:
+        fine = self.ok  # what goes on failing is said once
         try:
             call()
         except MissingExtra:
             raise
         except EdgeECGError as error:
-            if self._took and not told:
+            if fine:
                 log.error("sink %s failed: %s", self.kind, error)
             self._took, self.failures = False, self.failures + 1
             return False

@@ -161,6 +161,9 @@ def test_a_file_without_resolution_counts_in_frames(records, tmp_path):
     assert main([*scored, "--annotator", "qrs", "--json", str(report)]) == 0
     qrs = read_report(report).groups[0].beats[0].classes["QRS"].gross
     assert (qrs.hits, qrs.misses, qrs.false) == (len(beats), 0, 0)
+    scored[1] = str(header)  # the record by its header's name
+    assert main([*scored, "--annotator", "qrs", "--json", str(report)]) == 0
+    assert read_report(report).groups[0].beats[0].classes["QRS"].gross == qrs
 
 
 def _without_resolution(samples):
@@ -189,6 +192,9 @@ def test_a_recording_counts_once(records, tmp_path, capsys):
     for folder in (one, two):
         shutil.copytree(records, folder)
     assert main(["evaluate", str(one), f"{one}/../ecg", "-a", str(one)]) == 2
+    assert "is named twice, and would count twice" in capsys.readouterr().err
+    stem = next(one.glob("*.hea"))
+    assert main(["evaluate", str(stem), str(stem.with_suffix("")), "-a", str(one)]) == 2
     assert "is named twice, and would count twice" in capsys.readouterr().err
     assert main(["evaluate", str(one), str(two), "-a", str(one)]) == 2
     assert "two folders ecg hold a record" in capsys.readouterr().err

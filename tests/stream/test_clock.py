@@ -120,6 +120,46 @@ def test_old_stamps_that_come_again_are_no_restart() -> None:
     assert not any(piece.missing for piece in pieces)
 
 
+@pytest.mark.parametrize("before", [5, 20, 40])
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_device_that_counts_its_stamps_anew_is_no_double(before: int, timed: bool) -> None:
+    """Its stamps come again, its samples do not."""
+    first = [
+        Packet(ramp(25 * k, 25), stamp=k * 100_000_000, heard=0.1 * k if timed else None, time=0.1 * k)
+        for k in range(before)
+    ]
+    boot = 0.1 * before + 2.0
+    second = [
+        Packet(ramp(10_000 + 25 * k, 25), stamp=k * 100_000_000, heard=boot + 0.1 * k if timed else None)
+        for k in range(60)
+    ]
+    if timed:
+        second = [replace(packet, time=packet.heard) for packet in second]
+    else:
+        first = [replace(packet, time=None) for packet in first]
+    pieces = list(repair([*first, *second], TimeBase(FS, jitter=0.05)))
+    told = np.concatenate([piece.samples[:, 0] for piece in pieces])
+    again = told[told >= 10_000]
+    assert np.isin(np.arange(10_000 + 25 * 20, 11_500), again).all(), (
+        "at most the first two seconds are doubted"
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_stray_stamps_behind_a_loss_cost_no_packet_that_came(seed: int) -> None:
+    """A held packet's end is no place for another where the next one lies already."""
+    rng = np.random.default_rng(seed)
+    sent = [
+        Packet(
+            ramp(73 * k, 73), stamp=round((73 * k / FS + rng.uniform(-0.125, 0.125)) * 1e9), time=73 * k / FS
+        )
+        for k in range(300)
+        if rng.random() > 0.05
+    ]
+    pieces = list(repair(sent, TimeBase(FS, jitter=0.25)))
+    assert sum(len(piece.samples) for piece in pieces) == 73 * len(sent)
+
+
 def test_single_samples_without_jitter_are_missed_one_by_one() -> None:
     sent = [Packet(ramp(n, 1), stamp=n * 4_000_000) for n in range(800) if n % 20 != 7]
     pieces = list(repair(sent, TimeBase(FS, jitter=0.0)))

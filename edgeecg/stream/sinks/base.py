@@ -67,7 +67,15 @@ class Header:
 
 
 class Sink(Protocol):
-    """Takes events. One sink may serve many patients; it is used from one thread."""
+    """Takes events. One sink may serve many patients; it is used from one thread.
+
+    Attributes
+    ----------
+    behind : bool
+        Whether something waits that could not be written yet.
+    """
+
+    behind: bool = False
 
     @property
     def patients(self) -> Collection[str]:
@@ -106,6 +114,8 @@ class SignalSink(Protocol):
 
 class BaseSink(Sink, ABC):
     """The life of a sink; subclasses say how to connect, send, and let go."""
+
+    behind: bool = False
 
     def __init__(self) -> None:
         self._headers: dict[str, Header] = {}

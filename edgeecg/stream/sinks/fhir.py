@@ -9,10 +9,10 @@ Observation and SampledData R4B does not differ from R4 in any element that is u
 from __future__ import annotations
 
 import math
+import time as clock
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from errno import EEXIST
 from pathlib import Path
 from typing import Any, Union
 
@@ -42,6 +42,7 @@ FINDINGS = {
 }
 MEMORY = 300.0  # seconds of signal that are kept for strips
 MOST_WAITING = 1000  # findings of a patient that wait for their strip, or for room on the disk
+PAUSE = 10.0  # seconds before a disk that took nothing is tried again: every push would cost milliseconds
 MOST_ALIKE = 100  # findings of one place and name that earlier runs may have left
 
 _Waiting = tuple[Union[Rhythm, Alarm], float | None]
@@ -91,6 +92,7 @@ class FhirSink(BaseSink):
             raise ConfigError(f"fhir: before and after must be 0 or more, together at most {MEMORY / 2:g} s")
         self._folder, self._before, self._after = Path(folder), before, after
         self._strips: dict[str, _Strip] = {}
+        self._again = 0.0  # when a disk that took nothing is tried again
 
     def _connect(self, header: Header) -> None:
         self._observation = need(
@@ -114,38 +116,42 @@ class FhirSink(BaseSink):
         while strip.pieces[0][0] + len(strip.pieces[0][1]) < strip.end - MEMORY * header.fs:
             strip.pieces.popleft()
         due = [item for item in strip.waiting if item[0].start + self._after * header.fs <= strip.end]
-        _report(self._written(patient, due))
+        self._write_some({patient: due})
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
         if not isinstance(event, (Alarm, Rhythm)) or event.end is not None or event.label == "N":
             return
         strip = self._strips[header.patient]
         strip.waiting.append((event, time))
-        if event.start + self._after * header.fs <= strip.end:
-            _report(self._written(header.patient, [(event, time)]))
         if len(strip.waiting) > MOST_WAITING:
             del strip.waiting[0]
             raise LinkError(f"over {MOST_WAITING} findings wait for room in {self._folder}: one is lost")
 
     def flush(self) -> None:
         """Write the findings that still wait, with as much of their strip as has come."""
-        waiting = {patient: list(strip.waiting) for patient, strip in self._strips.items()}
-        _report([error for patient, some in waiting.items() for error in self._written(patient, some)])
+        self._again = 0.0
+        self._write_some({patient: list(strip.waiting) for patient, strip in self._strips.items()})
 
-    def _written(self, patient: str, waiting: Sequence[_Waiting]) -> list[str]:
-        """Write findings; what could not be written goes on waiting, and its reasons are given."""
-        errors: list[str] = []
-        for event, time in waiting:
-            try:
-                self._write(event, time, self._headers[patient])
-            except OSError as error:
-                errors.append(f"a finding cannot be written in {self._folder}: {error.strerror}")
-                continue
-            except ValueError as error:  # the library's: it would be refused again
-                first = str(error).splitlines()[0]
-                errors.append(f"a finding makes no FHIR resource, and is left out: {first}")
-            self._strips[patient].waiting.remove((event, time))
-        return errors
+    def _write_some(self, some: Mapping[str, Sequence[_Waiting]]) -> None:
+        """Write findings; where the disk takes none, all go on waiting and are tried again after a pause."""
+        if clock.monotonic() < self._again:
+            return
+        refused: list[str] = []
+        for patient, waiting in some.items():
+            for event, time in waiting:
+                try:
+                    self._write(event, time, self._headers[patient])
+                except OSError as error:
+                    self.behind, self._again = True, clock.monotonic() + PAUSE
+                    left = sum(len(strip.waiting) for strip in self._strips.values())
+                    reason = f"{left} findings wait, as {self._folder} takes no files: {error.strerror}"
+                    raise LinkError(reason) from error
+                except ValueError as error:  # the library's: it would be refused again
+                    refused.append(str(error).splitlines()[0])
+                self._strips[patient].waiting.remove((event, time))
+                self.behind = False
+        if refused:
+            raise LinkError(f"{len(refused)} findings are left out: {refused[0]}")
 
     def _write(self, event: Rhythm | Alarm, time: float | None, header: Header) -> None:
         resource = self._observation(**self._fields(event, time, header))
@@ -157,9 +163,9 @@ class FhirSink(BaseSink):
                 with atomic_path(place) as path:
                     path.write_bytes(text)
                 return
-            if place.read_bytes() == text:
+            if place.is_file() and place.read_bytes() == text:
                 return
-        raise OSError(EEXIST, f"{MOST_ALIKE} findings of other runs have its name")
+        raise ValueError(f"{MOST_ALIKE} findings of other runs have its name")
 
     def _fields(self, event: Rhythm | Alarm, time: float | None, header: Header) -> dict[str, Any]:
         """The Observation as plain values; the library checks them."""
@@ -186,13 +192,6 @@ class FhirSink(BaseSink):
                 "end": iso_time(time + (start - event.start + (0 if samples is None else len(samples))) / fs),
             }
         return fields
-
-
-def _report(errors: Sequence[str]) -> None:
-    """Raise for what could not be written, if anything."""
-    if errors:
-        more = f", nor {len(errors) - 1} more" if len(errors) > 1 else ""
-        raise LinkError(f"{errors[0]}{more}")
 
 
 def _coding(system: str, code: str, display: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -260,8 +261,9 @@ def test_what_waits_for_its_strip_is_written_at_the_end(tmp_path: Path) -> None:
     assert told.effectivePeriod is None
 
 
-def test_findings_outlive_a_full_disk_and_one_that_cannot_be_written(tmp_path: Path) -> None:
-    """Each goes on waiting until it is written; one that the library refuses costs no other."""
+def test_findings_outlive_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each goes on waiting until it is written."""
+    monkeypatch.setattr("edgeecg.stream.sinks.fhir.PAUSE", 2.0)
     pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
     with open_sink(f"fhir:{tmp_path}?before=0&after=1") as sink:
         for name in ("bed-3", "bed-4"):
@@ -269,12 +271,16 @@ def test_findings_outlive_a_full_disk_and_one_that_cannot_be_written(tmp_path: P
             sink.signal(0, np.zeros((100, 2)), name)  # type: ignore[attr-defined]
             for at in (10, 20, 30):
                 sink.write(Alarm(at, None, "pause"), name)
-        for name in ("bed-3", "bed-4"):
-            with pytest.raises(LinkError, match=r"cannot be written in .*, nor 2 more"), room_for(1):
-                sink.signal(100, np.zeros((300, 2)), name)  # type: ignore[attr-defined]
+        with pytest.raises(LinkError, match=r"6 findings wait, as .* takes no files"), room_for(1):
+            sink.signal(100, np.zeros((300, 2)), "bed-3")  # type: ignore[attr-defined]
+        assert sink.behind
+        with room_for(1):  # it is not tried again at each push
+            sink.signal(100, np.zeros((300, 2)), "bed-4")  # type: ignore[attr-defined]
         assert list(tmp_path.iterdir()) == []
+        time.sleep(2.1)
         sink.signal(400, np.zeros((100, 2)), "bed-3")  # type: ignore[attr-defined]
         assert len(list(tmp_path.iterdir())) == 3
+        assert not sink.behind
     assert len(list(tmp_path.iterdir())) == 6
 
 
@@ -303,7 +309,7 @@ def test_a_lead_without_a_name_makes_no_finding_and_no_traceback(tmp_path: Path)
     sink.open(replace(HEADER, leads=("", "I")))
     sink.signal(0, np.zeros((9, 2)), "bed-3")  # type: ignore[attr-defined]
     sink.write(Alarm(2, None, "pause"), "bed-3")
-    with pytest.raises(LinkError, match="makes no FHIR resource, and is left out"):
+    with pytest.raises(LinkError, match="1 findings are left out"):
         sink.flush()
     sink.close()
 
