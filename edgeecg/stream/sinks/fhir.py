@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edgeecg
-from edgeecg.errors import ConfigError, LinkError
+from edgeecg.errors import ConfigError, InputError, LinkError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.specs import Alarm, Event, Rhythm
 from edgeecg.stream.address import need
@@ -141,11 +141,13 @@ class FhirSink(BaseSink):
             for event, time in waiting:
                 try:
                     self._write(event, time, self._headers[patient])
-                except OSError as error:
+                except (OSError, InputError) as error:
                     self.behind, self._again = True, clock.monotonic() + PAUSE
                     left = sum(len(strip.waiting) for strip in self._strips.values())
-                    reason = f"{left} findings wait, as {self._folder} takes no files: {error.strerror}"
-                    raise LinkError(reason) from error
+                    why = error.strerror if isinstance(error, OSError) else "is it a folder?"
+                    raise LinkError(
+                        f"{left} findings wait, as {self._folder} takes no files: {why}"
+                    ) from error
                 except ValueError as error:  # the library's: it would be refused again
                     refused.append(str(error).splitlines()[0])
                 self._strips[patient].waiting.remove((event, time))

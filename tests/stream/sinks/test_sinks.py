@@ -284,6 +284,22 @@ def test_findings_outlive_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_findings_wait_for_a_folder_that_is_gone(tmp_path: Path) -> None:
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    folder = tmp_path / "found"
+    with open_sink(f"fhir:{folder}?before=0&after=1") as sink:
+        sink.open(HEADER)
+        folder.rmdir()
+        folder.write_text("in the way")
+        sink.write(Alarm(10, None, "pause"), "bed-3")
+        with pytest.raises(LinkError, match="1 findings wait") as caught:
+            sink.signal(0, np.zeros((300, 2)), "bed-3")  # type: ignore[attr-defined]
+        assert "bed-3" not in str(caught.value), "a patient's name is no matter of a log"
+        assert sink.behind
+        folder.unlink()
+    assert [path.name for path in folder.iterdir()] == ["bed-3-10-pause.json"]
+
+
 def test_a_finding_of_an_earlier_run_is_kept(tmp_path: Path) -> None:
     pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
     for moment in (1.7e9, 1.7e9, 1.8e9):  # the second tells the first again, as after a kill
