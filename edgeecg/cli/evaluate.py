@@ -71,13 +71,11 @@ def evaluate(
         str, typer.Option("--extension", metavar="NAME", help="Extension of the files in --annotations.")
     ] = "edg",
     annotator: Annotated[
-        str | None,
+        str,
         typer.Option(
-            "--annotator",
-            metavar="NAME",
-            help="Extension of the reference annotations of your own records; `atr` where left out.",
+            "--annotator", metavar="NAME", help="Extension of the reference annotations of your own records."
         ),
-    ] = None,
+    ] = "atr",
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
     ] = None,
@@ -132,8 +130,7 @@ def evaluate(
         raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
     if annotations is None and extension != "edg":
         raise ConfigError(f"--extension {extension} goes with --annotations DIR, the folder of those files")
-    if annotator is not None:
-        check_extension(annotator)
+    check_extension(annotator)
     if json is not None:
         check_file(json)
     check_data(data)

@@ -95,10 +95,10 @@ def select(
 def unsure(verdicts: Sequence[Verdict], backend: Backend) -> Iterator[str]:
     """What these records and this backend cannot tell."""
     change = verdicts[0].change
-    missing = [name for name, estimate in change.items() if estimate.value is None]
-    if len({"AF", "AF records"} & set(missing)) == 1:  # by beats or by records: one of them tells
-        missing = [name for name in missing if not name.startswith("AF")]
-    if missing:
+    known = {name for name, estimate in change.items() if estimate.value is not None}
+    if "AF records" in known:
+        known.add("AF")  # by beats or by records: one of them tells
+    if missing := [name for name in GATED if name not in known and name != "AF records"]:
         yield f"no record has {' or '.join(missing)}: what is lost of it is not known"
     if single := [n for n, e in change.items() if e.value is not None and e.low is None]:
         yield f"{', '.join(single)}: of one patient only, without an interval"

@@ -61,7 +61,7 @@ class LabelledRecord:
 
 
 def labelled_records(
-    wanted: Sequence[str], root: Path | None = None, seed: int = 0, annotator: str | None = None
+    wanted: Sequence[str], root: Path | None = None, seed: int = 0, annotator: str = "atr"
 ) -> tuple[LabelledRecord, ...]:
     """Find labelled recordings.
 
@@ -74,8 +74,8 @@ def labelled_records(
         Folder of the sets; by default the one that ``EDGEECG_DATA`` names.
     seed : int
         Of the synthetic patients.
-    annotator : str, optional
-        Extension of the reference annotations of the user's own records; ``atr`` where left out.
+    annotator : str
+        Extension of the reference annotations of the user's own records.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def labelled_records(
         elif head in SETS and not Path(name).exists():
             found += _of_set(head, split or "all", root)
         else:
-            found += _own(Path(name), annotator or "")
+            found += _own(Path(name), annotator)
     _once(found, wanted)
     return tuple(found)
 
@@ -146,21 +146,19 @@ def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
 
 
 def _own(path: Path, annotator: str) -> list[LabelledRecord]:
-    extension = annotator or "atr"
-
     def read(stem: Path, name: str) -> tuple[Record, Truth]:
         record = read_record(stem, annotator="")
         beside = _bare(stem)
-        if not beside.with_name(f"{beside.name}.{extension}").is_file():
+        if not beside.with_name(f"{beside.name}.{annotator}").is_file():
             raise RecordError(
-                f"record {stem} has no reference annotations: put its .{extension} file beside it"
+                f"record {stem} has no reference annotations: put its .{annotator} file beside it"
             )
-        marks = read_annotations(beside, extension, fs=record.fs)
+        marks = read_annotations(beside, annotator, fs=record.fs)
         record = replace(
             record,
             name=name,
             patient=patients.get(name, record.patient),
-            annotations=marks.select(marks.sample < len(record)),
+            annotations=marks.select((marks.sample >= 0) & (marks.sample < len(record))),
         )
         return record, truth_of(record)
 

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.errors import ConfigError
-from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece, checked, plain
+from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece
+from edgeecg.signal.chunk import checked, plain
 from edgeecg.specs import MODEL_FS
 
 __all__ = ["MOST_LEADS", "Intake", "hop_samples", "plain_rate", "rows_of"]

@@ -178,11 +178,11 @@ def batch_time(executor: Executor, batch: int, hop_samples: int, settings: Profi
     warmup = min(settings.warmup, calls)
     call = summarise(sample(lambda: executor.run(inputs), warmup, calls))
     device = device_executor(executor)
-    ways = call_ways(device, inputs, warmup, calls) if device else {}
+    ways = time_ways(device, inputs, warmup, calls) if device else {}
     return Throughput(batch, call, batch * settings.hop / (call.p50 / 1e3), ways)
 
 
-def call_ways(
+def time_ways(
     device: TrtExecutor, inputs: dict[str, NDArray[np.float32]], warmup: int, runs: int
 ) -> dict[str, Percentiles]:
     """Whole calls, from arrays in to arrays out: with and without CUDA graph, by each way of waiting."""

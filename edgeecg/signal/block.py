@@ -35,7 +35,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeecg.errors import ConfigError, SignalError, StateError
+from edgeecg.errors import ConfigError, StateError
+from edgeecg.signal.chunk import checked, plain, whole
 from edgeecg.signal.missing import (
     LIMIT,
     fill_in,
@@ -50,18 +51,7 @@ from edgeecg.signal.pieces import Block, BlockState, Piece, SegmentEnd
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import Gap
 
-__all__ = [
-    "HOP",
-    "PATCH",
-    "Block",
-    "BlockState",
-    "Blocks",
-    "Piece",
-    "SegmentEnd",
-    "checked",
-    "plain",
-    "whole",
-]
+__all__ = ["HOP", "PATCH", "Block", "BlockState", "Blocks", "Piece", "SegmentEnd"]
 
 HOP = 64
 """Default block: 64 model samples, half a second."""
@@ -346,51 +336,6 @@ class Blocks:
         state.last = samples[:, -1].copy()
         end = state.base + valid
         return Block(samples, state.anchor, state.first, state.made, hop, state.base, end, missing, back)
-
-
-def whole(length: int) -> int:
-    """The length of a gap as Python's own number: a small one of numpy's would overflow in the count.
-
-    Raises
-    ------
-    SignalError
-        It is no number of samples.
-    """
-    if not isinstance(length, (int, np.integer)) or length < 0:
-        raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 or more")
-    return int(length)
-
-
-def plain(chunk: ArrayLike) -> NDArray[Any]:
-    """Any array as numpy's own: what a masked one hides is missing.
-
-    Raises
-    ------
-    SignalError
-        Rows of different lengths.
-    """
-    if isinstance(chunk, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(chunk), np.nan, chunk.data)
-    try:
-        return np.asarray(chunk)
-    except ValueError as error:
-        raise SignalError(
-            "a chunk with rows of different lengths: push samples by leads, (n, leads)"
-        ) from error
-
-
-def checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
-    """``data`` as ``(n, leads)``, or an error that says what is expected."""
-    if data.ndim == 1 and data.size == 0:
-        return np.empty((0, leads))
-    if data.dtype.kind not in "fiu":
-        raise SignalError(f"samples of type {data.dtype}: push real numbers, in millivolts")
-    if data.ndim == 1 and leads == 1:
-        return data[:, None]
-    if data.ndim != 2 or data.shape[1] != leads:
-        wanted = "(n,) or (n, 1)" if leads == 1 else f"(n, {leads})"
-        raise SignalError(f"a chunk of shape {data.shape}: push samples by leads, {wanted}")
-    return data
 
 
 def _lead_in(state: BlockState, rows: int) -> None:

@@ -29,8 +29,6 @@ class Outlet:
 
     Attributes
     ----------
-    ok : bool
-        Whether the last thing that was asked of it went well, and the last that was to be kept was kept.
     failures : int
         Events, samples and openings that it did not take.
     """
@@ -45,7 +43,7 @@ class Outlet:
 
     @property
     def ok(self) -> bool:
-        """Whether all is well."""
+        """Whether the last thing asked of it went well, and nothing waits that could not be written."""
         return self._took and self._kept and not self.sink.behind
 
     def open(self, header: Header) -> None:

@@ -16,7 +16,8 @@ from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, InputError, StateError
 from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, plain_rate, rows_of
 from edgeecg.runtime.engine import Engine
-from edgeecg.signal.block import Piece, whole
+from edgeecg.signal.block import Piece
+from edgeecg.signal.chunk import whole
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient
 from edgeecg.stream.snapshot import (

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import ConfigError, LinkError, PacketError
+from edgeecg.errors import ConfigError, PacketError
 from edgeecg.stream.sources.base import Packet, check_rate, default_leads, scale
 from edgeecg.stream.sources.lines import LineSplitter, parse_line
 from edgeecg.stream.sources.live import TICK, LiveSource
@@ -81,7 +81,7 @@ class StdinSource(LiveSource):
     def _connect(self) -> None:
         if self._fd < 0:
             if sys.stdin is None:
-                raise LinkError("standard input is closed: pipe samples into the program")
+                raise ConfigError("standard input is closed: pipe samples into the program")
             self._fd = sys.stdin.fileno()
         if not self._text:
             self.leads = self.leads or default_leads(1)

@@ -23,6 +23,7 @@ from edgeecg.io.record import Record
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks import Fanout, Header, open_sink
 from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.sinks.fhir import MOST_WAITING
 from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
 from edgeecg.stream.sinks.mqtt import MqttSink
 from edgeecg.stream.sinks.wfdb_files import file_name, to_annotations
@@ -298,6 +299,17 @@ def test_findings_wait_for_a_folder_that_is_gone(tmp_path: Path) -> None:
         assert sink.behind
         folder.unlink()
     assert [path.name for path in folder.iterdir()] == ["bed-3-10-pause.json"]
+
+
+def test_findings_that_wait_are_bounded_and_a_loss_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    sink = open_sink(f"fhir:{tmp_path}")
+    sink.open(HEADER)
+    for at in range(MOST_WAITING):
+        sink.write(Alarm(at, None, "pause"), "bed-3")
+    with pytest.raises(LinkError, match="one is lost"):
+        sink.write(Alarm(MOST_WAITING, None, "pause"), "bed-3")
+    assert len(sink._strips["bed-3"].waiting) == MOST_WAITING  # type: ignore[attr-defined]
 
 
 def test_a_finding_of_an_earlier_run_is_kept(tmp_path: Path) -> None:

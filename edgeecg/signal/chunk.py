@@ -1,0 +1,57 @@
+"""What a caller pushes, as every stage takes it: numpy's own arrays of real numbers, and whole counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgeecg.errors import SignalError
+
+__all__ = ["checked", "plain", "whole"]
+
+
+def whole(length: int) -> int:
+    """The length of a gap as Python's own number: a small one of numpy's would overflow in the count.
+
+    Raises
+    ------
+    SignalError
+        It is no number of samples.
+    """
+    if not isinstance(length, (int, np.integer)) or length < 0:
+        raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 or more")
+    return int(length)
+
+
+def plain(chunk: ArrayLike) -> NDArray[Any]:
+    """Any array as numpy's own: what a masked one hides is missing.
+
+    Raises
+    ------
+    SignalError
+        Rows of different lengths.
+    """
+    if isinstance(chunk, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(chunk), np.nan, chunk.data)
+    try:
+        return np.asarray(chunk)
+    except ValueError as error:
+        raise SignalError(
+            "a chunk with rows of different lengths: push samples by leads, (n, leads)"
+        ) from error
+
+
+def checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
+    """``data`` as ``(n, leads)``, or an error that says what is expected."""
+    if data.ndim == 1 and data.size == 0:
+        return np.empty((0, leads))
+    if data.dtype.kind not in "fiu":
+        raise SignalError(f"samples of type {data.dtype}: push real numbers, in millivolts")
+    if data.ndim == 1 and leads == 1:
+        return data[:, None]
+    if data.ndim != 2 or data.shape[1] != leads:
+        wanted = "(n,) or (n, 1)" if leads == 1 else f"(n, {leads})"
+        raise SignalError(f"a chunk of shape {data.shape}: push samples by leads, {wanted}")
+    return data
