@@ -22,6 +22,7 @@ from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.annotation import read_annotations
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Annotations, Record
+from edgeecg.io.wfdb import find_headers
 
 __all__ = [
     "BXB",
@@ -110,7 +111,7 @@ def find_records(root: str | os.PathLike[str], name: str, split: str = "all") ->
     wanted = set(entry.splits[split]) if split != "all" else None
     found = {
         header.stem: header.with_suffix("")
-        for header in sorted(folder.rglob("*.hea"), reverse=True)  # flat files win over those in sub-folders
+        for header in reversed(find_headers(folder))  # flat files win over those in sub-folders
         if pattern.fullmatch(header.stem)
         and header.stem not in entry.without_signals
         and (wanted is None or header.stem in wanted)

@@ -29,6 +29,7 @@ from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Record
+from edgeecg.io.wfdb import find_headers
 from edgeecg.ranges import AtLeastOne, Count, NotNegative
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
@@ -197,7 +198,7 @@ def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
 
 def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
     """Annotated recordings in a folder of the user's."""
-    headers = sorted(folder.rglob("*.hea"))[: limit or None]
+    headers = find_headers(folder)[: limit or None]
     if not headers:
         raise ConfigError(f"{folder} holds no WFDB recordings (*.hea with *.atr beside them)")
     names = [header.relative_to(folder).with_suffix("").as_posix() for header in headers]
@@ -214,7 +215,7 @@ def _noise(root: Path) -> list[NDArray[np.float32]]:
     """Recorded noise, where it is there."""
     if not any((root / name).is_dir() for name in (NOISE, data_set(NOISE).slug)):
         return []
-    tapes = sorted(p for p in set_folder(root, NOISE).rglob("*.hea") if p.stem in ("bw", "ma", "em", "em118"))
+    tapes = [p for p in find_headers(set_folder(root, NOISE)) if p.stem in ("bw", "ma", "em", "em118")]
     return [lead for tape in tapes for lead in on_model_grid(read_record(tape).signal, read_record(tape).fs)]
 
 

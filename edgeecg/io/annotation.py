@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from edgeecg.errors import RecordError
-from edgeecg.io.atomic import named_when_full
+from edgeecg.io.atomic import named_when_full, workshop
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 
@@ -129,8 +128,8 @@ def write_annotations(
         wrong = f"unknown symbols {sorted(unknown)}" if unknown else "a negative sample"
         raise RecordError(f"cannot write {target}: {wrong}")
     wfdb = load_wfdb("writing WFDB annotations")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as workshop:
-        made = Path(workshop, "marks.edg")  # wfdb writes no extension with digits
+    with workshop(target) as folder:
+        made = folder / "marks.edg"  # wfdb writes no extension with digits
         if len(annotations) == 0:
             made.write_bytes(_EMPTY_FILE)
         else:
@@ -142,7 +141,7 @@ def write_annotations(
                     symbol=annotations.symbol.tolist(),
                     aux_note=annotations.aux.tolist(),
                     fs=fs,
-                    write_dir=workshop,
+                    write_dir=str(folder),
                 )
                 if not _reaches_end(made):  # numpy's tofile may lose the last bytes without a word
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

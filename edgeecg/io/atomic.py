@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,9 +19,14 @@ __all__ = [
     "check_file",
     "check_folder",
     "check_new_folder",
+    "clear_partials",
+    "is_hidden",
     "named_when_full",
     "parents_of",
+    "workshop",
 ]
+
+_PARTIAL = re.compile(r"\.partial-\d+-(.+)", re.DOTALL)
 
 
 def check_file(target: Path | str) -> None:
@@ -78,6 +84,28 @@ def _check_room(target: Path, folder: Path) -> None:
 def _beside(target: Path) -> Path:
     """A name in the same folder, so that the rename stays on one file system; the suffix is kept."""
     return target.with_name(f".partial-{os.getpid()}-{target.name}")
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a path, or a folder on its way, has a dot in front of its name, as all that is unfinished."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def clear_partials(*targets: Path | str) -> None:
+    """Remove what killed processes left of files or folders: the unfinished ones beside each target.
+
+    For those that nobody else makes at this time: a live process's own would go too, and its writing fail.
+    """
+    names: dict[Path, set[str]] = {}
+    for target in map(Path, targets):
+        names.setdefault(target.parent, set()).add(target.name)
+    for folder, wanted in names.items():
+        for left in list(folder.iterdir()) if folder.is_dir() else ():
+            match = _PARTIAL.fullmatch(left.name)
+            if match is None or match[1] not in wanted:
+                continue
+            with suppress(OSError):  # it does no harm where it lies
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager
@@ -170,12 +198,18 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     """
     target = Path(target)
     check_new_folder(target)
-    partial = _beside(target)
-    with parents_of(target), named_when_full(target):
+    with parents_of(target), named_when_full(target), workshop(target) as partial:
+        yield partial
+        os.replace(partial, target)
+
+
+@contextmanager
+def workshop(target: Path | str) -> Iterator[Path]:
+    """An empty folder beside ``target`` to make something in that is moved there; then it vanishes."""
+    partial = _beside(Path(target))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
-            yield partial
-            os.replace(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)

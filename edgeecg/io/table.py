@@ -149,7 +149,9 @@ def _parquet(file: Path) -> tuple[Any, float | None]:
         raise MissingExtra("pyarrow", "records", "reading Parquet files") from error
     try:
         table = parquet.read_table(file)
-    except (pa.ArrowInvalid, OSError) as error:
+        table.validate(full=True)  # that texts are UTF-8; of names only a look can tell
+        _ = table.column_names
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise RecordError(f"{file} is not a Parquet file, or damaged: copy it again ({error})") from error
     stated = (table.schema.metadata or {}).get(b"fs")
     if stated is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import read_annotations, write_annotations
-from edgeecg.io.atomic import named_when_full
+from edgeecg.io.atomic import is_hidden, named_when_full, workshop
 from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import Annotations, Record
@@ -102,10 +101,7 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     gains, baselines = _scales(record)
-    with (
-        tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as workshop,
-        named_when_full(target / record.name),
-    ):
+    with workshop(target / record.name) as made, named_when_full(target / record.name):
         wfdb.wrsamp(
             record.name,
             fs=record.fs,
@@ -116,16 +112,22 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
             adc_gain=gains,
             baseline=baselines,
             base_datetime=None if record.start is None else record.start.replace(tzinfo=None),
-            write_dir=workshop,
+            write_dir=str(made),
         )
-        samples = Path(workshop, f"{record.name}.dat")
+        samples = made / f"{record.name}.dat"
         if samples.stat().st_size != 2 * record.signal.size:  # tofile may lose some without a word
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if record.annotations is not None:
             write_annotations(target / record.name, record.annotations, record.fs, extension=annotator)
         for suffix in (".dat", ".hea"):
-            os.replace(Path(workshop, record.name + suffix), target / (record.name + suffix))
+            os.replace(made / (record.name + suffix), target / (record.name + suffix))
     return target / f"{record.name}.hea"
+
+
+def find_headers(folder: Path) -> list[Path]:
+    """The headers in a folder and those under it, sorted; what is still being written lies in hidden ones."""
+    found = (header for header in folder.rglob("*.hea") if not is_hidden(header.relative_to(folder)))
+    return sorted(found)
 
 
 def wfdb_stem(path: str | os.PathLike[str]) -> Path:

@@ -16,6 +16,7 @@ from edgeecg.errors import RecordError
 from edgeecg.io.annotation import read_annotations
 from edgeecg.io.reading import is_record, read_record
 from edgeecg.io.record import Record
+from edgeecg.io.wfdb import find_headers
 from edgeecg.metrics.judge import truth_of
 from edgeecg.metrics.score import Truth
 
@@ -171,7 +172,7 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
 
     patients: Mapping[str, str] = {}
     if path.is_dir():
-        stems = [header.with_suffix("") for header in sorted(path.rglob("*.hea"))]
+        stems = [header.with_suffix("") for header in find_headers(path)]
         if not stems:
             raise RecordError(f"folder {path} holds no WFDB records (.hea): name another one")
         names = [stem.relative_to(path).as_posix() for stem in stems]

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from edgeecg.errors import StateError
-from edgeecg.io.atomic import atomic_path
+from edgeecg.io.atomic import atomic_path, clear_partials
 
 __all__ = ["TENSORS", "load_run", "read_facts", "read_run", "save_run"]
 
@@ -51,6 +51,7 @@ def save_run(
 
 def read_run(folder: Path) -> bytes | None:
     """The state that a run left in its folder; ``None`` where there is none."""
+    clear_partials(folder / TENSORS, folder / FACTS)
     path = folder / TENSORS
     return path.read_bytes() if path.exists() else None
 

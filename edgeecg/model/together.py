@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from edgeecg.data.dataset import Windows
 from edgeecg.errors import ConfigError, StateError
-from edgeecg.io.atomic import atomic_path
+from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.model.many import Group
 from edgeecg.model.resume import read_facts
 from edgeecg.model.train import to_tensors
@@ -71,6 +71,7 @@ def train_groups(groups: Sequence[Group], windows: Windows, *, workers: int, out
             "networks that differ in patch, delay or look-ahead cannot share batches: train them apart"
         )
     path, origin = out / STATE, _origin(groups, windows)
+    clear_partials(path)
     begin = _restore(groups, path, origin) if path.exists() else 0
     loader = _loader(windows, begin, groups[0].config.optim.steps, workers, groups[0].device)
     return _train(groups, path, origin, loader)

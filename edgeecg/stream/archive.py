@@ -25,7 +25,7 @@ from edgeecg.bundle import Bundle, LeadPolicy, Precision
 from edgeecg.data.patients import PATIENTS
 from edgeecg.errors import ConfigError, EdgeECGError, RecordError
 from edgeecg.io import is_record, read_record, write_annotations
-from edgeecg.io.atomic import atomic_path
+from edgeecg.io.atomic import atomic_path, clear_partials, is_hidden
 from edgeecg.io.identity import fingerprint
 from edgeecg.io.record import Record
 from edgeecg.pipeline import Recordings
@@ -153,7 +153,8 @@ def _jobs_of(path: Path, out: Path) -> list[Job]:
             raise RecordError(f"no record {path}: name a record, a file or a folder of them")
         return [Job(path, out / _plain(path).name)]
     found: list[Job] = []
-    for folder in sorted({path, *(item for item in path.rglob("*") if item.is_dir())}):
+    inside = (item for item in path.rglob("*") if item.is_dir() and not is_hidden(item.relative_to(path)))
+    for folder in sorted({path, *inside}):
         files = sorted(file for file in folder.iterdir() if _may_be_record(file))
         headers = any(file.suffix.lower() == ".hea" for file in files)
         taken = (file for file in files if not (headers and file.suffix.lower() in _TABLES))
@@ -210,6 +211,17 @@ def annotate_archive(
             yield done
     if not left:
         return
+    made = [path for job in left for path in _files_of(job, settings)]
+    clear_partials(*made)  # of a run that was killed
+    try:
+        yield from _annotate(left, settings, workers, cluster)
+    finally:
+        clear_partials(*made)  # of a worker that was
+
+
+def _annotate(
+    left: list[Job], settings: ArchiveSettings, workers: int, cluster: str | None
+) -> Iterator[Outcome]:
     if cluster is not None:
         from edgeecg.stream.cluster import on_cluster  # loads distributed
 
@@ -298,6 +310,12 @@ def _summary(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
         source=fingerprint(work.job.path),
         place=str(work.job.path.resolve()),
     )
+
+
+def _files_of(job: Job, settings: ArchiveSettings) -> tuple[Path, Path]:
+    """What a record gives: its annotations, and the JSON beside them."""
+    told = _told(job, settings)
+    return told.with_suffix(""), told
 
 
 def _told(job: Job, settings: ArchiveSettings) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import edgeecg
 from edgeecg.errors import DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
-from edgeecg.io.atomic import atomic_path
+from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.bed import Bed
 from edgeecg.stream.feed import Feed
@@ -225,6 +225,8 @@ class Gateway:
     def _restore(self) -> None:
         """Go on from the snapshot, if there is one; one that does not fit is set aside."""
         path = self.config.snapshot_path
+        if path is not None:
+            clear_partials(path)
         if path is None or not path.is_file():
             return
         try:

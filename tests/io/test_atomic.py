@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from edgeecg.errors import InputError
 from edgeecg.io import Annotations, Record, write_annotations, write_wfdb
-from edgeecg.io.atomic import atomic_folder, atomic_path
+from edgeecg.io.atomic import atomic_folder, atomic_path, clear_partials
 
 
 @contextmanager
@@ -117,3 +119,26 @@ def test_folder_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError):  # noqa: PT011, RUF100
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".partial-12-a.json").write_text("half")
+    (tmp_path / ".partial-12-folder").mkdir()
+    (tmp_path / ".partial-12-folder" / "x").write_text("half")
+    kept = [".partial-12-b.json", ".partial-x-a.json", "a.json"]
+    for name in kept:
+        (tmp_path / name).write_text("of others")
+    clear_partials(tmp_path / "a.json", tmp_path / "folder", tmp_path / "nowhere" / "a.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_a_killed_process_leaves_what_clear_partials_finds(tmp_path: Path) -> None:
+    die = "import os, sys; from edgeecg.io.atomic import atomic_path, workshop\n"
+    for body in (
+        "with atomic_path(sys.argv[1]) as p: p.write_text('half'); os._exit(9)",
+        "with workshop(sys.argv[1]): os._exit(9)",
+    ):
+        subprocess.run([sys.executable, "-c", die + body, str(tmp_path / "a.json")], check=False)
+        assert len(list(tmp_path.iterdir())) == 1
+        clear_partials(tmp_path / "a.json")
+        assert not list(tmp_path.iterdir())

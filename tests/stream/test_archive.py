@@ -256,9 +256,28 @@ def test_a_cluster_survives_a_killed_worker(
             if len(outcomes) == 2:
                 os.kill(next(iter(pids.values())), signal.SIGKILL)
     assert [outcome.error for outcome in outcomes] == [None] * 8
-    assert len(files(out)) == 16
+    assert files(out) == {f"ward-{n % 2}/r{n}.{suffix}" for n in range(8) for suffix in ("edg", "edg.json")}
     again = list(annotate_archive(find_jobs([archive], out), settings, cluster="tcp://nowhere:1"))
     assert all(outcome.before for outcome in again)  # nothing left to do: nobody is asked
+
+
+def test_what_a_killed_run_left_goes(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
+    ward = tmp_path / "out" / "ward-0"
+    (ward / ".partial-7-r0.edg").mkdir(parents=True)
+    for left in (".partial-7-r0.edg/marks.edg", ".partial-8-r2.edg.json", ".partial-9-r9.edg.json"):
+        (ward / left).write_text("half")
+    list(annotate_archive(find_jobs([archive], tmp_path / "out"), settings))
+    hidden = {path for path in files(tmp_path / "out") if ".partial" in path}
+    assert hidden == {"ward-0/.partial-9-r9.edg.json"}  # this one is of another run
+
+
+def test_what_is_half_written_is_no_recording(archive: Path, tmp_path: Path) -> None:
+    before = find_jobs([archive], tmp_path)
+    (archive / ".partial-7-r8").mkdir()
+    (archive / ".partial-7-r8" / "r8.hea").write_bytes((archive / "ward-0" / "r0.hea").read_bytes())
+    after = find_jobs([archive], tmp_path)
+    shutil.rmtree(archive / ".partial-7-r8")
+    assert after == before
 
 
 def test_a_cluster_that_is_not_there_is_named(
