@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edgeecg.bundle import Bundle
-from edgeecg.explain.concepts import moments, synthetic_sets
+from edgeecg.explain.concept_hearts import synthetic_sets
+from edgeecg.explain.concepts import moments
 from edgeecg.explain.question import AFIB, Question
 from edgeecg.explain.tcav import ConceptScore, score_concepts
 from edgeecg.model.transformer import Network

@@ -69,11 +69,11 @@ def parts(asked: Question) -> None:
 
 
 def concept(asked: Question) -> None:
-    """Wide beats and beats of all kinds in one layer; how often V rises along the line, by layer."""
+    """Wide and narrow beats of the same hearts in one layer; how often V rises along the line, by layer."""
     sets = synthetic_sets(Bundle.open("small"), asked.network)
     model = MomentNetwork(asked.network, asked.bias).eval()
     wide = activations(model, sets.concepts[CONCEPT], "V")
-    other = activations(model, sets.random(len(sets.concepts[CONCEPT]), 0), "V")
+    other = activations(model, sets.without[CONCEPT], "V")
     signs = torch.cat([torch.ones(len(wide[LAYER][0])), -torch.ones(len(other[LAYER][0]))])
     lines = {layer: fit_line(torch.cat([wide[layer][0], other[layer][0]]), signs) for layer in wide}
     shown = figure(9, 3)
@@ -84,7 +84,7 @@ def concept(asked: Question) -> None:
     rest = rest - (rest @ direction)[:, None] * direction / direction.square().sum()
     across = torch.linalg.svd(rest)[2][0]
     for rows, colour, label in (
-        (other[LAYER][0], PALE, "beats of all kinds"),
+        (other[LAYER][0], PALE, "the same hearts without"),
         (wide[LAYER][0], RED, CONCEPT),
     ):
         left.plot(rows @ direction + offset, rows @ across, ".", color=colour, label=label)

@@ -111,7 +111,7 @@ def _concept_sets(bundle: Bundle, seed: int) -> ConceptSets:
     """Examples of the concepts for this bundle: kept in the cache folder, or made now."""
     from edgeecg import explain as room
 
-    kept = default_folder() / "concepts" / f"{bundle.digest[:16]}-{seed}.npz"
+    kept = default_folder() / "concepts" / f"{bundle.digest[:16]}-{seed}-2.npz"  # the form of the sets
     if kept.is_file():
         return room.ConceptSets.load(kept)
     with progress_bar() as bar:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from edgeecg.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from edgeecg.explain.concept_hearts import synthetic_sets as synthetic_sets
     from edgeecg.explain.concepts import CONCEPTS as CONCEPTS
     from edgeecg.explain.concepts import ConceptSets as ConceptSets
     from edgeecg.explain.concepts import real_examples as real_examples
-    from edgeecg.explain.concepts import synthetic_sets as synthetic_sets
     from edgeecg.explain.explanation import Explanation as Explanation
     from edgeecg.explain.explanation import explain as explain
     from edgeecg.explain.methods import METHODS as METHODS
@@ -54,7 +54,7 @@ _HOME = {
     "method_of": "methods",
     "real_examples": "concepts",
     "score_concepts": "tcav",
-    "synthetic_sets": "concepts",
+    "synthetic_sets": "concept_hearts",
     "write": "page",
 }
 """Public name to the module that defines it."""

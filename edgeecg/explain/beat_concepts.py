@@ -31,13 +31,13 @@ class BeatConcept:
     ----------
     concept, layer : str
     present : float
-        Place of the beat between random beats (0) and the concept's examples (1) along the concept's
+        Place of the beat between beats without the concept (0) and its examples (1) along the concept's
         direction, in their median.
     pull : float
         Log-odds of the label that the way from the baseline to the beat adds along the concept: the mean
         slope over three points of that way times its length in the concept's direction.
     accuracy : float
-        Of the line that tells the concept from random beats; 0.5 is chance.
+        Of the line that tells the concept from the same hearts without it; 0.5 is chance.
     """
 
     concept: str
@@ -105,16 +105,15 @@ def beat_concepts(question: Question, other: Baseline, sets: ConceptSets) -> lis
     ends = activations(model, np.concatenate([usual, own]))
     way = np.concatenate([usual + point * (own - usual) for point in POINTS])
     slopes = activations(model, way, question.label)
-    pool = activations(model, sets.pool)
     found: list[BeatConcept] = []
     for concept, rows in sets.concepts.items():
-        examples = activations(model, rows)
+        examples, lacking = activations(model, rows), activations(model, sets.without[concept])
         found += [
             _placed(
                 concept,
                 layer,
                 examples[layer][0],
-                pool[layer][0],
+                lacking[layer][0],
                 ends[layer][0],
                 slopes[layer][1].mean(dim=0),
             )
@@ -136,14 +135,14 @@ def _at_baseline(question: Question, other: Baseline, own: Examples) -> Examples
 
 
 def _placed(
-    concept: str, layer: str, examples: Tensor, pool: Tensor, ends: Tensor, slope: Tensor
+    concept: str, layer: str, examples: Tensor, lacking: Tensor, ends: Tensor, slope: Tensor
 ) -> BeatConcept:
-    """The beat's place along the line from random beats to a concept's examples."""
-    x = torch.cat([examples, pool])
-    signs = torch.cat([torch.ones(len(examples)), -torch.ones(len(pool))])
+    """The beat's place along the line from beats without a concept to its examples."""
+    x = torch.cat([examples, lacking])
+    signs = torch.cat([torch.ones(len(examples)), -torch.ones(len(lacking))])
     direction, _ = fit_line(x, signs)
     direction = direction / direction.norm().clamp(min=1e-12)
-    low, high = (pool @ direction).median(), (examples @ direction).median()
+    low, high = (lacking @ direction).median(), (examples @ direction).median()
     usual, own = ends @ direction
     return BeatConcept(
         concept=concept,

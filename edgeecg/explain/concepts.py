@@ -1,38 +1,31 @@
 """Examples of what cardiologists speak of: premature, wide QRS, absent P and so on, one beat each.
 
-A concept is a set of beats that share one thing and differ in all else. The generator makes them: the same
-hearts with their P waves left out, their T waves turned over, their rhythm made irregular while every beat
-keeps its P wave. Real labels give some of them too. Random sets are beats of all kinds of patients.
+A concept is a set of beats that share one thing, beside a set of beats of the same hearts that lack it. Were
+the others beats of all kinds of patients, the line between would also say who the patients are: healthy
+ones, whose P waves were left out, against people with every illness. :mod:`edgeecg.explain.concept_hearts`
+has the generator make them; real labels give some too.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import Bundle
-from edgeecg.data.noise import noise_rms, qrs_amplitude, snr_gain
-from edgeecg.data.synthetic import KINDS, SyntheticPatient, SyntheticSettings, draw_patient
-from edgeecg.data.synthetic.disturbance import disturbance
-from edgeecg.data.synthetic.render import render
-from edgeecg.data.synthetic.rhythm import Activation, Script, write_script
-from edgeecg.data.synthetic.shape import Anatomy, draw_anatomy
 from edgeecg.errors import ConfigError
-from edgeecg.explain.edits import Edit, apply
 from edgeecg.explain.question import reach
 from edgeecg.explain.trace import Trace, trace
-from edgeecg.explain.versions import place_of
 from edgeecg.io.atomic import atomic_path
 from edgeecg.io.record import Record
 from edgeecg.model.transformer import Network
 from edgeecg.specs import RR_FEATURES
 
-__all__ = ["CONCEPTS", "ConceptSets", "moments", "real_examples", "synthetic_sets"]
+__all__ = ["CONCEPTS", "MATCH", "ConceptSets", "Examples", "drawn", "moments", "real_examples"]
 
 CONCEPTS = (
     "premature",
@@ -45,43 +38,52 @@ CONCEPTS = (
     "noise",
 )
 
-SECONDS = 150.0
-FS = 256.0
-LEAD = ("MLII",)
-EARLY, LATE = 0.85, 1.15  # of the usual interval
-TALL = 1.8
-P_AFTER = 0.3  # s after a beat, from when on a P wave belongs to the next one
-MATCH = 0.1  # s between a beat of the script and the one that the model found
+MATCH = 0.1  # s between a beat of the script, or of the labels, and the one that the model found
 
 Examples = NDArray[np.float32]
-Report = Callable[[int, int], None]
+
+WITHOUT = "without "  # before a concept's name in the file
 
 
 @dataclass(frozen=True, eq=False)
 class ConceptSets:
-    """Examples of each concept, ``(n, width)`` each as :func:`moments` packs them; a pool of any beats."""
+    """Examples of each concept, and beats of the same hearts without it.
+
+    Parameters
+    ----------
+    concepts, without : dict of str to (n, width)
+        By concept, as :func:`moments` packs them.
+    """
 
     concepts: dict[str, Examples]
-    pool: Examples
+    without: dict[str, Examples]
 
     def save(self, path: Path) -> None:
         """Keep them as an npz file; it appears whole or not at all."""
+        lacking = {f"{WITHOUT}{name}": rows for name, rows in self.without.items()}
         with atomic_path(path) as partial:
-            np.savez_compressed(partial, pool=self.pool, **self.concepts)  # type: ignore[arg-type]
+            np.savez_compressed(partial, **self.concepts, **lacking)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> ConceptSets:
         """Read what :meth:`save` wrote; raises ``ConfigError`` where it is not that."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls({name: arrays[name] for name in CONCEPTS}, arrays["pool"])
+                return cls(
+                    {name: arrays[name] for name in CONCEPTS},
+                    {name: arrays[f"{WITHOUT}{name}"] for name in CONCEPTS},
+                )
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ConfigError(f"{path} holds no concept sets ({error}): delete it") from error
 
     def random(self, count: int, seed: int) -> Examples:
-        """``count`` beats of the pool."""
-        chosen = np.random.default_rng([seed, count]).permutation(len(self.pool))[:count]
-        return self.pool[chosen]
+        """``count`` beats of all hearts, without their concepts."""
+        return drawn(np.concatenate(list(self.without.values())), count, seed)
+
+
+def drawn(rows: Examples, count: int, seed: int) -> Examples:
+    """So many of the examples, by lot."""
+    return rows[np.random.default_rng([seed, count]).permutation(len(rows))[:count]]
 
 
 def moments(network: Network, found: Trace, beats: Sequence[int]) -> tuple[Examples, list[int]]:
@@ -109,163 +111,6 @@ def moments(network: Network, found: Trace, beats: Sequence[int]) -> tuple[Examp
         kept.append(beat)
     width = (reach(network) + ahead) * spec.patch + older * spec.beat_inputs + len(RR_FEATURES)
     return np.array(rows, np.float32).reshape(len(rows), width), kept
-
-
-def synthetic_sets(
-    bundle: Bundle,
-    network: Network,
-    *,
-    patients: int = 10,
-    each: int = 5,
-    seed: int = 0,
-    report: Report | None = None,
-) -> ConceptSets:
-    """All concepts from the generator.
-
-    Parameters
-    ----------
-    bundle, network : Bundle, Network
-        Whose beats they are: detections and histories are the model's.
-    patients : int
-        Patients of each concept; of the pool four times as many.
-    each : int
-        Beats of each patient.
-    seed : int
-    report : callable, optional
-        Called with patients done and patients in all.
-
-    Raises
-    ------
-    ConfigError
-        If the model finds too few beats to make a set.
-    """
-    plan = [(name, number) for name in CONCEPTS for number in range(patients)]
-    plan += [("", number) for number in range(4 * patients)]
-    parts: dict[str, list[Examples]] = {name: [] for name in (*CONCEPTS, "")}
-    for done, (name, number) in enumerate(plan):
-        rng = np.random.default_rng([seed, number, (*CONCEPTS, "").index(name)])
-        parts[name].append(_examples(bundle, network, name, number, each, rng))
-        if report is not None:
-            report(done + 1, len(plan))
-    sets = {name: np.concatenate(rows) for name, rows in parts.items()}
-    for name, rows in sets.items():
-        if len(rows) < 2 * patients:
-            raise ConfigError(
-                f"only {len(rows)} examples of {name or 'any beat'}: the model finds too few "
-                "synthetic beats; ask for more patients"
-            )
-    return ConceptSets({name: sets[name] for name in CONCEPTS}, sets[""])
-
-
-KIND_OF = {"premature": "atrial", "compensatory pause": "ventricular"}
-"""Patients who have a concept by themselves; the others are made of normal ones."""
-
-
-def _examples(
-    bundle: Bundle, network: Network, name: str, number: int, each: int, rng: np.random.Generator
-) -> Examples:
-    """Beats of one patient that show a concept, or any beats."""
-    kind = KIND_OF.get(name, "normal") if name else KINDS[number % len(KINDS)]
-    patient = draw_patient(kind, int(rng.integers(2**31)))
-    if name:
-        patient = replace(patient, **_traits(name))  # type: ignore[arg-type]
-    level = rng.uniform(2, 7) if name == "noise" else rng.uniform(14, 30)
-    record, script = _made(patient, name, float(level), rng)
-    found = trace(bundle, network, record, len(record) - round(4 * FS), before=SECONDS, lead_policy="first")
-    beats = [beat for beat in range(1, len(found) - 1) if _shows(name, found, beat, script)]
-    beats = [int(beat) for beat in rng.permutation(beats)]
-    packed, kept = moments(network, found, beats)
-    packed, kept = packed[:each], kept[:each]
-    if name == "high amplitude":
-        samples = network.spec.patch * (reach(network) + network.spec.delay + network.spec.token.lag + 1)
-        for row, beat in zip(packed, kept, strict=True):
-            start = (int(found.token[beat]) - reach(network)) * network.spec.patch
-            place = place_of(found, beat, (0,)).on(1.0, -float(start))
-            row[:samples] = apply(row[None, :samples].astype(np.float64), place, Edit(r=TALL))[0]
-    return packed
-
-
-def _traits(name: str) -> dict[str, object]:
-    """What a patient of a concept has, and has not."""
-    if name == "premature":
-        return {"atrial": 0.15, "ventricular": 0.0, "clusters": 0.0, "dropped": 0.0, "conduction": "normal"}
-    if name == "compensatory pause":
-        return {"ventricular": 0.12, "clusters": 0.0, "fusion": 0.0, "atrial": 0.0}
-    plain: dict[str, object] = {"atrial": 0.0, "ventricular": 0.0}
-    if name == "irregular RR":
-        return {**plain, "fibrillation": 1.0, "conduction": "normal"}
-    return {**plain, "conduction": "normal"}
-
-
-def _made(
-    patient: SyntheticPatient, name: str, snr: float, rng: np.random.Generator
-) -> tuple[Record, Script]:
-    """A recording of a patient with one thing about the heart changed."""
-    settings = SyntheticSettings(patient, SECONDS, FS, LEAD, snr)
-    anatomy = draw_anatomy(patient)
-    if name == "inverted T":
-        anatomy = _turned_over(anatomy)
-    script = write_script(patient, anatomy, SECONDS, rng)
-    if name == "absent P":
-        script.p_waves.clear()
-    elif name == "irregular RR":  # the ventricles of fibrillation, under atria that beat
-        script.episodes.clear()
-        for beat in script.beats:
-            script.conducted_p(beat.time)
-    elif name == "wide QRS":
-        _widen(script, rng)
-    clean, times = render(script, settings, rng)
-    beats = np.round(times * FS).astype(np.int64)
-    beats = beats[(beats >= 0) & (beats < len(clean))]
-    noise = disturbance(len(clean), FS, 1, settings.noise, settings.mains, patient.respiration, rng)[:, 0]
-    gain = snr_gain(qrs_amplitude(clean[:, 0], FS, beats), noise_rms(noise, FS), snr)
-    return Record(patient.name, clean + gain * noise[:, None], FS, LEAD), script
-
-
-def _widen(script: Script, rng: np.random.Generator) -> None:
-    """Now and then a beat spreads through muscle: on time, early or late, behind a P wave or not."""
-    for number in range(3, len(script.beats) - 1, 6):
-        own, before = script.beats[number], script.beats[number - 1].time
-        moved = own.time + (own.time - before) * float(rng.choice((0.0, rng.uniform(-0.4, 0.2))))
-        script.beats[number] = own._replace(time=moved, kind="ventricular", focus=int(rng.integers(3)))
-        if rng.random() < 0.5:
-            script.p_waves[:] = [
-                wave for wave in script.p_waves if not before + P_AFTER < wave.time < own.time
-            ]
-
-
-def _turned_over(anatomy: Anatomy) -> Anatomy:
-    """The same heart with its normal beats' recovery the other way."""
-    recovery = anatomy.normal.recovery
-    return replace(
-        anatomy, normal=replace(anatomy.normal, recovery=replace(recovery, dipole=-recovery.dipole))
-    )
-
-
-def _shows(name: str, found: Trace, beat: int, script: Script) -> bool:
-    """Whether a beat is an example of a concept."""
-    if not name:
-        return True
-    acts = [_activation(script, found, number) for number in (beat - 1, beat)]
-    if acts[0] is None or acts[1] is None:
-        return False
-    before, own = acts[0], acts[1]
-    past = found.intervals[max(1, beat - 8) : beat]
-    ratio = found.intervals[beat] / np.median(past) if len(past) else 1.0
-    if name == "premature":
-        return own.kind == "atrial" and not own.aberrant and ratio < EARLY
-    if name == "wide QRS":
-        return own.kind == "ventricular"
-    if name == "compensatory pause":
-        return own.kind == "sinus" and before.kind == "ventricular" and ratio > LATE
-    return own.kind in ("sinus", "conducted")
-
-
-def _activation(script: Script, found: Trace, beat: int) -> Activation | None:
-    """What the heart did at a beat that the model found."""
-    times = np.array([act.time for act in script.beats])
-    nearest = int(np.argmin(np.abs(times - found.samples[beat] / FS)))
-    return script.beats[nearest] if abs(times[nearest] - found.samples[beat] / FS) < MATCH else None
 
 
 def real_examples(bundle: Bundle, network: Network, record: Record, *, each: int = 10) -> dict[str, Examples]:

@@ -1,10 +1,10 @@
 """Testing with concept activation vectors (Kim et al., 2018): does the model think in these concepts?
 
-In a layer, examples of a concept are told from random beats by a line; the line's direction is the
-concept's vector. The TCAV score of a class is the share of its beats whose log-odds rise along it. A score
-counts only if it differs from the scores of vectors that were made from random beats on both sides: a
-two-sided t-test over many random sets. Captum runs it; what it sees is the beat's own tokens in each token
-layer and the beat's own place in each beat layer.
+In a layer, examples of a concept are told from beats of the same hearts without it by a line; the line's
+direction is the concept's vector. The TCAV score of a class is the share of its beats whose log-odds rise
+along it. A score counts only if it differs from the scores of vectors that were made from beats without any
+concept on both sides: a two-sided t-test over many random sets. Captum runs it; what it sees is the beat's
+own tokens in each token layer and the beat's own place in each beat layer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scipy.stats import t as student
 from torch import Tensor, nn
 
 from edgeecg.errors import ConfigError
-from edgeecg.explain.concepts import ConceptSets, Examples
+from edgeecg.explain.concepts import ConceptSets, Examples, drawn
 from edgeecg.explain.question import AFIB, LABELS, reach
 from edgeecg.model.transformer import Network
 from edgeecg.specs import RHYTHM_LABELS, RR_FEATURES
@@ -211,11 +211,12 @@ def score_concepts(
     network : Network
     bias : (5,) float32
     sets : ConceptSets
-        Examples of the concepts and the pool of random beats.
+        Examples with each concept and without it.
     beats : dict of label to (n, width)
         Moments of beats that the model gives each label.
     draws : int
-        Random sets; a concept is held against each, and as many pairs of them against each other.
+        Times that half of the beats without a concept are drawn and the concept is held against them; as
+        many random sets of all hearts are held against each other.
     seed : int
 
     Raises
@@ -231,12 +232,7 @@ def score_concepts(
             f"unknown {unknown}, without beats {empty}, {draws} draws"
         )
     names = list(sets.concepts)
-    size = min(len(rows) for rows in sets.concepts.values())
-    concepts = [_concept(i, name, sets.concepts[name][:size]) for i, name in enumerate(names)]
-    count = len(names)
-    randoms = [_concept(count + i, f"random {i}", sets.random(size, seed + i)) for i in range(draws)]
-    pairs = [[concept, other] for concept in concepts for other in randoms]
-    pairs += [[randoms[i], randoms[(i + 1) % draws]] for i in range(draws)]
+    pairs = _pairs(sets, names, draws, seed)
     model = MomentNetwork(network, bias).eval()
     layers = layer_names(network)
     taps = [f"taps.{name}" for name in layers]
@@ -247,8 +243,23 @@ def score_concepts(
         for label, rows in beats.items():
             found = test.interpret(torch.from_numpy(rows), pairs, target=LABELS.index(label))
             for tap, layer in zip(taps, layers, strict=True):
-                scores += _scores(test, found, names, draws, tap, layer, label)
+                scores += _scores(test, found, names, pairs, tap, layer, label)
     return scores
+
+
+def _pairs(sets: ConceptSets, names: Sequence[str], draws: int, seed: int) -> list[list[Concept]]:
+    """Each concept with every draw of the beats that lack it; then random sets, each with the next."""
+    half = {name: max(2, len(sets.without[name]) // 2) for name in names}
+    size, count = min(half.values()), len(names)
+    numbers = iter(range(count, count * (1 + draws) + draws))
+    pairs = []
+    for number, name in enumerate(names):
+        own = _concept(number, name, sets.concepts[name])
+        for draw in range(draws):
+            rows = drawn(sets.without[name], half[name], seed + draw)
+            pairs.append([own, _concept(next(numbers), f"without {name} {draw}", rows)])
+    randoms = [_concept(next(numbers), f"random {i}", sets.random(size, seed + i)) for i in range(draws)]
+    return pairs + [[randoms[i], randoms[(i + 1) % draws]] for i in range(draws)]
 
 
 def _concept(number: int, name: str, rows: Examples) -> Concept:
@@ -271,28 +282,26 @@ class _Repeated:
 
 
 def _scores(
-    test: TCAV, found: Any, names: Sequence[str], draws: int, tap: str, layer: str, label: str
+    test: TCAV, found: Any, names: Sequence[str], pairs: list[list[Concept]], tap: str, layer: str, label: str
 ) -> list[ConceptScore]:
     """Scores of one layer and label."""
-    count, tests = len(names), len(names) * len(test.layers)
-
-    def share(first: int, second: int) -> float:
-        return float(found[f"{first}-{second}"][tap]["sign_count"][0])
-
-    chance = [share(count + i, count + (i + 1) % draws) for i in range(draws)]
+    keys = [f"{one.id}-{other.id}" for one, other in pairs]
+    shares = [float(found[key][tap]["sign_count"][0]) for key in keys]
+    draws = len(pairs) // (len(names) + 1)  # the last of them are random against random
+    chance, tests = shares[-draws:], len(names) * len(test.layers)
     scores = []
     for number, name in enumerate(names):
-        own = [share(number, count + i) for i in range(draws)]
-        accuracy = [float(test.cavs[f"{number}-{count + i}"][tap].stats["accs"]) for i in range(draws)]
+        mine = slice(number * draws, (number + 1) * draws)
+        accuracy = [float(test.cavs[key][tap].stats["accs"]) for key in keys[mine]]
         scores.append(
             ConceptScore(
                 concept=name,
                 layer=layer,
                 label=label,
-                score=float(np.mean(own)),
-                spread=float(np.std(own)),
+                score=float(np.mean(shares[mine])),
+                spread=float(np.std(shares[mine])),
                 chance=float(np.mean(chance)),
-                p=min(1.0, tests * _p_value(own, chance)),
+                p=min(1.0, tests * _p_value(shares[mine], chance)),
                 accuracy=float(np.mean(accuracy)),
             )
         )

@@ -12,7 +12,8 @@ from edgeecg.bundle import Bundle
 from edgeecg.errors import ConfigError
 from edgeecg.explain.baseline import baseline
 from edgeecg.explain.beat_concepts import beat_concepts
-from edgeecg.explain.concepts import CONCEPTS, ConceptSets, moments, real_examples, synthetic_sets
+from edgeecg.explain.concept_hearts import synthetic_sets
+from edgeecg.explain.concepts import CONCEPTS, ConceptSets, moments, real_examples
 from edgeecg.explain.question import LABELS, ask
 from edgeecg.explain.tcav import MomentNetwork, Probe, layer_names, score_concepts
 from edgeecg.explain.trace import Trace, trace
@@ -50,6 +51,25 @@ def test_examples_show_their_concept(sets: ConceptSets) -> None:
     assert np.median(irregular) > 3 * np.median(timing_of(sets.concepts["absent P"], "irregularity"))
 
 
+def test_the_same_hearts_lack_it(sets: ConceptSets) -> None:
+    assert list(sets.without) == list(CONCEPTS)
+    for name in ("premature", "compensatory pause"):
+        assert np.abs(timing_of(sets.without[name], "log_rr_over_median")).max() < np.log(1.2)
+    regular = np.median(timing_of(sets.without["irregular RR"], "irregularity"))
+    assert regular < np.median(timing_of(sets.concepts["irregular RR"], "irregularity")) / 3
+    moved = timing_of(sets.without["wide QRS"], "log_rr_over_median")  # narrow, but as early and late
+    assert moved.min() < np.log(0.9)
+    assert moved.max() > np.log(1.05)
+
+
+def test_patients_do_not_differ_between_the_sides(network: Network, sets: ConceptSets) -> None:
+    """What no edit touches: the second before the beat of whoever has his beats made taller."""
+    until = 8 * (network.spec.token.layers * network.spec.token.left - 40)
+    with_it, without = sets.concepts["high amplitude"], sets.without["high amplitude"]
+    np.testing.assert_allclose(with_it[:, :until], without[:, :until], atol=1e-4)
+    assert not np.allclose(with_it, without, atol=1e-2)
+
+
 def test_tall_beats_are_tall(sets: ConceptSets, network: Network) -> None:
     samples = 8 * (network.spec.token.layers * network.spec.token.left + 3 + 5 + network.spec.token.lag + 1)
     own = 8 * (network.spec.token.layers * network.spec.token.left + 3)
@@ -66,7 +86,8 @@ def test_the_same_seed_makes_the_same_examples(
         np.testing.assert_allclose(rows, sets.concepts[name][: len(rows)], atol=1e-5)
     fewer.save(tmp_path / "sets.npz")
     again = ConceptSets.load(tmp_path / "sets.npz")
-    np.testing.assert_array_equal(again.pool, fewer.pool)
+    for name in CONCEPTS:
+        np.testing.assert_array_equal(again.without[name], fewer.without[name])
     (tmp_path / "sets.npz").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match="delete it"):
         ConceptSets.load(tmp_path / "sets.npz")
@@ -92,21 +113,24 @@ def test_what_is_planted_is_found(network: Network, single: Trace, sets: Concept
     steady = slopes.mean(dim=0) / slopes.std(dim=0)
     column = int(steady.abs().argmax())
     step = 3.0 * float(steady[column].sign())
-    more, less = sets.random(15, seed=9).copy(), sets.random(15, seed=11).copy()
+    same = sets.random(60, seed=9)
+    more, less = same.copy(), same.copy()
     more[:, column - len(RR_FEATURES)] += step
     less[:, column - len(RR_FEATURES)] -= step
-    planted = ConceptSets({"more": more, "less": less, "nothing": sets.random(15, seed=10)}, sets.pool)
+    other = sets.random(120, seed=10)
+    concepts = {"more": more, "less": less, "nothing": other[:60]}
+    planted = ConceptSets(concepts, {"more": same, "less": same, "nothing": other[60:]})
     scores = score_concepts(network, NO_BIAS, planted, {"S": rows}, draws=12)
     by = {(s.concept, s.layer): s for s in scores}
     assert by["more", "entrance"].accuracy > 0.85
-    assert by["more", "entrance"].score > 0.75
-    assert by["less", "entrance"].score < 0.25
+    assert by["more", "entrance"].score > by["more", "entrance"].chance + 0.15
+    assert by["less", "entrance"].score < by["less", "entrance"].chance - 0.15
     assert by["more", "token_1"].accuracy < 0.75  # an interval is not in the tokens
     assert not any(s.significant for s in scores if s.concept == "nothing")
 
 
 def test_scores_need_beats_and_draws(network: Network, sets: ConceptSets) -> None:
-    rows = sets.pool[:4]
+    rows = sets.random(4, seed=0)
     for beats, draws in (({"X": rows}, 5), ({"V": rows[:0]}, 5), ({"V": rows}, 2)):
         with pytest.raises(ConfigError, match="concepts need beats of known labels"):
             score_concepts(network, NO_BIAS, sets, beats, draws=draws)
