@@ -47,6 +47,7 @@ __all__ = [
     "progress_bar",
     "quoted",
     "show_table",
+    "show_whole",
 ]
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -170,6 +171,9 @@ def progress_bar(console: Console | None = None) -> Progress:
     )
 
 
+LONGEST_LINE = 500
+
+
 def show_table(console: Console, table: Table) -> None:
     """A table in colour on a terminal, as plain text that nothing wraps elsewhere."""
     if not console.is_terminal:
@@ -180,7 +184,17 @@ def show_table(console: Console, table: Table) -> None:
         shown.add_column(column, justify="left" if number in table.words else "right", no_wrap=number == 0)
     for row in table.rows:
         shown.add_row(*row)
-    console.print(shown)
+    room = console.options.update(width=LONGEST_LINE)
+    if console.measure(shown, options=room).minimum > console.width:  # it would cut off digits
+        console.print(text(table), soft_wrap=True)
+    else:
+        console.print(shown)
+
+
+def show_whole(console: Console, table: RichTable) -> None:
+    """A table without lines between its cells, on a narrow terminal too: no digit is cut off."""
+    room = console.options.update(width=LONGEST_LINE)
+    console.print(table, width=max(console.width, console.measure(table, options=room).maximum), crop=False)
 
 
 def check_data(root: Path | None) -> None:

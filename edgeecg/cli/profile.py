@@ -22,9 +22,10 @@ from edgeecg.cli.common import (
     data_console,
     human_console,
     progress_bar,
+    show_whole,
 )
 from edgeecg.errors import BackendError, ConfigError
-from edgeecg.io import read_record
+from edgeecg.io import Record, read_record
 from edgeecg.pipeline import Mode, step_tokens
 from edgeecg.profile.collect import ProfileSettings, collect
 from edgeecg.profile.latency import Percentiles
@@ -142,7 +143,7 @@ def profile(
         options = builder_options(bars, step_tokens(hop, settings.mode), dla)
         with open_engine(opened, *chosen, threads, tensorrt=options) as engine:
             if previous is not None:  # now, not after minutes
-                same_way(previous, early_facts(engine, settings))
+                same_way(previous, early_facts(engine, settings, signal))
             report = collect(
                 engine, settings, signal, before, lambda text: bars.update(task, description=text)
             )
@@ -164,9 +165,11 @@ def check_dla(core: int, backend: str) -> None:
         raise BackendError(f"--dla {core} asks TensorRT for a DLA core: {reason}")
 
 
-def early_facts(engine: Engine, settings: ProfileSettings) -> dict[str, object]:
+def early_facts(engine: Engine, settings: ProfileSettings, record: Record | None) -> dict[str, object]:
     """What is known before anything was measured."""
+    signal = {} if record is None else {"rate": record.fs, "number of leads": len(record.leads)}
     return {
+        **signal,
         "backend": engine.backend,
         "precision": engine.precision,
         "threads": settings.threads,
@@ -193,7 +196,7 @@ def parse_batches(text: str) -> tuple[int, ...]:
 def percentile_table(title: str, named: dict[str, Percentiles]) -> Table:
     """Distributions, a row each."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("ms", min_width=26)
+    table.add_column("ms", min_width=18)
     for head in ("p50", "p90", "p99", "p99.9", "max", "jitter"):
         table.add_column(head, justify="right", min_width=7)
     for name, p in named.items():
@@ -210,18 +213,20 @@ def show(console: Console, report: Report) -> None:
         f"{subject.bundle} ({subject.backend}, {subject.precision}, {subject.mode}, hop {subject.hop:g} s at "
         f"{subject.fs:g} Hz) on {machine.model}, {machine.cores} cores{mode}"
     )
-    console.print(percentile_table("\nTime of a hop", dict(report.stages)))
+    show_whole(console, percentile_table("\nTime of a hop", dict(report.stages)))
     if report.device:
-        console.print(percentile_table("\nOn the device, one step of the token graph", dict(report.device)))
+        show_whole(
+            console, percentile_table("\nOn the device, one step of the token graph", dict(report.device))
+        )
     if report.pace is not None:
         pace = report.pace
         named = {"begun late by": pace.wake, "busy": pace.busy}
         title = f"\nAt the pace of {1e3 * pace.period:g} ms, {pace.hops} hops: {pace.misses} deadlines missed"
-        console.print(percentile_table(title, named))
-    console.print(throughput_table(report))
+        show_whole(console, percentile_table(title, named))
+    show_whole(console, throughput_table(report))
     if ways := call_ways(report):
-        console.print(percentile_table("\nA call of the token graph, each way", ways))
-    console.print(layer_table(report))
+        show_whole(console, percentile_table("\nA call of the token graph, each way", ways))
+    show_whole(console, layer_table(report))
     console.print(f"\n{summary(report)}", soft_wrap=True)
 
 
@@ -300,7 +305,7 @@ def hold(console: Console, previous: Report, now: Report, share: float) -> bool:
         mark = " too slow" if worse else ""
         cells = f"{item.before:.3f} {item.unit}", f"{item.now:.3f} {item.unit}", f"{item.growth:+.1%}{mark}"
         table.add_row(item.what, *cells, style="red" if worse else "")
-    console.print(table)
+    show_whole(console, table)
     slower = [item.what for item in changes if item.growth > share]
     if slower:
         human_console().print(f"slower by more than {share:.0%}: {', '.join(slower)}", style="red")

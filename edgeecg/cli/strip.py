@@ -83,11 +83,16 @@ def draw_strip(
     _mark(axes, record, [event for event in events if isinstance(event, Beat)], start, stop)
     _shade(axes, [event for event in events if isinstance(event, Rhythm)], record.fs, start, stop)
     _reference(axes, record, start, stop)
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_title(_plain_text(title), loc="left", fontsize=10)
     axes.set_xlabel(f"seconds from {start / record.fs:.1f} s")
-    axes.set_ylabel(f"{record.leads[0]}, mV")
+    axes.set_ylabel(f"{_plain_text(record.leads[0])}, mV")
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110)
+
+
+def _plain_text(name: str) -> str:
+    """A name as it is: matplotlib would read what stands between two dollars as a formula."""
+    return name.replace("$", r"\$")
 
 
 def _paper(axes: Any, signal: NDArray[np.float64], seconds: float) -> None:
@@ -96,14 +101,18 @@ def _paper(axes: Any, signal: NDArray[np.float64], seconds: float) -> None:
     room = max(high - low, 0.5)
     axes.set_xlim(0, seconds)
     axes.set_ylim(low - 0.25 * room, high + 0.3 * room)
-    from matplotlib.ticker import MultipleLocator
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-    axes.xaxis.set_major_locator(MultipleLocator(1.0))
-    axes.xaxis.set_minor_locator(MultipleLocator(0.2))
+    axes.xaxis.set_major_locator(MultipleLocator(0.2))
+    axes.xaxis.set_minor_locator(MultipleLocator(0.04))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda at, _: f"{at:.0f}" if abs(at - round(at)) < 0.01 else "")
+    )
     axes.yaxis.set_major_locator(MultipleLocator(0.5))
     axes.yaxis.set_minor_locator(MultipleLocator(0.1))
-    axes.grid(True, which="minor", color="#f3c6c6", linewidth=0.4)
-    axes.grid(True, which="major", color="#e79b9b", linewidth=0.7)
+    axes.grid(True, which="minor", color="#f3c6c6", linewidth=0.3)
+    axes.grid(True, which="major", color="#e79b9b", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
 
 
 def _mark(axes: Any, record: Record, beats: Sequence[Beat], start: int, stop: int) -> None:

@@ -210,7 +210,7 @@ def _asked_again(bundle: Bundle, versions: Versions, edit: Edit) -> str | None:
     signal, at = edited_source(question.trace, int(question.targets[0]), edit)
     record = replace(question.trace.record, signal=signal, annotations=None)
     try:
-        again = trace(bundle, question.network, record, at)
+        again = trace(bundle, question.network, record, at, lead_policy=question.trace.policy)
         return again.labels[again.nearest(at, within=0.1)]
     except SignalError:
         return None

@@ -30,6 +30,9 @@ __all__ = ["Explanation", "explain"]
 SHARES = ("attention", "rollout")
 """Methods that say which share of the attention a part had, and nothing in log-odds."""
 
+CONTROLS = ("difference", "random")
+"""Methods that do not ask the model."""
+
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -47,7 +50,9 @@ class Explanation:
     counterfactual : Counterfactual, optional
         The smallest change that turns the label; ``None`` where none was looked for or found.
     concepts : list of BeatConcept
-        Empty where none were looked for.
+        Empty where none were looked for, or the beat's past is too short.
+    notes : tuple of str
+        What was asked for and is not there, and why.
     """
 
     bundle: Bundle
@@ -56,6 +61,7 @@ class Explanation:
     parts: tuple[Segment, ...]
     counterfactual: Counterfactual | None = None
     concepts: list[BeatConcept] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def beat(self) -> int:
@@ -80,7 +86,14 @@ class Explanation:
     @property
     def unit(self) -> str:
         """What relevance is counted in."""
+        if self.attribution.method in CONTROLS:
+            return "no unit"
         return "share of attention" if self.attribution.method in SHARES else "log-odds"
+
+    @property
+    def signed(self) -> bool:
+        """Whether relevance says for or against, and not only how much."""
+        return self.unit == "log-odds"
 
     def rule(self) -> str:
         """The rule that told another label than the network, in words; empty where none did."""
@@ -114,6 +127,8 @@ class Explanation:
         """How much of the difference to the baseline the relevance accounts for, in words."""
         if self.attribution.method in SHARES:
             return "Attention is a share of 1 and does not add up to log-odds."
+        if self.attribution.method in CONTROLS:
+            return "A control: it does not ask the model, and adds up to nothing."
         whole = f"{self.difference:+.1f} from those of the baseline"
         return f"The parts add up to {self.attribution.total:+.1f}; the log-odds are {whole}."
 
@@ -123,11 +138,34 @@ class Explanation:
             return ""
         index = self.question.interval_of(int(self.question.targets[0]))
         own, usual = (float(x[index]) for x in (self.question.intervals, self.attribution.baseline.intervals))
-        early = f"{abs(own / usual - 1):.0%} {'earlier' if own < usual else 'later'}"
-        return f"{own:.2f} s after the beat before, {early} than usual ({usual:.2f} s)"
+        away = f"{abs(own / usual - 1):.0%}"
+        early = "as usual" if away == "0%" else f"{away} {'earlier' if own < usual else 'later'} than usual"
+        return f"{own:.2f} s after the beat before, {early} ({usual:.2f} s)"
 
     def sentences(self) -> list[str]:
         """The explanation in words, the most telling first."""
+        odds = f"log-odds {self.question.answer:+.1f}"
+        lines = [f"{self.question.label} with a probability of {self.probability:.1%} ({odds})."]
+        if self.rule():
+            lines.append(self.rule())
+        if self.timing():
+            lines.append(f"It came {self.timing()}.")
+        lines += self._for_and_against() if self.signed else [self._shares()]
+        if self.counterfactual is not None:
+            agrees = "agrees" if self.counterfactual.confirmed else "does not agree"
+            lines.append(f"{self.counterfactual.sentence()} The deployed path {agrees}.")
+        return [*lines, *self.notes]
+
+    def _shares(self) -> str:
+        """What a method without a sign says of the parts."""
+        weights = {name: abs(value) for name, value in self.relevance.items()}
+        total = sum(weights.values()) or 1.0
+        ranked = sorted(weights.items(), key=lambda item: -item[1])
+        said = ", ".join(f"{name} {value / total:.0%}" for name, value in ranked if value > 0.05 * total)
+        control = self.attribution.method in CONTROLS
+        return f"{'By a control that does not ask the model' if control else 'Where it looked'}: {said}."
+
+    def _for_and_against(self) -> list[str]:
         against = (
             "the patient's usual beats, on time"
             if self.attribution.baseline.kind == "usual"
@@ -142,24 +180,9 @@ class Explanation:
             if value > 0.05 * total
         ]
         against_it = [f"{name} {value:+.1f}" for name, value in reversed(ranked) if value < -0.05 * total]
-        odds = f"log-odds {self.question.answer:+.1f}"
-        lines = [f"{self.question.label} with a probability of {self.probability:.1%} ({odds})."]
-        if self.rule():
-            lines.append(self.rule())
-        if self.timing():
-            lines.append(f"It came {self.timing()}.")
-        lines.append(
-            f"What speaks for it, against {against}: {', '.join(spoken) or 'nothing in particular'}."
-        )
+        lines = [f"What speaks for it, against {against}: {', '.join(spoken) or 'nothing in particular'}."]
         if against_it:
             lines.append(f"What speaks against it: {', '.join(against_it)}.")
-        if self.counterfactual is not None:
-            seen = (
-                "The deployed path agrees"
-                if self.counterfactual.confirmed
-                else "The deployed path does not agree"
-            )
-            lines.append(f"{self.counterfactual.sentence()} {seen}.")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -274,14 +297,34 @@ def explain(
     beat = found.nearest(at)
     question = ask(opened, network, found, beat, label)
     attribution = attribute(question, baseline(question, against), method, seed)
-    turned = None
-    if change and question.label != AFIB and _movable(question):
-        turned = counterfactual(opened, Versions.of(opened, network, found, beat))
+    turned, notes = None, []
+    if change and question.label != AFIB:
+        turned, said = _smallest_change(opened, question, beat)
+        notes += [said] if said else []
     placed: list[BeatConcept] = []
     if concepts is not None:
         alone = ask(opened, network, found, beat, label, wing=0)
         placed = beat_concepts(alone, baseline(alone, against), concepts)
-    return Explanation(opened, question, attribution, segments(question), turned, placed)
+        if not placed:
+            older = network.spec.beat.layers * network.spec.beat.left
+            notes.append(f"Concepts were not looked for: they need {older} beats before this one.")
+    return Explanation(opened, question, attribution, segments(question), turned, placed, tuple(notes))
+
+
+def _smallest_change(bundle: Bundle, question: Question, beat: int) -> tuple[Counterfactual | None, str]:
+    """The smallest change to the label asked about, or away from what was told; or why there is none."""
+    told = question.trace.labels[beat]
+    if question.trace.verdict.rule[beat]:
+        return None, f"No change was looked for: {told} is told by a rule, not by the network."
+    if not _movable(question):
+        return None, "No change was looked for: the beat is the stretch's first, or too close to its end."
+    versions = Versions.of(bundle, question.network, question.trace, beat)
+    wanted = question.label if question.label != told else None
+    turned = counterfactual(bundle, versions, wanted=wanted)
+    if turned is None:
+        where = f"to {wanted}" if wanted else f"away from {told}"
+        return None, f"No small change of timing, QRS width and P wave turns it {where}."
+    return turned, ""
 
 
 def _movable(question: Question) -> bool:

@@ -24,7 +24,14 @@ SHOWN = 4.2  # s before the beat
 BEYOND = 1.0  # s after it
 TOKEN = 8  # samples whose relevance is shown as one
 
+FRAME = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "boxstyle": "square,pad=0.1"}  # behind labels
+
 Vector = NDArray[np.float64]
+
+
+def _plain_text(name: str) -> str:
+    """A name as it is: matplotlib would read what stands between two dollars as a formula."""
+    return name.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -70,7 +77,7 @@ def strip_figure(why: Explanation) -> Figure:
         _strip(ax, why, row, grouped[row], norm, start, stop)
     _intervals(axes[-1], why, norm, start, stop)
     axes[0].set_title(
-        f"{found.record.name}, sample {why.sample}: {question.label}, {why.probability:.1%}",
+        f"{_plain_text(found.record.name)}, sample {why.sample}: {question.label}, {why.probability:.1%}",
         loc="left", fontsize=11, color=INK,
     )  # fmt: skip
     bar = figure.colorbar(ScalarMappable(norm, HEAT), ax=list(axes), aspect=40, pad=0.01)
@@ -107,12 +114,13 @@ def _strip(
             ax.text(
                 _seconds(why, found.place[beat]), high + 0.6 * room, found.labels[beat], ha="center",
                 fontsize=9, color=ACCENT if ours else PALE, fontweight="bold" if ours else "normal",
+                bbox=FRAME if ours else None,
             )  # fmt: skip
     if len(question.targets) == 1:
         _waves(ax, why, low - 1.4 * room)
     ax.set_xlim(at[0], at[-1])
     ax.set_ylim(low - 2 * room, high + 2 * room)
-    ax.set_ylabel(f"{record.leads[column]}, mV", fontsize=8, color=INK)
+    ax.set_ylabel(f"{_plain_text(record.leads[column])}, mV", fontsize=8, color=INK)
     _plain(ax)
 
 
@@ -124,7 +132,9 @@ def _waves(ax: Axes, why: Explanation, height: float) -> None:
         if b > a:
             ax.plot([a, b], [height, height], color=INK, lw=2, solid_capstyle="butt", alpha=0.7)
             if wave in ("P", "QRS", "T"):
-                ax.text((a + b) / 2, height, wave, ha="center", va="bottom", fontsize=7, color=INK)
+                ax.text(
+                    (a + b) / 2, height, wave, ha="center", va="bottom", fontsize=7, color=INK, bbox=FRAME
+                )
 
 
 def _intervals(ax: Axes, why: Explanation, norm: Normalize, start: int, stop: int) -> None:
@@ -136,7 +146,7 @@ def _intervals(ax: Axes, why: Explanation, norm: Normalize, start: int, stop: in
             continue
         a, b = (_seconds(why, float(found.place[i])) for i in (beat - 1, beat))
         value = float(why.attribution.intervals[number])
-        strong = abs(float(norm(value)) - 0.5) > 0.38
+        strong = abs(float(norm(value)) - 0.5) > 0.3
         ax.barh(
             0,
             b - a - 0.02,
@@ -284,7 +294,7 @@ def change_figure(why: Explanation, change: Counterfactual) -> Figure:
     ax.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     ax.set_title(change.sentence(), fontsize=9, loc="left", color=INK)
     ax.set_xlabel("seconds from the recording's start", fontsize=8)
-    ax.set_ylabel(f"{found.record.leads[column]}, mV", fontsize=8)
+    ax.set_ylabel(f"{_plain_text(found.record.leads[column])}, mV", fontsize=8)
     ax.set_xlim(at[0], at[-1])
     _plain(ax)
     return figure

@@ -43,14 +43,16 @@ TITLES = {
     "concepts": "Concepts",
     "attention": "Attention",
 }
+SIGNED = "Red speaks for the label, blue against it"
+UNSIGNED = "Red is what the method points at"
 NOTES = {
-    "strip": """Red speaks for the label, blue against it; the row below says the same of each interval.
-Colour grows with the square root of relevance.""",
+    "strip": """the row below says the same of each interval. Colour grows with the square root of
+relevance.""",
     "parts": """Relevance summed over each part. 'Earlier beats' are the samples before the P wave: where they
-stand tells the network whether this beat is early.""",
+stand tells the network whether this beat is early. They and 'RR earlier' reach back beyond the strip.""",
     "concepts": """What the beat's departure from its baseline along each concept adds, layer by layer
 (gradients along the same path as above). Bold: the beat lies nearer to the concept's examples
-than to random beats.""",
+than to beats of the same hearts without it.""",
     "attention": """Darker is more. Attention says where the network looked, not what it made of it.""",
 }
 
@@ -71,7 +73,8 @@ def page(why: Explanation, pictures: dict[str, bytes]) -> str:
     found = why.question.trace
     title = f"Why {why.question.label}? {found.record.name}, sample {why.sample}"
     said = "".join(f"<p class=said>{escape(line)}</p>" for line in why.sentences())
-    shown = "".join(_section(name, png) for name, png in pictures.items())
+    notes = {**NOTES, "strip": f"{SIGNED if why.signed else UNSIGNED}; {NOTES['strip']}"}
+    shown = "".join(_section(name, png, notes.get(name, "")) for name, png in pictures.items())
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td class=number>{value:+.3f}</td></tr>"
         for name, value in why.relevance.items()
@@ -92,8 +95,8 @@ def page(why: Explanation, pictures: dict[str, bytes]) -> str:
     )
 
 
-def _section(name: str, png: bytes) -> str:
-    title, note = TITLES[name], NOTES.get(name, "")
+def _section(name: str, png: bytes, note: str) -> str:
+    title = TITLES[name]
     data = base64.b64encode(png).decode()
     words = f"<p class=note>{escape(note)}</p>" if note else ""
     return (

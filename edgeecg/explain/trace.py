@@ -96,6 +96,8 @@ class Trace:
         Source sample at which ``signal`` begins, model samples per source sample, delay of the front end.
     limit : float
         Smoothed P(AFIB) from which on no beat is S.
+    policy : str
+        The lead policy.
     """
 
     record: Record
@@ -111,6 +113,7 @@ class Trace:
     ratio: float
     latency: int
     limit: float
+    policy: LeadPolicy
 
     def __len__(self) -> int:
         return len(self.place)
@@ -230,11 +233,12 @@ def trace(
         raise SignalError(f"sample {at} is not in {record.name}: it has samples 0 to {len(record) - 1}")
     policy = lead_policy or bundle.lead_policy
     rows = rows_of(policy, len(record.leads))
-    start = max(0, round(at - before * record.fs))
-    cut = record.signal[start : round(at + after * record.fs)]
     frontend = FrontEnd(bundle.signal, record.fs)
     tail = frontend.latency + (bundle.spec.latency_tokens + 1) * bundle.spec.patch
     intake = Intake(record.fs, len(record.leads), policy, HOP * bundle.spec.patch, tail)
+    start = max(0, round(at - before * record.fs))
+    start -= start % intake.blocks.grid  # else patches would hold other samples than the stream's
+    cut = record.signal[start : round(at + after * record.fs)]
     state = intake.initial()
     blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
     segment = _segment_of(blocks, at - start, record.name, at)
@@ -269,6 +273,7 @@ def trace(
         ratio=ratio,
         latency=frontend.latency,
         limit=bundle.thresholds.afib,
+        policy=policy,
     )
 
 

@@ -162,6 +162,11 @@ def curve(points: Sequence[tuple[float, float]], labels: tuple[str, str], title:
     return chart.render()
 
 
+def _short(name: str) -> str:
+    """A layer's name with its middle left out: its block stands in front, its kind at the end."""
+    return name if len(name) <= 28 else f"{name[:11]}…{name[-16:]}"
+
+
 def bars(items: Sequence[tuple[str, float, str]], title: str) -> str:
     """Horizontal bars: name, value, and what is written beside it."""
     most = max((value for _, value, _ in items), default=1.0) or 1.0
@@ -170,7 +175,7 @@ def bars(items: Sequence[tuple[str, float, str]], title: str) -> str:
         y = 6 + 22 * index
         length = 380 * value / most
         rows.append(
-            f'<text x="196" y="{y + 12}" text-anchor="end">{escape(name[-28:])}'
+            f'<text x="196" y="{y + 12}" text-anchor="end">{escape(_short(name))}'
             f"<title>{escape(name)}</title></text>"
             f'<rect class="a" x="204" y="{y}" width="{max(0.5, length):.1f}" height="15"/>'
             f'<text x="{210 + length:.1f}" y="{y + 12}">{escape(text)}</text>'

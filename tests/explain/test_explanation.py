@@ -13,12 +13,14 @@ import pytest
 import torch
 
 import edgeecg
-from edgeecg.bundle import Bundle
+from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.cli.main import main
+from edgeecg.cli.strip import draw_strip
 from edgeecg.errors import BundleError, ConfigError, MissingExtra
+from edgeecg.explain.concepts import ConceptSets
 from edgeecg.explain.explanation import Explanation
 from edgeecg.explain.question import Question
-from edgeecg.explain.trace import Trace
+from edgeecg.explain.trace import Trace, trace
 from edgeecg.io.wfdb import write_wfdb
 from edgeecg.model.transformer import Network
 
@@ -226,6 +228,76 @@ def test_a_rule_that_told_another_label_is_named(
     told = next(e for e in events if isinstance(e, edgeecg.Beat) and e.sample == why.sample)
     assert told.label == "N"
     assert why.probability == pytest.approx(told.probability, abs=5e-3)
+
+
+def test_a_change_is_not_looked_for_where_a_rule_told_the_label(bundle: Bundle, atrial: Trace) -> None:
+    """Else the page would say N would be N if it came later."""
+    thresholds = replace(bundle.thresholds, afib=1e-4)
+    strict = replace(bundle, manifest=replace(bundle.manifest, thresholds=thresholds))
+    beat = max(b for b in range(30, len(atrial) - 3) if atrial.labels[b] == "S")
+    why = edgeecg.explain.explain(atrial.record, int(atrial.samples[beat]), bundle=strict)
+    assert why.counterfactual is None
+    assert why.sentences()[-1] == "No change was looked for: N is told by a rule, not by the network."
+
+
+def test_why_not_another_label_looks_for_that_one(
+    bundle: Bundle, why: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, at = why.question.trace.record, why.sample
+    turned = edgeecg.explain.explain(record, at, bundle=bundle, label="S")
+    if turned.counterfactual is None:
+        assert turned.notes == ("No small change of timing, QRS width and P wave turns it to S.",)
+    else:
+        assert turned.counterfactual.after == "S"
+    monkeypatch.setattr("edgeecg.explain.counterfactual.FARTHEST", 0.05)
+    none = edgeecg.explain.explain(record, at, bundle=bundle, label="N")
+    assert none.counterfactual is None
+    assert none.sentences()[-1] == "No small change of timing, QRS width and P wave turns it to N."
+
+
+@pytest.mark.parametrize("policy", ["first", "best"])
+def test_the_change_is_checked_on_the_leads_that_were_asked_for(
+    bundle: Bundle, why: Explanation, policy: LeadPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def traced(*given: object, **options: object) -> Trace:
+        asked.append(options["lead_policy"])
+        return trace(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("edgeecg.explain.counterfactual.trace", traced)
+    record, at = why.question.trace.record, why.sample
+    edgeecg.explain.explain(record, at, bundle=bundle, lead_policy=policy)
+    assert set(asked) == {policy}
+
+
+def test_what_is_missing_is_said(bundle: Bundle, why: Explanation, tmp_path: Path) -> None:
+    record, sets = why.question.trace.record, ConceptSets({}, {})
+    early = int(why.question.trace.samples[10])
+    told = edgeecg.explain.explain(record, early, bundle=bundle, concepts=sets, change=False)
+    assert told.notes == ("Concepts were not looked for: they need 64 beats before this one.",)
+    edgeecg.explain.write(told, tmp_path)
+    assert told.notes[0] in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("method", ["random", "difference", "attention", "rollout"])
+def test_methods_without_a_sign_speak_for_nothing(bundle: Bundle, why: Explanation, method: str) -> None:
+    record = why.question.trace.record
+    other = edgeecg.explain.explain(record, why.sample, bundle=bundle, method=method, change=False)
+    text = " ".join(other.sentences())
+    assert "speaks" not in text
+    assert ("Where it looked" in text) == (method in ("attention", "rollout"))
+    assert "log-odds of" not in other.balance()
+    assert other.unit != "log-odds"
+
+
+def test_names_with_dollars_are_no_formulas(bundle: Bundle, why: Explanation, tmp_path: Path) -> None:
+    record = replace(why.question.trace.record, name="cost$5^$", leads=("$V_1", "a$\\foo$"))
+    odd = edgeecg.explain.explain(record, why.sample, bundle=bundle, change=False)
+    assert edgeecg.explain.write(odd, tmp_path)
+    with edgeecg.open_engine(bundle, "onnxruntime", "fp32") as engine:
+        events = edgeecg.annotate(engine, record)
+    draw_strip(record, events, tmp_path / "strip.png", title="cost$5^$")
 
 
 def test_the_beat_that_was_asked_about_is_named(bundle: Bundle, ventricular: Trace) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 import edgeecg
 from edgeecg.bundle import Bundle
+from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.decode.confidence import Confidence
 from edgeecg.errors import SignalError
 from edgeecg.explain.trace import Trace, trace
 from edgeecg.model.transformer import Network
+from edgeecg.specs import BEAT_LABELS
 
 
 @pytest.mark.parametrize("policy", ["first", "best", "fused"])
@@ -30,6 +32,25 @@ def test_a_trace_is_what_the_stream_tells(
     probability = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
     corrected = Confidence(bundle.thresholds.confidence)(found.classes.argmax(axis=1), probability)
     np.testing.assert_allclose([beat.probability for beat in beats], corrected, atol=1e-3)
+
+
+@pytest.mark.parametrize("fs", [250.0, 360.0])
+def test_far_into_a_recording_the_grid_is_the_streams(bundle: Bundle, network: Network, fs: float) -> None:
+    """A trace looks back three minutes: where it begins, patches must hold what the stream's hold."""
+    settings = SyntheticSettings(draw_patient("ventricular", 5), seconds=200.0, fs=fs, snr_db=14.0)
+    record = synthesize(settings, 5).record
+    with edgeecg.open_engine(bundle, "onnxruntime", "fp32") as engine:
+        events = edgeecg.annotate(engine, record, withhold=False)
+    beats = [e for e in events if isinstance(e, edgeecg.Beat) and 185 * fs < e.sample < 196 * fs]
+    assert len(beats) > 5
+    for beat in beats:
+        found = trace(bundle, network, record, beat.sample)
+        assert found.anchor > 0
+        at = found.nearest(beat.sample)
+        assert (found.samples[at], found.labels[at]) == (beat.sample, beat.label)
+        label = np.array([BEAT_LABELS.index(beat.label)])
+        own = Confidence(bundle.thresholds.confidence)(label, found.verdict.probability[at : at + 1])
+        assert own[0] == pytest.approx(beat.probability, abs=1e-3)
 
 
 def test_a_gap_begins_a_new_stretch(bundle: Bundle, network: Network, ventricular: Trace) -> None:
