@@ -129,3 +129,15 @@ def test_readme_python_runs(number: int, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip(), "an example that shows nothing teaches nothing"
+
+
+@pytest.mark.parametrize("name", ["README", "docs/theory"])
+def test_a_translation_leads_to_the_same_places(name: str) -> None:
+    def places(page: Path) -> set[str]:
+        found = {
+            match["path"].replace(".zh.md", ".md")
+            for match in LINK.finditer(page.read_text(encoding="utf-8"))
+        }
+        return {path for path in found if Path(path).name != f"{Path(name).name}.md"}
+
+    assert places(ROOT / f"{name}.zh.md") == places(ROOT / f"{name}.md")

@@ -108,15 +108,32 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
     find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
 
 
+def same_release(path: Path, facts: Mapping[str, int | str]) -> None:
+    """Refuse to go on with networks of another seed or other folds; the first run writes down its own."""
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != facts:
+            told = ", ".join(f"{n} {before.get(n)}" for n in facts if before.get(n) != facts[n])
+            raise ConfigError(f"the networks of {path.parent} were made with {told}: name another --work")
+        return
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(facts), encoding="utf-8")
+
+
 def train(
     configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str, pretrained: int
 ) -> None:
     """Every network of every preset: all on the same batches, then the beat encoder of each for itself."""
     names = [*(f"fold{fold}" for fold in range(folds)), *(["all"] if shipped else [])]
     wanted = [work / preset / name for preset in configs for name in names]
+    first = next(iter(configs.values()))
+    for preset in configs:
+        same_release(
+            work / f"{preset}.origin.json",
+            {"seed": first.seed, "folds": folds, "finder": finder, "pretrain": pretrained},
+        )
     if all((run / REFINED / SETTINGS).exists() for run in wanted):
         return
-    first = next(iter(configs.values()))
     torch.set_float32_matmul_precision("high")
     torch.set_num_threads(first.threads)
     data = load_training_data(first.data, first.seed)

@@ -23,6 +23,9 @@ from edgeecg.errors import BackendError, ConfigError
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
 if TYPE_CHECKING:  # loads onnx
+    from collections.abc import Callable
+
+    from edgeecg.bundle import Precision
     from edgeecg.deploy.graphset import GraphSet
     from edgeecg.deploy.select import Evidence
 
@@ -99,7 +102,7 @@ def build(
     - `edgeecg build quantized -c calibration -o ward3.edgeecg -p auto -r mitdb:DS1 --data ~/ecg`
     - `edgeecg build graphs -c calibration -o ward3.edgeecg -p auto --budget 0.3 --backend tensorrt`
     """
-    from edgeecg.bundle import SUFFIX, Precision, packaged_names, write_bundle
+    from edgeecg.bundle import SUFFIX, packaged_names, write_bundle
     from edgeecg.deploy.build import build_engine
     from edgeecg.deploy.graphset import read_graphs
     from edgeecg.deploy.select import select, selection_table
@@ -133,7 +136,7 @@ def build(
         show_table(data_console(), selection_table(selection))
         found, opens = selection.chosen.candidate.graphs, selection.chosen.candidate.precision
     else:
-        opens = precision
+        found, opens = _unchecked(found, precision, calibration, data, console.print), precision
     bundle = found.bundle(opens)
     write_bundle(out, bundle)
     console.print(
@@ -146,6 +149,23 @@ def build(
         console.print(said)
 
 
+def _unchecked(
+    graphs: GraphSet,
+    precision: Precision,
+    calibration: Path | None,
+    data: Path | None,
+    say: Callable[[str], None],
+) -> GraphSet:
+    """Graphs that hold a precision, which nothing measures: made by a calibration where they do not yet."""
+    from edgeecg.deploy.select import candidates
+
+    if precision in graphs.precisions:
+        if calibration is not None:
+            raise ConfigError(f"{precision} is there already: leave --calibration out")
+        return graphs
+    return next(candidates(graphs, _evidence(graphs, calibration, [], data, 0), precision, say)).graphs
+
+
 def _evidence(
     graphs: GraphSet, calibration: Path | None, references: list[str], data: Path | None, seed: int
 ) -> Evidence:
@@ -154,7 +174,7 @@ def _evidence(
     from edgeecg.deploy.select import Evidence
     from edgeecg.deploy.windows import load_windows
 
-    cases = labelled_records(references, data, seed)
+    cases = labelled_records(references, data, seed) if references else ()
     if calibration is None:
         return Evidence(cases)
     windows = load_windows(read_windows(calibration), graphs.signal, data)

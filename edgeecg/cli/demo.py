@@ -170,10 +170,7 @@ def _make_bundle(console: Console, plan: Plan) -> None:
         "quantize", out / "graphs", "--calibration", out / "calibration", "--out", out / "quantized",
         "--reference", plan.patients / "validation",
     )  # fmt: skip
-    _run(
-        console, "Build one bundle",
-        "build", out / "quantized", "--out", plan.bundle, "--reference", plan.patients / "validation",
-    )  # fmt: skip
+    _run(console, "Build one bundle", "build", out / "quantized", "--out", plan.bundle)
 
 
 def _measure(console: Console, plan: Plan) -> None:

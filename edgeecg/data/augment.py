@@ -23,6 +23,7 @@ __all__ = ["AugmentSettings", "coloured_noise", "electrode_noise", "mix_leads", 
 
 Signal = NDArray[np.float64]
 
+LOUDEST = 100.0  # dB
 TONE_TAPS = 8  # on each side: 62 ms
 
 
@@ -55,7 +56,7 @@ class AugmentSettings:
         Share of the reference beats that the beat encoder does not get, and of false ones that it does.
     """
 
-    gain: Annotated[float, Meta(ge=1)] = 3.0
+    gain: Annotated[float, Meta(ge=1, le=1e3)] = 3.0
     invert: Share = 0.2
     mix: Share = 0.35
     pair: Share = 0.0
@@ -68,8 +69,10 @@ class AugmentSettings:
     extra: Share = 0.01
 
     def __post_init__(self) -> None:
-        if not self.snr[0] <= self.snr[1]:
-            raise ConfigError(f"augment.snr is {list(self.snr)}: give the lower level first")
+        if not -LOUDEST <= self.snr[0] <= self.snr[1] <= LOUDEST:
+            raise ConfigError(
+                f"augment.snr is {list(self.snr)}: give the lower level first, both within {LOUDEST:g} dB"
+            )
 
 
 def mix_leads(leads: NDArray[np.float32], probability: float, rng: np.random.Generator) -> Signal:

@@ -58,6 +58,8 @@ class Windows:
 
     def __post_init__(self) -> None:
         known = {record.source for record in self.records}
+        if strange := sorted(known - set(self.share)):
+            raise ConfigError(f"recordings of {', '.join(strange)} have no share: name it in data.sets")
         if not self.records or not any(self.share.get(source, 0) > 0 for source in known):
             raise ConfigError(
                 f"no recordings to draw from: share names {sorted(self.share)}, data has {sorted(known)}"

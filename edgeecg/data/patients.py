@@ -34,13 +34,17 @@ def named_patients(folder: Path, records: Iterable[str]) -> Mapping[str, str]:
     if not path.is_file():
         return {name: f"{folder.name}/{name}" for name in names}
     found: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            record, patient = ((row.get(column) or "").strip() for column in ("record", "patient"))
-            if not record or not patient:
-                raise RecordError(f"{path}: give every row a record and a patient (columns record,patient)")
-            if found.setdefault(record, patient) != patient:
-                raise RecordError(f"{path} gives {record} to {found[record]} and to {patient}: keep one row")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"{path} cannot be read ({error}): save it as CSV in UTF-8") from error
+    for row in rows:
+        record, patient = ((row.get(column) or "").strip() for column in ("record", "patient"))
+        if not record or not patient:
+            raise RecordError(f"{path}: give every row a record and a patient (columns record,patient)")
+        if found.setdefault(record, patient) != patient:
+            raise RecordError(f"{path} gives {record} to {found[record]} and to {patient}: keep one row")
     if left := [name for name in names if name not in found]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         raise RecordError(f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each")

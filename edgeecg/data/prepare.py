@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from edgeecg.data.catalog import (
 from edgeecg.data.patients import named_patients
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
-from edgeecg.errors import ConfigError, RecordError
+from edgeecg.errors import ConfigError, RecordError, SignalError
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Record
@@ -193,7 +194,20 @@ def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
     paths = [path for path in paths if patient_of(name, path.name, folder=path.parent) not in judged]
     for path in paths[: limit or None]:
         label = weak.get(path.name, "")
-        yield prepare_record(load_record(path, name), name, name=name, weak_label=label)
+        with _named(path):
+            made = prepare_record(load_record(path, name), name, name=name, weak_label=label)
+        yield made
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which recording it is that cannot be used."""
+    try:
+        yield
+    except (RecordError, SignalError) as error:
+        if str(path) in str(error):
+            raise
+        raise RecordError(f"{path}: {error}") from error
 
 
 def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
@@ -204,11 +218,14 @@ def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
     names = [header.relative_to(folder).with_suffix("").as_posix() for header in headers]
     patients = named_patients(folder, names)
     for header, name in zip(headers, names, strict=True):
-        record = read_record(header)
-        if record.annotations is None or not record.annotations.is_beat.any():
-            raise RecordError(f"{header.with_suffix('')} has no beat annotations (.atr) to learn from")
-        # by its place: two wards may both have a record 01
-        yield prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
+        stem = header.with_suffix("")
+        with _named(stem):
+            record = read_record(header)
+            if record.annotations is None or not record.annotations.is_beat.any():
+                raise RecordError(f"{stem} has no beat annotations (.atr) to learn from")
+            # by its place: two wards may both have a record 01
+            made = prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
+        yield made
 
 
 def _noise(root: Path) -> list[NDArray[np.float32]]:
@@ -260,6 +277,13 @@ def load_training_data(settings: DataSettings, seed: int) -> TrainingData:
     RecordError
         A recording that cannot be read.
     """
+    for name in settings.sets:
+        if (
+            name in ("", "..") or Path(name).name != name
+        ):  # by it windows are drawn and patients are told apart
+            raise ConfigError(
+                f"set {name!r}: give the bare name of a folder, and the folder above it as data.root"
+            )
     real = [name for name, share in settings.sets.items() if share > 0 and name != SYNTHETIC]
     records: list[TrainingRecord] = []
     noise: list[NDArray[np.float32]] = []

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Union
 
@@ -50,6 +51,8 @@ class _Settings:
     lead_policy: LeadPolicy
     thresholds: Thresholds
     provenance: dict[str, Any]
+    parts: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file beside this one; a folder of an older release has none."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,10 @@ def write_graphs(folder: Union[str, os.PathLike[str]], graphs: GraphSet) -> Path
         graphs.lead_policy,
         graphs.thresholds,
         dict(graphs.provenance),
+        {
+            part: sha256(data).hexdigest()
+            for part, data in (*graphs.graphs.items(), (WEIGHTS, graphs.weights))
+        },
     )
     with atomic_folder(Path(folder)) as partial:
         text = msgspec.json.format(msgspec.json.encode(asdict(settings)), indent=2)  # asdict: defaults too
@@ -203,6 +210,7 @@ def _read_folder(folder: Path) -> GraphSet:
         raise ConfigError(f"{folder / SETTINGS} cannot be read ({error}): export again") from error
     if settings.schema != SCHEMA:
         raise ConfigError(f"{folder / SETTINGS} has schema {settings.schema}, this release reads {SCHEMA}")
+    _check_parts(folder, settings.parts)
     parts = [graph_part(g, p) for g in GRAPHS for p in PRECISIONS]
     graphs = {part: (folder / part).read_bytes() for part in parts if (folder / part).is_file()}
     found = GraphSet(
@@ -218,3 +226,13 @@ def _read_folder(folder: Path) -> GraphSet:
     if "fp32" not in found.precisions:
         raise ConfigError(f"{folder} lacks the FP32 graphs: export again")
     return found
+
+
+def _check_parts(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Refuse a folder whose files are not those that were written, half copied ones for instance."""
+    for part, wanted in hashes.items():
+        path = folder / part
+        if not path.is_file():
+            raise ConfigError(f"{path} is missing: copy the folder again, or export again")
+        if sha256(path.read_bytes()).hexdigest() != wanted:
+            raise ConfigError(f"{path} is not what was written: copy the folder again, or export again")

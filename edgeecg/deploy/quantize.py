@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 
 from edgeecg.bundle import GRAPHS, HALF, GraphName, Precision, graph_part
 from edgeecg.deploy.calibrate import Calibration, network_hash
-from edgeecg.deploy.costs import SEPARATOR, Headroom, fp16_headroom, layer_rows, layer_table
+from edgeecg.deploy.costs import SEPARATOR, Headroom, LayerRow, fp16_headroom, layer_rows, layer_table
 from edgeecg.deploy.golden import golden_inputs
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.precision import Kind, fp16_plan, int8_plan, rewrite
@@ -19,7 +20,7 @@ from edgeecg.metrics.tables import Table
 from edgeecg.runtime.executor import Tensors
 from edgeecg.runtime.ort import OrtExecutor
 
-__all__ = ["Quantized", "Wanted", "headroom_of", "plan_of", "quantize", "quantize_set"]
+__all__ = ["Quantized", "Wanted", "headroom_of", "plan_of", "provenance_with", "quantize", "quantize_set"]
 
 PROBES = 4  # golden steps after one another that FP16's headroom is looked for in
 
@@ -62,22 +63,32 @@ def quantize_set(graphs: GraphSet, wanted: Wanted, calibration: Calibration | No
         FP16 overflows.
     """
     left_out = (*(calibration.recipe.float_layers if calibration is not None else ()), *wanted.float_layers)
-    tables, told = [], dict(graphs.provenance.get("quantization", {}))
+    tables = []
     headroom: dict[GraphName, Headroom] = {}
     made = graphs
     for precision in wanted.precisions:
         plans = plan_of(graphs, precision, left_out)
-        made = made.adding(quantize(graphs, plans, calibration, precision))
         rows = list(layer_rows(graphs, plans, calibration))
-        told[precision] = {row.layer: row.precision for row in rows}
+        told = provenance_with(made, precision, rows, calibration)
+        made = made.adding(quantize(graphs, plans, calibration, precision), quantization=told)
         rooms = headroom_of(made, precision) if precision in HALF else {}
         if precision == "fp16":
             headroom = rooms
         else:
             tables.append(layer_table(f"layers of the {precision} graphs", rows))
+    return Quantized(made, tuple(tables), headroom)
+
+
+def provenance_with(
+    graphs: GraphSet, precision: Precision, rows: Sequence[LayerRow], calibration: Calibration | None
+) -> dict[str, Any]:
+    """What a bundle tells of its quantization: each layer of each precision, and the windows behind it."""
+    said = graphs.provenance.get("quantization")
+    told = dict(said) if isinstance(said, Mapping) else {}
+    told[precision] = {row.layer: row.precision for row in rows}
     if calibration is not None:
         told["calibration"] = {"recipe": calibration.recipe, "windows": calibration.windows}
-    return Quantized(made.adding({}, quantization=told), tuple(tables), headroom)
+    return told
 
 
 def headroom_of(graphs: GraphSet, precision: Precision) -> dict[GraphName, Headroom]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from edgeecg.bundle import HALF, Precision
 from edgeecg.deploy.calibrate import Calibration
+from edgeecg.deploy.costs import layer_rows
 from edgeecg.deploy.graphset import GraphSet
-from edgeecg.deploy.quantize import plan_of, quantize
+from edgeecg.deploy.quantize import plan_of, provenance_with, quantize
 from edgeecg.deploy.sensitivity import sensitivity
 from edgeecg.deploy.verdict import GATED, ORDER, Candidate, Judge, Say, SelectSettings, Verdict
 from edgeecg.errors import AccuracyError, ConfigError
@@ -154,7 +155,10 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
         title = f"mixed, {back} of {len(worst)} layers back" if worst else precision
         made = quantize(graphs, plans, calibration, precision)
         if any(graphs.graphs.get(part) != data for part, data in made.items()):  # else it was tried already
-            yield Candidate(precision, title, graphs.adding(made))
+            told = provenance_with(
+                graphs, precision, list(layer_rows(graphs, plans, calibration)), calibration
+            )
+            yield Candidate(precision, title, graphs.adding(made, quantization=told))
 
 
 def selection_table(selection: Selection) -> Table:

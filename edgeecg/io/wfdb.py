@@ -25,6 +25,8 @@ __all__ = ["read_wfdb", "wfdb_stem", "write_wfdb"]
 _BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 3 / 2}
 _GAIN = re.compile(r"^(?P<gain>-?\d+(\.\d*)?([eE][-+]?\d+)?)(\(-?\d+\))?(/(?P<unit>\S+))?$")
 _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
+_NUMBER = r"\d*\.?\d+\.?"
+_RATE = re.compile(rf"{_NUMBER}(/-?{_NUMBER}(\(-?{_NUMBER}\))?)?")  # the rate, that of a counter, its base
 _PUBLISHED_WITHOUT_GAIN = (
     # Records of PhysioNet's svdb and the noise of nstdb state gain 0, which stands for 200 counts per mV:
     # name, names of the signals, rate.
@@ -148,6 +150,7 @@ def _header(wfdb: ModuleType, stem: Path) -> Any:
         near = sorted(p.stem for p in stem.parent.glob("*.hea"))[:5] if stem.parent.is_dir() else []
         hint = f"; that folder has {', '.join(near)} ..." if near else ""
         raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
+    _check_rate(path)
     try:
         header = wfdb.rdheader(str(stem))
     except (*_BROKEN, OSError) as error:
@@ -158,6 +161,18 @@ def _header(wfdb: ModuleType, stem: Path) -> Any:
     if getattr(header, "n_seg", None) is None and None in (header.file_name, header.fmt, header.adc_gain):
         raise RecordError(f"record {stem}: its header breaks off after the first line: fetch it again")
     return header
+
+
+def _check_rate(path: Path) -> None:
+    """Refuse a rate that is no number: wfdb would take 250 Hz for it, or the digits that it begins with."""
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            words = line.split()
+            if len(words) > 2 and not _RATE.fullmatch(words[2]):
+                raise RecordError(
+                    f"{path}: rate {words[2]!r} is not a number of hertz: correct the first line"
+                )
+            return
 
 
 def _read_segments(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) -> list[Channel]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Union
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
 
@@ -43,6 +45,8 @@ class Checkpoint:
 class _Settings:
     model: ModelSpec
     meta: dict[str, Any]
+    weights: str = ""
+    """SHA-256 of the weights' file; a checkpoint of an older release has none."""
 
 
 def save_checkpoint(folder: Union[str, os.PathLike[str]], network: Network, meta: Mapping[str, Any]) -> Path:
@@ -55,11 +59,13 @@ def save_checkpoint(folder: Union[str, os.PathLike[str]], network: Network, meta
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    settings = msgspec.json.format(msgspec.json.encode(asdict(_Settings(network.spec, dict(meta)))), indent=2)
-    for name, data in ((WEIGHTS, weights_of(network)), (SETTINGS, settings)):
-        temporary = target / f".{name}.{os.getpid()}"
-        temporary.write_bytes(data)
-        os.replace(temporary, target / name)
+    weights = weights_of(network)
+    said = _Settings(network.spec, dict(meta), sha256(weights).hexdigest())
+    settings = msgspec.json.format(msgspec.json.encode(asdict(said)), indent=2)
+    clear_partials(target / WEIGHTS, target / SETTINGS)
+    for name, data in ((WEIGHTS, weights), (SETTINGS, settings)):
+        with atomic_path(target / name) as path:
+            path.write_bytes(data)
     return target
 
 
@@ -83,8 +89,13 @@ def load_checkpoint(folder: Union[str, os.PathLike[str]]) -> Checkpoint:
         settings = msgspec.json.decode((source / SETTINGS).read_bytes(), type=_Settings)
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{source / SETTINGS} cannot be read ({error}): train again") from error
+    data = (source / WEIGHTS).read_bytes()
+    if settings.weights not in ("", sha256(data).hexdigest()):
+        raise ConfigError(
+            f"{source / WEIGHTS} is not of this checkpoint: copy the folder again, or train again"
+        )
     try:
-        network = network_from_weights(settings.model, (source / WEIGHTS).read_bytes())
+        network = network_from_weights(settings.model, data)
     except ConfigError as error:
         raise ConfigError(f"{source / WEIGHTS}: {error}") from error
     return Checkpoint(network, settings.meta)

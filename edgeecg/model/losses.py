@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgeecg.data.recording import UNKNOWN
 from edgeecg.model.transformer import BeatEncoder, Network
+from edgeecg.ranges import NotNegative
 from edgeecg.specs import BEAT_LABELS, HEADS
 
 __all__ = ["LossSettings", "Objective"]
@@ -34,17 +35,19 @@ class LossSettings:
         the weights of the token encoder's heads (``beat`` to ``quality``) mean nothing then.
     """
 
-    beat: float = 4.0
-    offset: float = 2.0
-    shape: float = 0.5
-    p_wave: float = 0.3
-    rhythm: float = 0.3
-    quality: float = 0.1
-    beat_class: float = 1.0
-    beat_rhythm: float = 0.3
-    weak: float = 0.3
-    retain: float = 0.0
-    classes: tuple[float, float, float, float, float] = (1.0, 3.0, 2.0, 2.0, 1.0)
+    beat: NotNegative = 4.0
+    offset: NotNegative = 2.0
+    shape: NotNegative = 0.5
+    p_wave: NotNegative = 0.3
+    rhythm: NotNegative = 0.3
+    quality: NotNegative = 0.1
+    beat_class: NotNegative = 1.0
+    beat_rhythm: NotNegative = 0.3
+    weak: NotNegative = 0.3
+    retain: NotNegative = 0.0
+    classes: tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative] = (
+        1.0, 3.0, 2.0, 2.0, 1.0,
+    )  # fmt: skip
 
 
 def mean_where(values: Tensor, known: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from edgeecg.model.checkpoint import weights_of
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.transformer import Network
 
-__all__ = ["Origin", "check_origin", "origin_of"]
+__all__ = ["Origin", "check_origin", "origin_of", "recordings_hash"]
 
 FREE = ("workers", "data.root")  # may change between two parts of a run: they change no batch
 
@@ -63,13 +63,13 @@ def origin_of(
     return Origin(
         config=_plain(config),
         weights=hashlib.sha256(weights_of(initial)).hexdigest() if initial is not None else "",
-        recordings=_digest(records, noise),
+        recordings=recordings_hash(records, noise),
         counts=dict(sorted(Counter(record.source for record in records).items())),
         samples=hashlib.sha256("".join(record.digest for record in records).encode()).hexdigest(),
     )
 
 
-def _digest(records: Sequence[TrainingRecord], noise: Sequence[NDArray[np.float32]]) -> str:
+def recordings_hash(records: Sequence[TrainingRecord], noise: Sequence[NDArray[np.float32]]) -> str:
     """One hash; beats to the sample, so that another version of a resampler is no other recording."""
     digest = hashlib.sha256(json.dumps([len(tape) for tape in noise]).encode())
     for record in records:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,13 @@ from torch.utils.tensorboard import SummaryWriter
 from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
-from edgeecg.model.checkpoint import SETTINGS, load_checkpoint, network_from_weights, save_checkpoint
+from edgeecg.model.checkpoint import (
+    SETTINGS,
+    load_checkpoint,
+    network_from_weights,
+    save_checkpoint,
+    weights_of,
+)
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.presets import PRESETS, preset
 from edgeecg.model.team import Team
@@ -29,6 +39,9 @@ __all__ = ["RunReport", "train_run"]
 
 CHECKPOINT, TENSORBOARD = "checkpoint", "tensorboard"
 LOG_EVERY = 10
+LOCK = "lock"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,30 +57,51 @@ class _Log:
 
     def __init__(self, folder: Path, show: Callable[[int, dict[str, float]], None], begun: int) -> None:
         # steps after the last checkpoint that a killed run had logged are done, and logged, again
-        self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
+        self.writer: SummaryWriter | None = None
+        with self._spared():
+            self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
         self.show = show
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """After every step."""
         self.show(step, values)
         for name, value in values.items():
-            if "/" in name or step % LOG_EVERY == 0:
-                self.writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
+            if self.writer is not None and ("/" in name or step % LOG_EVERY == 0):
+                with self._spared():
+                    self.writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.writer is not None:
+            with self._spared():
+                self.writer.close()
+
+    @contextmanager
+    def _spared(self) -> Iterator[None]:
+        """Train on without logs where these cannot be written: whether there is room, the state decides."""
+        try:
+            yield
+        except OSError as error:
+            log.error("TensorBoard's log cannot be written (%s): training goes on without", error)
+            self.writer = None
 
 
 def _initial(init: str | None, config: TrainConfig) -> Network | None:
     """Weights to fine-tune: of a checkpoint folder, or of a bundle."""
     if init is None:
         return None
-    if (Path(init) / SETTINGS).exists():
-        return load_checkpoint(init).network
+    other = ConfigError(f"{init} has another front end than this configuration's [signal]: take its values")
+    if Path(init).is_dir():
+        checkpoint = load_checkpoint(init)
+        said = checkpoint.meta.get("config", {}).get("signal")
+        if said is not None and said != json.loads(json.dumps(config.to_dict()["signal"])):
+            raise other
+        return checkpoint.network
     from edgeecg.bundle import Bundle
 
     bundle = Bundle.open(init)
     if bundle.signal != config.signal:
-        raise ConfigError(
-            f"{init} has another front end than this configuration's [signal]: take the bundle's values"
-        )
+        raise other
     return network_from_weights(bundle.spec, bundle.weights())
 
 
@@ -145,6 +179,21 @@ def train_run(
     team = Team(config)
     torch.set_num_threads(config.threads)
     tell = say if team.leads else _silent
+    with ExitStack() as stack:
+        team.first(lambda: stack.enter_context(_alone(out)))
+        return _train(config, out, team, initial, show, tell, init)
+
+
+def _train(
+    config: TrainConfig,
+    out: Path,
+    team: Team,
+    initial: Network | None,
+    show: Callable[[int, dict[str, float]], None],
+    tell: Callable[[str], None],
+    init: str | None,
+) -> RunReport:
+    """From the recordings to the checkpoint, in a folder that is this run's alone."""
     tell("preparing recordings")
     data = team.each(lambda: load_training_data(config.data, config.seed))
     tell(_overview(data))
@@ -161,6 +210,22 @@ def train_run(
         tell(f"going on at step {trainer.step} of {config.optim.steps}")
     network = _logged(trainer, out / TENSORBOARD, show)
     return team.first(lambda: _keep(out / CHECKPOINT, network, data, trainer, init))
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the lock goes with the process, also when it is killed."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise ConfigError(
+                f"another run is training in {out}: wait for it, or name another --out"
+            ) from error
+        except OSError as error:  # a file system without locks
+            log.warning("%s cannot be locked (%s): start no second run there", out, error)
+        yield
 
 
 def _silent(line: str) -> None:
@@ -201,18 +266,24 @@ def _finished(target: Path, trainer: Trainer) -> RunReport | None:
     """What a run left that has come to its end."""
     if trainer.step < trainer.config.optim.steps or not (target / SETTINGS).exists():
         return None
-    return RunReport(target, dict(load_checkpoint(target).meta["figures"]))
+    try:
+        checkpoint = load_checkpoint(target)
+    except ConfigError:  # half of an older one: this run's is written now
+        return None
+    if weights_of(checkpoint.network) != weights_of(trainer.average):
+        return None  # of a run that was here before
+    return RunReport(target, dict(checkpoint.meta["figures"]))
 
 
 def _logged(trainer: Trainer, folder: Path, show: Callable[[int, dict[str, float]], None]) -> Network:
     """Train, with TensorBoard logs of the first process."""
     if not trainer.team.leads:
         return trainer.run()
-    log = _Log(folder, show, trainer.step)
+    logged = _Log(folder, show, trainer.step)
     try:
-        return trainer.run(log)
+        return trainer.run(logged)
     finally:
-        log.writer.close()
+        logged.close()
 
 
 def _keep(

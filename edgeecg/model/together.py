@@ -19,6 +19,7 @@ from edgeecg.data.dataset import Windows
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.model.many import Group
+from edgeecg.model.origin import recordings_hash
 from edgeecg.model.resume import read_facts
 from edgeecg.model.train import to_tensors
 from edgeecg.specs import ModelSpec
@@ -85,7 +86,7 @@ def _targets(spec: ModelSpec) -> tuple[int, int, int]:
 def _origin(groups: Sequence[Group], windows: Windows) -> str:
     """A hash of all that the run begins from; what it hides, by the recordings' names."""
     names = [record.name for record in windows.records]
-    facts: list[Any] = [[names, [record.signal.shape[1] for record in windows.records]]]
+    facts: list[Any] = [recordings_hash(windows.records, windows.noise), [r.digest for r in windows.records]]
     for group in groups:
         config = group.config.to_dict()
         config["data"].pop("root")  # these may change: they change no batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +86,38 @@ def test_what_does_not_say_who_is_who_is_refused(tmp_path: Path, text: str, says
     (tmp_path / PATIENTS).write_text(text, encoding="utf-8")
     with pytest.raises(RecordError, match=says):
         named_patients(tmp_path, ["a", "b"])
+
+
+CONTENTS = {
+    "cp1252": "record,patient\na,Müller".encode("cp1252"),
+    "utf-16": "record,patient\na,b".encode("utf-16"),
+    "long": b'record,patient\n"' + b"a" * 200_000 + b'",b',
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_list_in_another_encoding_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / PATIENTS).write_bytes(content)
+    with pytest.raises(RecordError, match=r"patients\.csv") as told:
+        named_patients(tmp_path, ["a"])
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["mine/", "ward/mine", "..", ".", ""])
+def test_a_set_is_named_by_a_bare_name(mine: Path, name: str) -> None:
+    """Its windows were never drawn, and patients of two wards were one."""
+    settings = DataSettings(root=str(mine.parent), sets={name: 1.0, "synthetic": 1.0}, synthetic_patients=3)
+    with pytest.raises(ConfigError, match="give the bare name"):
+        load_training_data(settings, 0)
+
+
+def test_a_recording_that_cannot_be_used_is_named(mine: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "mine"
+    shutil.copytree(mine, copied)
+    header = sorted(copied.glob("*.hea"))[0]
+    text = header.read_text().split()
+    for rate in ("50", "abc", "-5", "nan", "1e3"):
+        header.write_text(header.read_text().replace(f" {text[2]} ", f" {rate} ", 1))
+        text[2] = rate
+        with pytest.raises(RecordError, match=header.stem):
+            load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)

@@ -210,6 +210,14 @@ def test_a_network_without_positions_streams(network: Network) -> None:
     assert export(plain).error < 1e-5
 
 
+def test_weights_that_are_no_numbers_are_found() -> None:
+    broken = make_network("nano")
+    with torch.no_grad():
+        next(iter(broken.beat.parameters())).fill_(float("nan"))
+    with pytest.raises(BackendError, match="departs from torch by nan"):
+        check(broken, "beat", write_graph(broken, "beat").SerializeToString())
+
+
 def test_a_wrong_graph_is_found(network: Network) -> None:
     """Each of these mistakes has been made somewhere: none gets through the check."""
     other = make_network(TINY, seed=1)

@@ -139,7 +139,9 @@ def test_a_bundle_is_a_graph_set_too(made: Quantized, tmp_path: Path) -> None:
         ("weights.safetensors", None, "has no weights.safetensors"),
         ("export.json", "{", "export again"),
         ("export.json", '{"schema": 1}', "export again"),
-        (graph_part("beat", "fp32"), None, "lacks the FP32 graphs"),
+        (graph_part("beat", "fp32"), None, "is missing: copy the folder again"),
+        (graph_part("beat", "fp32"), "half", "is not what was written"),
+        ("weights.safetensors", "half", "is not what was written"),
     ],
 )
 def test_a_damaged_folder_is_one_line(

@@ -258,6 +258,9 @@ def test_mixed_puts_the_worst_layers_back(graphs: GraphSet, evidence: Evidence) 
     for candidate, back in zip(found, (0, 4, 8, 12), strict=True):
         kept = [layer for layer in worst if is_int8(candidate, layer)]
         assert kept == worst[back:]
+        told = candidate.graphs.provenance["quantization"]  # of these graphs, not of others made before
+        assert sum(kind == "int8" for kind in told["mixed"].values()) == len(kept)
+        assert told["calibration"]["recipe"] == evidence.calibration.recipe
 
 
 def is_int8(candidate: Candidate, layer: str) -> bool:

@@ -111,6 +111,16 @@ def test_the_engine_is_tried_and_what_came_of_it_is_said(
     )
 
 
+def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "build @graphs -o @made.edgeecg -p int8 --no-check --no-engine"
+    assert run(walked, line + " -c @calibration") == 0
+    opened = Bundle.open(walked / "made.edgeecg")
+    assert opened.manifest.default_precision == "int8"
+    assert "int8" in opened.manifest.provenance["quantization"]
+    assert run(walked, line.replace("@graphs", "@quantized") + " -c @calibration") == 2
+    assert "int8 is there already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -130,7 +140,10 @@ def test_the_engine_is_tried_and_what_came_of_it_is_said(
         ("build @graphs --out @x", "ends in .edgeecg"),
         ("build @graphs --out @x.edgeecg -p best", "is not one of"),
         ("build @graphs --out @x.edgeecg -p int8 -r @patients", "needs a calibration"),
-        ("build @graphs --out @x.edgeecg -p int8 --no-check", "run quantize first"),
+        (
+            "build @graphs --out @x.edgeecg -p int8 --no-check",
+            "needs a calibration: run `edgeecg calibrate` first",
+        ),
         ("build @graphs --out @x.edgeecg -p auto --backend cuda", "is not one of"),
     ],
 )
@@ -154,4 +167,4 @@ def test_a_checkpoint_of_other_sizes_is_one_line(walked: Path, capsys: pytest.Ca
     assert "do not fit the model's sizes" in capsys.readouterr().err
     (folder / "weights.safetensors").write_bytes(b"rubbish")
     assert run(walked, "export @odd --out @y") == 2
-    assert "cannot be read" in capsys.readouterr().err
+    assert "is not of this checkpoint" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -362,3 +364,55 @@ def test_frozen_tokens_find_the_beats_of_unlabelled_recordings_once(data, tmp_pa
     Trainer(replace(TINY, optim=optim), records, [], tmp_path, initial=initial).run()
     assert len(records[0].beats) > 5
     assert records[1].beats is known
+
+
+def test_two_runs_at_once_are_kept_apart(tmp_path: Path) -> None:
+    """The second would write over the first, or clear what it is writing."""
+    hold = "from pathlib import Path; from edgeecg.model.run import _alone; import sys, time\n"
+    hold += "with _alone(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(ConfigError, match="another run is training in"):
+            train_run(TINY, tmp_path)
+        other.kill()
+        other.wait()
+    train_run(replace(TINY, optim=replace(TINY.optim, steps=1)), tmp_path)  # the lock went with the process
+
+
+def test_a_checkpoint_of_a_run_before_is_not_this_runs(tmp_path: Path) -> None:
+    """Its state was deleted, as the message about damage asks; a kill came before the new checkpoint."""
+    short = replace(TINY, optim=replace(TINY.optim, steps=2))
+    former = train_run(short, tmp_path / "former").checkpoint
+    train_run(replace(short, seed=1), tmp_path / "new")
+    for name in ("weights.safetensors", "checkpoint.json"):
+        (tmp_path / "new" / "checkpoint" / name).write_bytes((former / name).read_bytes())
+    said: list[str] = []
+    again = train_run(replace(short, seed=1), tmp_path / "new", say=said.append)
+    assert not any("nothing to do" in line for line in said)
+    assert load_checkpoint(again.checkpoint).meta["config"]["seed"] == 1
+    train_run(replace(short, seed=1), tmp_path / "new", say=said.append)
+    assert said[-1] == "this run is finished: nothing to do"
+
+
+def test_logs_that_cannot_be_written_end_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgeecg.model.run.SummaryWriter.add_scalar", full)
+    train_run(replace(TINY, optim=replace(TINY.optim, steps=3)), tmp_path)
+    assert [r.message for r in caplog.records if "training goes on without" in r.message] == [
+        "TensorBoard's log cannot be written ([Errno 28] No space left on device): training goes on without"
+    ]
+
+
+def test_weights_behind_another_front_end_are_refused(tmp_path: Path) -> None:
+    short = replace(TINY, optim=replace(TINY.optim, steps=1))
+    train_run(short, tmp_path / "base")
+    other = replace(short, signal=replace(short.signal, gain_seconds=0.3))
+    for init in (tmp_path / "base", tmp_path / "base" / "checkpoint"):
+        train_run(short, tmp_path / f"tuned from {init.name}", init=str(init))
+        with pytest.raises(ConfigError, match="another front end"):
+            train_run(other, tmp_path / "other", init=str(init))

@@ -160,3 +160,11 @@ def test_pre_training_is_kept_and_knows_nobody_who_is_held_out(
     again = tool.first_weights(config, member, data, tmp_path, 2)
     assert len(given) == 1
     assert all(torch.equal(value, again[name]) for name, value in first.items())
+
+
+def test_networks_of_another_release_are_not_gone_on_with(tool: ModuleType, tmp_path: Path) -> None:
+    facts = {"seed": 0, "folds": 5, "finder": "small", "pretrain": 0}
+    for _ in range(2):
+        tool.same_release(tmp_path / "nano.origin.json", facts)
+    with pytest.raises(ConfigError, match="were made with seed 0, folds 5: name another --work"):
+        tool.same_release(tmp_path / "nano.origin.json", {**facts, "seed": 1, "folds": 3})
