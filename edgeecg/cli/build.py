@@ -177,5 +177,7 @@ def _evidence(
     cases = labelled_records(references, data, seed) if references else ()
     if calibration is None:
         return Evidence(cases)
-    windows = load_windows(read_windows(calibration), graphs.signal, data)
-    return Evidence(cases, read_calibration(calibration), windows)
+    scales, manifest = read_calibration(calibration), read_windows(calibration)
+    if manifest.digest != scales.windows:
+        raise ConfigError(f"the windows in {calibration} are not those of its scales: calibrate again")
+    return Evidence(cases, scales, load_windows(manifest, graphs.signal, data))

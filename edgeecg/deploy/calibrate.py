@@ -21,6 +21,7 @@ from edgeecg.errors import ConfigError, EdgeECGError
 from edgeecg.io.atomic import atomic_folder
 from edgeecg.io.record import Record
 from edgeecg.metrics.tables import Table
+from edgeecg.ranges import NotNegative, Positive
 from edgeecg.runtime.executor import Tensors
 
 __all__ = [
@@ -44,8 +45,8 @@ T = TypeVar("T")
 class Reach:
     """One activation: the largest absolute value seen, the clip level, and the INT8 noise, dB."""
 
-    largest: float
-    level: float
+    largest: NotNegative
+    level: Positive
     signal_to_noise: float
 
 
@@ -70,7 +71,9 @@ class Calibration:
     schema: int = SCHEMA
 
     def levels(self, graph: GraphName) -> dict[str, float]:
-        """Clip level of each calibrated value of a graph."""
+        """Clip level of each calibrated value of a graph; ``ConfigError`` where there is none."""
+        if graph not in self.tensors:
+            raise ConfigError(f"the calibration says nothing of the {graph} graph: calibrate again")
         return {name: reach.level for name, reach in self.tensors[graph].items()}
 
 

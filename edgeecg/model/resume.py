@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -14,10 +16,13 @@ from torch import Tensor
 
 from edgeecg.errors import StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
+from edgeecg.ranges import Count, NotNegative
 
 __all__ = ["TENSORS", "load_run", "read_facts", "read_run", "save_run"]
 
 TENSORS, FACTS = "run.safetensors", "run.json"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter that it has moved."""
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -74,9 +79,20 @@ def read_facts(data: bytes, path: Path) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     try:
         facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["facts"])
-    except (ValueError, KeyError, TypeError) as error:
+        msgspec.convert(facts, _Facts)
+    except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise _damaged(path) from error
     return facts
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What every state says; each kind of run has facts of its own beside it."""
+
+    step: Count
+    seconds: NotNegative = 0.0
+    config: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def load_run(
@@ -104,11 +120,17 @@ def load_run(
         raise StateError(
             f"{folder} holds a run of another network: name another --out, or delete it"
         ) from error
+    groups = optimizer.state_dict()["param_groups"]
+    kept = [str(number) for group in groups for number in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in part("optimizer.").items():
         index, name = key.split(".", 1)
+        if index not in kept:
+            raise _damaged(folder / TENSORS)
         state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if any(set(values) != set(MOMENTS) for values in state.values()):
+        raise _damaged(folder / TENSORS)
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _damaged(path: Path) -> StateError:

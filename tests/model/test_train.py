@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
@@ -416,3 +418,34 @@ def test_weights_behind_another_front_end_are_refused(tmp_path: Path) -> None:
         train_run(short, tmp_path / f"tuned from {init.name}", init=str(init))
         with pytest.raises(ConfigError, match="another front end"):
             train_run(other, tmp_path / "other", init=str(init))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"step": -5, "config": {}},
+        {"config": {}},
+        {"step": 2, "config": []},
+        {"step": "2"},
+        [],
+        {"step": 1, "seconds": None},
+    ],
+)
+def test_a_state_that_says_nonsense_is_damaged(data, tmp_path: Path, facts: object) -> None:  # type: ignore[no-untyped-def]
+    trainer = Trainer(TINY, data.training, data.noise, tmp_path)
+    save_run(tmp_path, trainer.modules, trainer.optimizer, facts)  # type: ignore[arg-type]
+    with pytest.raises(StateError, match="is damaged: delete it"):
+        trainer.restore()
+
+
+def test_a_state_with_half_an_optimizer_is_damaged(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    trainer = Trainer(replace(TINY, optim=replace(TINY.optim, steps=2)), data.training, data.noise, tmp_path)
+    trainer.run(Silent())
+    path = tmp_path / "run.safetensors"
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        said = file.metadata()
+    del tensors[next(name for name in tensors if name.endswith("exp_avg"))]
+    path.write_bytes(save(tensors, said))
+    with pytest.raises(StateError, match="is damaged: delete it"):
+        trainer.restore()
