@@ -32,7 +32,7 @@ preset = "{preset}"
 seed = {seed}
 
 [data]
-root = "{root}"
+root = {root}
 sets = {{ train = 1.0 }} # the folder of that name under the root
 
 [optim]
@@ -108,7 +108,9 @@ def demo(
             raise MissingExtra(package, "train,plot", "edgeecg demo")
     plan, console, begin = Plan(out), human_console(), time.monotonic()
     _make_patients(console, plan, patients, seed)
-    settings = CONFIG.format(preset=preset, seed=seed, steps=steps, root=plan.patients.resolve().as_posix())
+    settings = CONFIG.format(
+        preset=preset, seed=seed, steps=steps, root=msgspec.json.encode(str(plan.patients.resolve())).decode()
+    )
     with atomic_path(out / "demo.toml") as path:
         path.write_text(settings, encoding="utf-8")
     _make_bundle(console, plan)

@@ -78,6 +78,10 @@ def chosen_channels(
     RecordError
         If a lead is not there, or nothing is an ECG lead in a known unit.
     """
+    channels = [
+        channel._replace(name=_printable(channel.name), unit=channel.unit and _printable(channel.unit))
+        for channel in channels
+    ]
     names = [channel.name for channel in channels]
     if leads is not None:
         missing = [lead for lead in leads if lead not in names]
@@ -99,6 +103,11 @@ def chosen_channels(
             "units='uV'), or write it into the file"
         )
     return known
+
+
+def _printable(name: str) -> str:
+    """A lead's name, or its unit, without characters that would steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def in_millivolts(

@@ -19,7 +19,7 @@ matplotlib_image = pytest.importorskip("matplotlib.image", reason="needs the ext
 
 
 def test_demo_in_small(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "demo"
+    out = tmp_path / 'a "demo"'
     assert main(["demo", "--out", str(out), "--steps", "4", "--patients", "20"]) == 0
     said = capfd.readouterr().err
     bundle = Bundle.open(out / "demo.edgeecg")

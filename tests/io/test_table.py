@@ -220,3 +220,12 @@ def test_a_table_that_a_spreadsheet_saved_in_latin_1(tmp_path: Path) -> None:
     rows = "".join(f"{1000 * value:.1f}\n" for value in ecg())
     (tmp_path / "r.csv").write_bytes(f"ECG (µV)\n{rows}".encode("latin-1"))
     assert np.abs(read_record(tmp_path / "r.csv", fs=250).signal[:, 0] - ecg()).max() < 1e-4
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("time,\x07\x1bII (mV)\n" + "".join(f"{i / 250},{i % 9 / 9}\n" for i in range(500)))
+    assert read_record(path).leads == ("??II",)
+    with pytest.raises(RecordError, match=r"choose among \?\?II") as told:
+        read_record(path, leads=["V1"])
+    assert "\x1b" not in str(told.value)
