@@ -153,8 +153,9 @@ def overview(
 
 
 def _complain(message: str) -> None:
-    """One red line on stderr, whatever the message holds."""
-    line = Text("error: ", style="bold red").append(" ".join(message.split()), style="red")
+    """One red line on stderr, whatever the message holds: names out of files may try to steer a terminal."""
+    plain = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+    line = Text("error: ", style="bold red").append(plain, style="red")
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 

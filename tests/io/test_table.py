@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeecg.cli.main import main
 from edgeecg.errors import RecordError
 from edgeecg.io import read_record
 from edgeecg.io.channels import Channel, in_millivolts
@@ -222,10 +223,12 @@ def test_a_table_that_a_spreadsheet_saved_in_latin_1(tmp_path: Path) -> None:
     assert np.abs(read_record(tmp_path / "r.csv", fs=250).signal[:, 0] - ecg()).max() < 1e-4
 
 
-def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+def test_names_do_not_steer_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "r.csv"
     path.write_text("time,\x07\x1bII (mV)\n" + "".join(f"{i / 250},{i % 9 / 9}\n" for i in range(500)))
     assert read_record(path).leads == ("??II",)
-    with pytest.raises(RecordError, match=r"choose among \?\?II") as told:
-        read_record(path, leads=["V1"])
-    assert "\x1b" not in str(told.value)
+    assert main(["annotate", str(path), "--lead", "V1", "--out", str(tmp_path / "out")]) != 0
+    assert main(["stream", str(path), "--lead", "V1"]) != 0
+    said = capfd.readouterr()
+    assert "no column 'V1'" in said.out + said.err
+    assert not {"\x07", "\x1b"} & set(said.out + said.err)
