@@ -114,6 +114,12 @@ def goals(
     first = min(cheap, key=area.__getitem__)
     said = f"{first} {area[first]:.3f}, {DEFAULT} {area[DEFAULT]:.3f}"
     found.append((f"the default has the least area of those with {PASSES} passes", said, first == DEFAULT))
+    return found + concept_goals(scores)
+
+
+def concept_goals(scores: Sequence[ConceptScore]) -> list[tuple[str, str, bool]]:
+    """The goals that concepts have."""
+    found = []
     for label, concept in concepts.EXPECTED:
         score = concepts.best(scores, label, concept)
         said = (
@@ -127,6 +133,11 @@ def goals(
     return found
 
 
+def told(verdict: Sequence[tuple[str, str, bool]]) -> list[list[str]]:
+    """Goals as rows of a table."""
+    return [[a, b, "yes" if met else "no"] for a, b, met in verdict]
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -136,7 +147,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--beats", type=int, default=30, help="of each label")
     parser.add_argument("--dear", type=int, default=4, help="of them, on which dear methods are measured")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--draws", type=int, default=30, help="random sets of TCAV")
+    parser.add_argument("--draws", type=int, default=16, help="sets of TCAV, each of other hearts")
+    parser.add_argument("--concepts-only", action="store_true", help="TCAV alone")
     parser.add_argument("--quick", action="store_true", help="8 beats of each label, 2 of them closely")
     parser.add_argument("--out", type=Path, help="folder for explain.json")
     return parser.parse_args()
@@ -151,6 +163,11 @@ def main() -> None:
     network = load_network(bundle).requires_grad_(False)
     records, source = recordings(args.data, args.seed)
     asked = {n: questions(bundle, network, records[n], n, beats, args.seed) for n in ("V", "S", AFIB)}
+    if args.concepts_only:
+        scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
+        print(concept_table(scores, layer_names(network)))
+        print(markdown(["goal", "found", "met"], told(concept_goals(scores))))
+        return
     results: dict[str, dict[str, Figures]] = {}
     for label, of_label in asked.items():
         results[label] = measures.measured(of_label, dear)
@@ -171,11 +188,12 @@ def main() -> None:
             flush=True,
         )
     scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
-    print(f"\n### TCAV, {args.draws} random sets: * p < .01 (Bonferroni over concepts and layers)\n")
+    hearts = f"{args.draws} sets of {concepts.HEARTS} hearts"
+    print(f"\n### TCAV, {hearts}: * p < .01 (Bonferroni over concepts and layers)\n")
     print(concept_table(scores, layer_names(network)))
     verdict = goals(asked, results, scores)
     print("\n### Goals\n")
-    print(markdown(["goal", "found", "met"], [[a, b, "yes" if met else "no"] for a, b, met in verdict]))
+    print(markdown(["goal", "found", "met"], told(verdict)))
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     print(f"\nbundle {bundle.name} {bundle.digest[:12]}; {cpu:.0f} s of one core, {wall:.0f} s on the clock")
     if args.out is not None:

@@ -111,7 +111,10 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
 def same_release(path: Path, facts: Mapping[str, int | str]) -> None:
     """Refuse to go on with networks of another seed or other folds; the first run writes down its own."""
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path} cannot be read: delete it, or name another --work") from error
         if before != facts:
             told = ", ".join(f"{n} {before.get(n)}" for n in facts if before.get(n) != facts[n])
             raise ConfigError(f"the networks of {path.parent} were made with {told}: name another --work")

@@ -15,6 +15,8 @@ from edgeecg.model.transformer import Network
 from edgeecg.specs import BEAT_LABELS
 
 EACH = 8  # beats of a stretch, at most
+HEARTS = 5  # in a set of examples
+SETS = 1000  # seeds of sets that belong to one of the benchmark's
 EXPECTED = (("V", "wide QRS"), ("S", "premature"), (AFIB, "irregular RR"), (AFIB, "absent P"))
 
 
@@ -28,8 +30,10 @@ def concept_scores(
         if sum(map(len, packed)):
             rows[label] = np.concatenate(packed)
     bias = np.array([bundle.thresholds.bias.get(name, 0.0) for name in BEAT_LABELS], np.float32)
-    sets = synthetic_sets(bundle, network, seed=seed)
-    return score_concepts(network, bias, sets, rows, draws=draws, seed=seed)
+    sets = [
+        synthetic_sets(bundle, network, patients=HEARTS, seed=SETS * seed + number) for number in range(draws)
+    ]
+    return score_concepts(network, bias, sets, rows)
 
 
 def _alike(question: Question) -> list[int]:
@@ -46,5 +50,5 @@ def _alike(question: Question) -> list[int]:
 
 def best(scores: Sequence[ConceptScore], label: str, concept: str) -> ConceptScore | None:
     """The layer in which a concept speaks most surely for a label; ``None`` where it never does."""
-    own = [s for s in scores if (s.label, s.concept) == (label, concept) and s.score > s.chance]
+    own = [s for s in scores if (s.label, s.concept) == (label, concept) and s.score > 0.5]
     return min(own, key=lambda s: (s.p, -s.score), default=None)

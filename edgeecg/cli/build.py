@@ -161,7 +161,7 @@ def _unchecked(
 
     if precision in graphs.precisions:
         if calibration is not None:
-            raise ConfigError(f"{precision} is there already: leave --calibration out")
+            say(f"{precision} is there already: --calibration is not needed")
         return graphs
     return next(candidates(graphs, _evidence(graphs, calibration, [], data, 0), precision, say)).graphs
 

@@ -25,7 +25,7 @@ from edgeecg.io.record import Record
 from edgeecg.model.transformer import Network
 from edgeecg.specs import RR_FEATURES
 
-__all__ = ["CONCEPTS", "MATCH", "ConceptSets", "Examples", "drawn", "moments", "real_examples"]
+__all__ = ["CONCEPTS", "MATCH", "ConceptSets", "Examples", "moments", "real_examples"]
 
 CONCEPTS = (
     "premature",
@@ -58,6 +58,12 @@ class ConceptSets:
     concepts: dict[str, Examples]
     without: dict[str, Examples]
 
+    def __post_init__(self) -> None:
+        if list(self.concepts) != list(self.without):
+            raise ConfigError(
+                f"concepts {list(self.concepts)}, without them {list(self.without)}: give both sides of each"
+            )
+
     def save(self, path: Path) -> None:
         """Keep them as an npz file; it appears whole or not at all."""
         lacking = {f"{WITHOUT}{name}": rows for name, rows in self.without.items()}
@@ -75,15 +81,6 @@ class ConceptSets:
                 )
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ConfigError(f"{path} holds no concept sets ({error}): delete it") from error
-
-    def random(self, count: int, seed: int) -> Examples:
-        """``count`` beats of all hearts, without their concepts."""
-        return drawn(np.concatenate(list(self.without.values())), count, seed)
-
-
-def drawn(rows: Examples, count: int, seed: int) -> Examples:
-    """So many of the examples, by lot."""
-    return rows[np.random.default_rng([seed, count]).permutation(len(rows))[:count]]
 
 
 def moments(network: Network, found: Trace, beats: Sequence[int]) -> tuple[Examples, list[int]]:
@@ -113,8 +110,10 @@ def moments(network: Network, found: Trace, beats: Sequence[int]) -> tuple[Examp
     return np.array(rows, np.float32).reshape(len(rows), width), kept
 
 
-def real_examples(bundle: Bundle, network: Network, record: Record, *, each: int = 10) -> dict[str, Examples]:
+def real_examples(bundle: Bundle, network: Network, record: Record, *, each: int = 10) -> ConceptSets:
     """Examples of concepts in an annotated recording, as far as its labels tell them.
+
+    Without the concept: normal beats outside of fibrillation that follow a normal one, of the same patient.
 
     Premature: supraventricular ectopic beats; wide QRS: bundle branch block and ventricular beats;
     compensatory pause: the normal beat after a ventricular one; irregular RR and absent P: atrial
@@ -126,7 +125,7 @@ def real_examples(bundle: Bundle, network: Network, record: Record, *, each: int
     record : Record
         With annotations.
     each : int
-        Beats of each concept, at most, evenly from the recording.
+        Beats of each concept, and as many without it, at most, evenly from the recording.
     """
     if record.annotations is None:
         raise ConfigError(f"record {record.name} has no annotations to find concepts by")
@@ -142,13 +141,16 @@ def real_examples(bundle: Bundle, network: Network, record: Record, *, each: int
         "irregular RR": af,
         "absent P": af,
     }
-    examples = {}
-    for name, mask in masks.items():
-        beats = np.flatnonzero(mask)
-        packed, _ = moments(network, found, beats.tolist())
-        if len(packed):
-            examples[name] = packed[np.unique(np.linspace(0, len(packed) - 1, each).astype(int))]
-    return examples
+    plain = _some(network, found, (symbols == "N") & (previous == "N") & ~af, each)
+    sides = {name: _some(network, found, mask, each) for name, mask in masks.items()}
+    there = {name: rows for name, rows in sides.items() if len(rows) and len(plain)}
+    return ConceptSets(there, dict.fromkeys(there, plain))
+
+
+def _some(network: Network, found: Trace, mask: NDArray[np.bool_], count: int) -> Examples:
+    """So many moments of the beats that a mask names, evenly from the recording."""
+    packed, _ = moments(network, found, np.flatnonzero(mask).tolist())
+    return packed[np.unique(np.linspace(0, len(packed) - 1, count).astype(int))] if len(packed) else packed
 
 
 def _symbols(record: Record, found: Trace) -> NDArray[np.str_]:

@@ -2,9 +2,11 @@
 
 In a layer, examples of a concept are told from beats of the same hearts without it by a line; the line's
 direction is the concept's vector. The TCAV score of a class is the share of its beats whose log-odds rise
-along it. A score counts only if it differs from the scores of vectors that were made from beats without any
-concept on both sides: a two-sided t-test over many random sets. Captum runs it; what it sees is the beat's
-own tokens in each token layer and the beat's own place in each beat layer.
+along it. It counts only where sets of *different hearts* agree: had the concept no effect, the sides of each
+set could be exchanged and its score would lie above a half as often as below. That is tested exactly, by
+exchanging them in all ways. Draws from one set would be one line measured many times, and nearly anything
+would look significant. Captum makes the lines and the scores; what it sees is the beat's own tokens in each
+token layer and the beat's own place in each beat layer.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,11 +22,10 @@ import torch
 from captum.attr import LayerGradientXActivation
 from captum.concept import TCAV, Classifier, Concept
 from numpy.typing import NDArray
-from scipy.stats import t as student
 from torch import Tensor, nn
 
 from edgeecg.errors import ConfigError
-from edgeecg.explain.concepts import ConceptSets, Examples, drawn
+from edgeecg.explain.concepts import ConceptSets, Examples
 from edgeecg.explain.question import AFIB, LABELS, reach
 from edgeecg.model.transformer import Network
 from edgeecg.specs import RHYTHM_LABELS, RR_FEATURES
@@ -33,6 +35,7 @@ __all__ = ["ConceptScore", "MomentNetwork", "Probe", "layer_names", "score_conce
 CHUNK = 64  # examples in one pass
 RIDGE = 1.0  # regularization, in units of the features' variance
 SIGNIFICANT = 0.01
+EXACT = 17  # sets; with more, not all ways of exchanging their sides are tried, but 2^17 by lot
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,10 @@ class ConceptScore:
     score : float
         Mean TCAV score: share of the label's beats whose log-odds rise along the concept.
     spread : float
-        Standard deviation over the random sets.
-    chance : float
-        Mean score of random vectors.
+        Standard deviation over the sets.
     p : float
-        Of the two-sided t-test against them, times the number of tests (concepts and layers) of the label.
+        Of the two-sided exchange test against a half, times the number of tests (concepts and layers) of the
+        label. It cannot be less than 2^(1 - sets) times that number: 14 sets or more for p < .01 of 64 tests.
     accuracy : float
         Of the line on examples that it was not fitted to; 0.5 is chance.
     """
@@ -59,7 +61,6 @@ class ConceptScore:
     label: str
     score: float
     spread: float
-    chance: float
     p: float
     accuracy: float
 
@@ -198,11 +199,8 @@ def cross_accuracy(x: Tensor, signs: Tensor) -> float:
 def score_concepts(
     network: Network,
     bias: NDArray[np.float32],
-    sets: ConceptSets,
+    sets: Sequence[ConceptSets],
     beats: dict[str, Examples],
-    *,
-    draws: int = 16,
-    seed: int = 0,
 ) -> list[ConceptScore]:
     """TCAV scores of every concept, in every layer, for every label.
 
@@ -210,29 +208,27 @@ def score_concepts(
     ----------
     network : Network
     bias : (5,) float32
-    sets : ConceptSets
-        Examples with each concept and without it.
+    sets : sequence of ConceptSets
+        Three or more, each of other hearts: the scores of each count once.
     beats : dict of label to (n, width)
         Moments of beats that the model gives each label.
-    draws : int
-        Times that half of the beats without a concept are drawn and the concept is held against them; as
-        many random sets of all hearts are held against each other.
-    seed : int
 
     Raises
     ------
     ConfigError
-        For an unknown label, a label without beats, or fewer than three draws.
+        For an unknown label, a label without beats, fewer than three sets, or sets of other concepts.
     """
     unknown = [label for label in beats if label not in LABELS]
     empty = [label for label, rows in beats.items() if not len(rows)]
-    if unknown or empty or draws < 3:
+    if unknown or empty or len(sets) < 3:
         raise ConfigError(
-            f"concepts need beats of known labels ({', '.join(LABELS)}) and 3 draws or more: "
-            f"unknown {unknown}, without beats {empty}, {draws} draws"
+            f"concepts need beats of known labels ({', '.join(LABELS)}) and 3 sets or more: "
+            f"unknown {unknown}, without beats {empty}, {len(sets)} sets"
         )
-    names = list(sets.concepts)
-    pairs = _pairs(sets, names, draws, seed)
+    names = list(sets[0].concepts)
+    if any(list(other.concepts) != names for other in sets):
+        raise ConfigError("the sets are of other concepts: make them alike")
+    pairs = _pairs(sets, names)
     model = MomentNetwork(network, bias).eval()
     layers = layer_names(network)
     taps = [f"taps.{name}" for name in layers]
@@ -247,19 +243,11 @@ def score_concepts(
     return scores
 
 
-def _pairs(sets: ConceptSets, names: Sequence[str], draws: int, seed: int) -> list[list[Concept]]:
-    """Each concept with every draw of the beats that lack it; then random sets, each with the next."""
-    half = {name: max(2, len(sets.without[name]) // 2) for name in names}
-    size, count = min(half.values()), len(names)
-    numbers = iter(range(count, count * (1 + draws) + draws))
-    pairs = []
-    for number, name in enumerate(names):
-        own = _concept(number, name, sets.concepts[name])
-        for draw in range(draws):
-            rows = drawn(sets.without[name], half[name], seed + draw)
-            pairs.append([own, _concept(next(numbers), f"without {name} {draw}", rows)])
-    randoms = [_concept(next(numbers), f"random {i}", sets.random(size, seed + i)) for i in range(draws)]
-    return pairs + [[randoms[i], randoms[(i + 1) % draws]] for i in range(draws)]
+def _pairs(sets: Sequence[ConceptSets], names: Sequence[str]) -> list[list[Concept]]:
+    """For each concept: in every set the beats with it, and those without it."""
+    numbers = count()
+    sides = [(name, (one.concepts[name], one.without[name])) for name in names for one in sets]
+    return [[_concept(next(numbers), name, rows) for rows in both] for name, both in sides]
 
 
 def _concept(number: int, name: str, rows: Examples) -> Concept:
@@ -286,33 +274,31 @@ def _scores(
 ) -> list[ConceptScore]:
     """Scores of one layer and label."""
     keys = [f"{one.id}-{other.id}" for one, other in pairs]
-    shares = [float(found[key][tap]["sign_count"][0]) for key in keys]
-    draws = len(pairs) // (len(names) + 1)  # the last of them are random against random
-    chance, tests = shares[-draws:], len(names) * len(test.layers)
-    scores = []
-    for number, name in enumerate(names):
-        mine = slice(number * draws, (number + 1) * draws)
-        accuracy = [float(test.cavs[key][tap].stats["accs"]) for key in keys[mine]]
-        scores.append(
-            ConceptScore(
-                concept=name,
-                layer=layer,
-                label=label,
-                score=float(np.mean(shares[mine])),
-                spread=float(np.std(shares[mine])),
-                chance=float(np.mean(chance)),
-                p=min(1.0, tests * _p_value(shares[mine], chance)),
-                accuracy=float(np.mean(accuracy)),
-            )
+    shares = np.array([float(found[key][tap]["sign_count"][0]) for key in keys])
+    accuracy = np.array([float(test.cavs[key][tap].stats["accs"]) for key in keys])
+    by = (len(names), -1)  # concept, set
+    tests = len(names) * len(test.layers)
+    return [
+        ConceptScore(
+            concept=name,
+            layer=layer,
+            label=label,
+            score=float(own.mean()),
+            spread=float(own.std()),
+            p=min(1.0, tests * _p_value(own)),
+            accuracy=float(right.mean()),
         )
-    return scores
+        for name, own, right in zip(names, shares.reshape(by), accuracy.reshape(by), strict=True)
+    ]
 
 
-def _p_value(own: Sequence[float], chance: Sequence[float]) -> float:
-    """Two-sided Welch test; scores without any spread decide by themselves."""
-    difference = abs(float(np.mean(own) - np.mean(chance)))
-    errors = [float(np.var(side, ddof=1)) / len(side) for side in (own, chance)]
-    if sum(errors) == 0:
-        return 1.0 if difference == 0 else 0.0
-    freedom = sum(errors) ** 2 / sum(e**2 / (len(own) - 1) for e in errors)
-    return float(2 * student.sf(difference / sum(errors) ** 0.5, freedom))
+def _p_value(shares: NDArray[np.float64]) -> float:
+    """Two-sided: how often the mean is as far from a half when the sides of sets are exchanged at will."""
+    away, sets = shares - 0.5, len(shares)
+    if sets <= EXACT:
+        exchanged = np.arange(1 << sets)[:, None] >> np.arange(sets) & 1
+    else:
+        exchanged = np.random.default_rng(0).integers(2, size=(1 << EXACT, sets))
+        exchanged[0] = 0  # as it was
+    means = np.abs((1 - 2 * exchanged) @ away)
+    return float(np.mean(means >= abs(away.sum()) - 1e-9))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,7 +84,7 @@ def _check_room(target: Path, folder: Path) -> None:
 
 def _beside(target: Path) -> Path:
     """A name in the same folder, so that the rename stays on one file system; the suffix is kept."""
-    return target.with_name(f".partial-{os.getpid()}-{target.name}")
+    return target.with_name(f".partial-{threading.get_native_id()}-{target.name}")
 
 
 def is_hidden(path: Path) -> bool:

@@ -20,7 +20,7 @@ from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import Annotations, Record
 
-__all__ = ["read_wfdb", "wfdb_stem", "write_wfdb"]
+__all__ = ["find_headers", "read_wfdb", "wfdb_stem", "write_wfdb"]
 
 _BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 3 / 2}
 _GAIN = re.compile(r"^(?P<gain>-?\d+(\.\d*)?([eE][-+]?\d+)?)(\(-?\d+\))?(/(?P<unit>\S+))?$")

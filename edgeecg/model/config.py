@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -101,8 +101,8 @@ class TrainConfig:
     preset: str = "small"
     positions: Positions = "rotary"
     seed: Seed = 0
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    precision: str = "32-true"
+    accelerator: str = "auto"
     devices: Few = 1
     nodes: Few = 1
     threads: Few = 1
@@ -113,9 +113,21 @@ class TrainConfig:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     signal: SignalSpec = field(default_factory=SignalSpec)
 
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("precision", self.precision, FABRIC_PRECISIONS),
+            ("accelerator", self.accelerator, ACCELERATORS),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name} {value!r}: choose {', '.join(known)}")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+
+FABRIC_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
 def _known_keys(cls: type, values: dict[str, Any], place: str = "") -> None:

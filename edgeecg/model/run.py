@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
@@ -58,6 +60,8 @@ class _Log:
     def __init__(self, folder: Path, show: Callable[[int, dict[str, float]], None], begun: int) -> None:
         # steps after the last checkpoint that a killed run had logged are done, and logged, again
         self.writer: SummaryWriter | None = None
+        self._excepthook = threading.excepthook
+        threading.excepthook = self._unheard
         with self._spared():
             self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
         self.show = show
@@ -75,6 +79,12 @@ class _Log:
         if self.writer is not None:
             with self._spared():
                 self.writer.close()
+        threading.excepthook = self._excepthook
+
+    def _unheard(self, what: threading.ExceptHookArgs) -> None:
+        """Keep quiet of what TensorBoard's own thread could not write: the next call here hears of it."""
+        if not issubclass(what.exc_type, OSError):
+            self._excepthook(what)
 
     @contextmanager
     def _spared(self) -> Iterator[None]:
@@ -91,14 +101,14 @@ def _initial(init: str | None, config: TrainConfig) -> Network | None:
     if init is None:
         return None
     other = ConfigError(f"{init} has another front end than this configuration's [signal]: take its values")
-    if Path(init).is_dir():
+    folder = Path(init)
+    ours = any((place / SETTINGS).exists() for place in (folder, folder / CHECKPOINT))
+    if folder.is_dir() and (ours or init not in packaged_names()):
         checkpoint = load_checkpoint(init)
         said = checkpoint.meta.get("config", {}).get("signal")
         if said is not None and said != json.loads(json.dumps(config.to_dict()["signal"])):
             raise other
         return checkpoint.network
-    from edgeecg.bundle import Bundle
-
     bundle = Bundle.open(init)
     if bundle.signal != config.signal:
         raise other

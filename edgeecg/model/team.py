@@ -48,7 +48,7 @@ class Team:
                 accelerator=config.accelerator,
                 devices=config.devices,
                 num_nodes=config.nodes,
-                precision=config.precision,
+                precision=config.precision,  # type: ignore[arg-type]
             )
             self.fabric.launch()
         except (MisconfigurationException, RuntimeError, ValueError) as error:

@@ -398,13 +398,17 @@ def test_a_checkpoint_of_a_run_before_is_not_this_runs(tmp_path: Path) -> None:
 
 
 def test_logs_that_cannot_be_written_end_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_given: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edgeecg.model.run.SummaryWriter.add_scalar", full)
-    train_run(replace(TINY, optim=replace(TINY.optim, steps=3)), tmp_path)
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    train_run(replace(TINY, optim=replace(TINY.optim, steps=30)), tmp_path)
+    assert "Traceback" not in capfd.readouterr().err
     assert [r.message for r in caplog.records if "training goes on without" in r.message] == [
         "TensorBoard's log cannot be written ([Errno 28] No space left on device): training goes on without"
     ]
@@ -449,3 +453,12 @@ def test_a_state_with_half_an_optimizer_is_damaged(data, tmp_path: Path) -> None
     path.write_bytes(save(tensors, said))
     with pytest.raises(StateError, match="is damaged: delete it"):
         trainer.restore()
+
+
+def test_the_packaged_name_counts_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nano").mkdir()
+    short = replace(TINY, optim=replace(TINY.optim, steps=1))
+    train_run(short, tmp_path / "out", init="nano")
