@@ -89,6 +89,14 @@ def concept_table(scores: Sequence[ConceptScore], layers: Sequence[str]) -> str:
     return markdown(["label", "concept", *(layer.replace("_", " ") for layer in layers)], rows)
 
 
+def print_concepts(scores: Sequence[ConceptScore], sets: int, layers: Sequence[str]) -> None:
+    """The table of concepts under its heading."""
+    hearts = f"{sets} sets of {concepts.HEARTS} hearts"
+    print(f"\n### TCAV, {hearts}: * p < .01 (Bonferroni over concepts and layers)\n")
+    print(concept_table(scores, layers))
+    print()
+
+
 def goals(
     asked: Mapping[str, Sequence[Question]],
     results: Mapping[str, dict[str, Figures]],
@@ -148,7 +156,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dear", type=int, default=4, help="of them, on which dear methods are measured")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--draws", type=int, default=16, help="sets of TCAV, each of other hearts")
-    parser.add_argument("--concepts-only", action="store_true", help="TCAV alone")
+    parser.add_argument("--concepts-only", action="store_true", help="TCAV alone; --out gets nothing")
     parser.add_argument("--quick", action="store_true", help="8 beats of each label, 2 of them closely")
     parser.add_argument("--out", type=Path, help="folder for explain.json")
     return parser.parse_args()
@@ -165,7 +173,7 @@ def main() -> None:
     asked = {n: questions(bundle, network, records[n], n, beats, args.seed) for n in ("V", "S", AFIB)}
     if args.concepts_only:
         scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
-        print(concept_table(scores, layer_names(network)))
+        print_concepts(scores, args.draws, layer_names(network))
         print(markdown(["goal", "found", "met"], told(concept_goals(scores))))
         return
     results: dict[str, dict[str, Figures]] = {}
@@ -188,9 +196,7 @@ def main() -> None:
             flush=True,
         )
     scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
-    hearts = f"{args.draws} sets of {concepts.HEARTS} hearts"
-    print(f"\n### TCAV, {hearts}: * p < .01 (Bonferroni over concepts and layers)\n")
-    print(concept_table(scores, layer_names(network)))
+    print_concepts(scores, args.draws, layer_names(network))
     verdict = goals(asked, results, scores)
     print("\n### Goals\n")
     print(markdown(["goal", "found", "met"], told(verdict)))

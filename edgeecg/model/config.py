@@ -72,6 +72,10 @@ class OptimSettings:
     freeze_tokens: bool = False
 
 
+FABRIC_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run.
@@ -124,10 +128,6 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
-
-
-FABRIC_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 
 
 def _known_keys(cls: type, values: dict[str, Any], place: str = "") -> None:

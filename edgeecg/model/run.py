@@ -60,8 +60,6 @@ class _Log:
     def __init__(self, folder: Path, show: Callable[[int, dict[str, float]], None], begun: int) -> None:
         # steps after the last checkpoint that a killed run had logged are done, and logged, again
         self.writer: SummaryWriter | None = None
-        self._excepthook = threading.excepthook
-        threading.excepthook = self._unheard
         with self._spared():
             self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
         self.show = show
@@ -79,12 +77,6 @@ class _Log:
         if self.writer is not None:
             with self._spared():
                 self.writer.close()
-        threading.excepthook = self._excepthook
-
-    def _unheard(self, what: threading.ExceptHookArgs) -> None:
-        """Keep quiet of what TensorBoard's own thread could not write: the next call here hears of it."""
-        if not issubclass(what.exc_type, OSError):
-            self._excepthook(what)
 
     @contextmanager
     def _spared(self) -> Iterator[None]:
@@ -289,11 +281,29 @@ def _logged(trainer: Trainer, folder: Path, show: Callable[[int, dict[str, float
     """Train, with TensorBoard logs of the first process."""
     if not trainer.team.leads:
         return trainer.run()
-    logged = _Log(folder, show, trainer.step)
+    with _quiet_writer():
+        logged = _Log(folder, show, trainer.step)
+        try:
+            return trainer.run(logged)
+        finally:
+            logged.close()
+
+
+@contextmanager
+def _quiet_writer() -> Iterator[None]:
+    """No traceback of what TensorBoard's own thread could not write: the next call to it raises the same."""
+    usual = threading.excepthook
+
+    def hear(what: threading.ExceptHookArgs) -> None:
+        its_own = type(what.thread).__module__.startswith("tensorboard.")
+        if not (its_own and issubclass(what.exc_type, OSError)):
+            usual(what)
+
+    threading.excepthook = hear
     try:
-        return trainer.run(logged)
+        yield
     finally:
-        logged.close()
+        threading.excepthook = usual
 
 
 def _keep(

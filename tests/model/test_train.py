@@ -461,4 +461,7 @@ def test_the_packaged_name_counts_beside_a_folder_of_that_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nano").mkdir()
     short = replace(TINY, optim=replace(TINY.optim, steps=1))
-    train_run(short, tmp_path / "out", init="nano")
+    report = train_run(short, tmp_path / "out", init="nano")
+    assert load_checkpoint(report.checkpoint).meta["init"] == "nano"
+    moved = weights(load_checkpoint(report.checkpoint).network) - weights(build_network(short))
+    assert float(moved.abs().max()) > 0.1  # one step from the packaged weights, not from random ones
