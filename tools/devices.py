@@ -4,8 +4,8 @@
 
 Every record of mitdb (DS1) and svdb by the network of the fold that never saw its patient, through the
 deployed path: turned over, weaker and stronger, at other rates, through other recorders' filters, in coarse
-steps, with mains hum, from one lead, and from a lead that none of them has (the difference of both). Prints
-gross F1 of QRS, V and S, and how many points each loses.
+steps, with mains hum, as twelve leads, from one lead, and from a lead that none of them has (the difference
+of both). Prints gross F1 of QRS, V and S, and how many points each loses.
 """
 
 from __future__ import annotations
@@ -88,6 +88,13 @@ def projected(record: Record, weights: tuple[float, ...]) -> Record:
     return replace(record, signal=lead, leads=("made",))
 
 
+def turned(record: Record, leads: int) -> Record:
+    """So many leads made of both, as the plane of the first two turns: half of them upside down."""
+    angle = np.arange(leads) * 2 * np.pi / leads
+    weights = np.stack([np.cos(angle), np.sin(angle)]).astype(record.signal.dtype)
+    return replace(record, signal=record.signal @ weights, leads=tuple(f"made{n}" for n in range(leads)))
+
+
 DEVICES: Mapping[str, Device] = {
     "as recorded": lambda record: record,
     "turned over": partial(scaled, by=-1.0),
@@ -100,6 +107,7 @@ DEVICES: Mapping[str, Device] = {
     "filtered 1 to 20 Hz": partial(filtered, low=1.0, high=20.0),
     "steps of 50 microvolts": partial(coarse, step=0.05),
     "mains of 50 Hz, 0.2 mV": partial(humming, hertz=50.0, amplitude=0.2),
+    "twelve leads of both": partial(turned, leads=12),
     "first lead": partial(projected, weights=(1.0, 0.0)),
     "second lead": partial(projected, weights=(0.0, 1.0)),
     "first less second": partial(projected, weights=(1.0, -1.0)),

@@ -56,7 +56,7 @@ def soak(engine: Engine, hours: float, seed: int = 0) -> dict[str, Any]:
         "faults": {kind: sum(f.kind == kind for f in faults.log) for kind in {f.kind for f in faults.log}},
         "memory_mib": [round(value, 1) for value in memory],
         "growth_after_first_hour_mib": round(memory[-1] - memory[min(1, len(memory) - 1)], 1),
-        **compare(told, clean, zones, fs, memory_beats),
+        **compare(told, clean, annotated(records, hours), zones, fs, memory_beats),
     }
 
 
@@ -65,6 +65,17 @@ def day(records: list[Record], hours: float) -> NDArray[np.float64]:
     parts = [record.signal[:, :1] for record in records]
     repeats = int(np.ceil(hours * 3600 * records[0].fs / sum(map(len, parts))))
     return np.concatenate(parts * repeats)[: round(hours * 3600 * records[0].fs)]
+
+
+def annotated(records: list[Record], hours: float) -> NDArray[np.int64]:
+    """Where people say that the day's beats are."""
+    beats, at = [], 0
+    while at < hours * 3600 * records[0].fs:
+        for record in records:
+            if record.annotations is not None:
+                beats.append(at + record.annotations.sample[record.annotations.is_beat])
+            at += len(record)
+    return np.concatenate(beats)
 
 
 def packets(signal: NDArray[np.float64], fs: float) -> Iterator[Packet]:
@@ -109,8 +120,18 @@ class Found:
         return np.frombuffer(bytes(self._labels), np.uint8)
 
 
-def compare(told: Found, clean: Found, zones: NDArray[np.int64], fs: float, memory: int) -> dict[str, Any]:
-    """Beats outside the zones: found again, agreeing in label, and how many were told twice."""
+def compare(
+    told: Found,
+    clean: Found,
+    truth: NDArray[np.int64],
+    zones: NDArray[np.int64],
+    fs: float,
+    memory: int,
+) -> dict[str, Any]:
+    """Beats outside the zones: found again, agreeing in label, and how many were told twice.
+
+    A beat too many is one that the clean run has not; some of them are beats that it missed.
+    """
     here, there = told.samples, clean.samples
     outside, settled = outside_zones(there, zones, there, memory)
     match = nearest(there, here, MATCH * fs)
@@ -121,6 +142,7 @@ def compare(told: Found, clean: Found, zones: NDArray[np.int64], fs: float, memo
         "beats_compared": int(outside.sum()),
         "found_again": float(found[outside].mean()),
         "extra_beats": int(extras.sum()),
+        "extra_beats_that_people_see": int((nearest(here, truth, MATCH * fs)[extras] >= 0).sum()),
         "labels_agree": float(same[outside & found].mean()),
         "beats_after_refilling": int(settled.sum()),
         "labels_agree_once_refilled": float(same[settled & found].mean()),
