@@ -1,11 +1,11 @@
 """What FP16 and INT8 cost patients that neither the network nor its scales have seen.
 
-    python tools/precisions.py small --data DIR --work runs/release    # after train_release.py; minutes a fold
+    python tools/precisions.py small --data DIR --work runs/release    # after train_release.py; 20 minutes
 
-The network of each fold is calibrated on the recordings that it was trained on, quantized and built, and annotates
-its held-out patients in every precision, through the deployed path. Prints the paired differences to FP32 over all
-folds with their intervals over patients, and writes them to `docs/models/PRESET-precisions.json`. The work lies
-in `precisions` of each fold: kill it and start it again at will.
+The network of each fold is calibrated on the recordings that it was trained on, quantized and built, and
+annotates its held-out patients in every precision, through the deployed path. Prints the paired differences
+to FP32 over all folds with their intervals over patients, and writes them to
+`docs/models/PRESET-precisions.json`. The work lies in `precisions` of each fold: kill it and start it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Events to an MQTT broker (paho-mqtt), confirmed (QoS 1).
 
 Events go to ``TOPIC``, each patient's header is kept by the broker under ``TOPIC/header/PATIENT``. While
-the broker is away events wait in memory, up to a bound, and are sent when it is back.
+the broker is away events wait in memory, up to a bound, and are sent when it is back; headers are sent again
+then, since a broker that was restarted may have forgotten them.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class MqttSink(BaseSink):
         self._patience, self._most = patience, waiting
         self._client: Any = None
         self._sent = self._confirmed = 0
+        self._again = 0  # headers that were sent again; like _confirmed only in the library's thread
+        self._kept: dict[str, bytes] = {}  # by topic
 
     def _connect(self, header: Header) -> None:
         paho = need("paho.mqtt.client", "paho-mqtt", "mqtt", "writing to an MQTT topic")
@@ -58,6 +61,10 @@ class MqttSink(BaseSink):
         def on_connect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
             if reason.is_failure:
                 refused.append(str(reason))
+            elif answered.is_set():
+                for topic, line in list(self._kept.items()):
+                    self._again += 1
+                    client.publish(topic, line, qos=1, retain=True)
             answered.set()
 
         self._client = connect(paho, self._address, on_connect)
@@ -69,18 +76,23 @@ class MqttSink(BaseSink):
 
     def _begin(self, header: Header) -> None:
         topic = f"{self._address.topic}/header/{quote(header.patient, safe='')}"
-        self._publish(topic, header_line(header), retain=True)
+        self._kept[topic] = header_line(header)
+        self._publish(topic, self._kept[topic], retain=True)
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
         self._publish(self._address.topic, event_line(event, header.patient, time))
 
     def _publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        if self._sent - self._confirmed >= self._most:
+        if self._unconfirmed >= self._most:
             raise LinkError(
                 f"{self._address} has confirmed none of the last {self._most} events: is it running?"
             )
         self._client.publish(topic, payload, qos=1, retain=retain)  # queued while the broker is away
         self._sent += 1
+
+    @property
+    def _unconfirmed(self) -> int:
+        return self._sent + self._again - self._confirmed
 
     def _count(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
         self._confirmed += 1  # only in the library's thread
@@ -88,9 +100,8 @@ class MqttSink(BaseSink):
     def flush(self) -> None:
         """Wait for the broker's confirmations."""
         limit = clock.monotonic() + self._patience
-        while self._confirmed < self._sent:
+        while missing := self._unconfirmed:
             if clock.monotonic() > limit:
-                missing = self._sent - self._confirmed
                 raise LinkError(f"{self._address} has not confirmed {missing} events: they may be lost")
             clock.sleep(0.005)
 

@@ -355,7 +355,7 @@ def test_memory_for_strips_is_bounded(tmp_path: Path) -> None:
 # MQTT
 
 
-def test_events_wait_for_a_broker_that_comes_back() -> None:
+def test_events_wait_for_a_broker_that_comes_back_and_gets_the_headers_again() -> None:
     paho = pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
     port = free_port()
     heard: list[bytes] = []
@@ -369,12 +369,13 @@ def test_events_wait_for_a_broker_that_comes_back() -> None:
         subscribed = threading.Event()
         reader.on_subscribe = lambda *rest: subscribed.set()
         reader.connect("127.0.0.1", port)
-        reader.subscribe("t", qos=1)
+        reader.subscribe([("t", 1), ("t/header/#", 1)])
         reader.loop_start()
         assert subscribed.wait(5)
         sink.write(Gap(2, 1), "bed-3")
         sink.close()
         eventually(lambda: any(b'"start":2' in payload for payload in heard))
+        eventually(lambda: any(b'"leads"' in payload for payload in heard))
         reader.disconnect()
         reader.loop_stop()
 
