@@ -146,19 +146,28 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
     if precision != "fp16" and calibration is None:
         raise ConfigError(f"{precision} needs a calibration: run `edgeecg calibrate` first")
     left_out = calibration.recipe.float_layers if calibration is not None else ()
-    worst: list[str] = []
-    if precision == "mixed" and calibration is not None:
-        say("sensitivity of each layer")
-        worst = list(sensitivity(graphs, calibration, evidence.windows))
-    for back in dict.fromkeys((0, len(worst) // 4, len(worst) // 2, 3 * len(worst) // 4)):
-        plans = plan_of(graphs, precision, (*left_out, *worst[:back]))
-        title = f"mixed, {back} of {len(worst)} layers back" if worst else precision
+    for back, title in _more_and_more(graphs, evidence, precision, say):
+        plans = plan_of(graphs, precision, (*left_out, *back))
         made = quantize(graphs, plans, calibration, precision)
         if any(graphs.graphs.get(part) != data for part, data in made.items()):  # else it was tried already
             told = provenance_with(
                 graphs, precision, list(layer_rows(graphs, plans, calibration)), calibration
             )
             yield Candidate(precision, title, graphs.adding(made, quantization=told))
+
+
+def _more_and_more(
+    graphs: GraphSet, evidence: Evidence, precision: Precision, say: Say
+) -> Iterator[tuple[Sequence[str], str]]:
+    """Layers that go back to FP16, and what to call the graphs; measured only if more than none is wanted."""
+    yield (), precision
+    if precision != "mixed" or evidence.calibration is None:
+        return
+    say("sensitivity of each layer")
+    worst = list(sensitivity(graphs, evidence.calibration, evidence.windows))
+    for back in dict.fromkeys(len(worst) * quarters // 4 for quarters in (1, 2, 3)):
+        if back:
+            yield worst[:back], f"mixed, {back} of {len(worst)} layers back"
 
 
 def selection_table(selection: Selection) -> Table:
