@@ -1,0 +1,137 @@
+"""How much of what is counted as error may lie in the labels: where two networks contradict them surely.
+
+    python tools/disagreements.py small micro --data DIR --work runs/release    # after train_release.py
+
+In PyTorch, every patient by the networks of the fold that never saw him, with the rules about S; takes some
+minutes. An error of the first preset is *shared* where the second tells the same wrong label, and *sure*
+where both give it at least nine tenths. Prints both, F1 as it is, F1 if every sure one were an error of the
+labels (networks that were trained on the same patients also err together, so labels explain hardly more than
+that), and the records with most of them. As EC57 has it, a fusion beat that is told as V is no false one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from choices import FOLDS, SIGNAL, Heard, hear, labels  # beside this file
+from held_out import REFINED
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from train_release import hidden
+
+from edgeecg.data.augment import AugmentSettings
+from edgeecg.data.dataset import Windows
+from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import TrainingRecord
+from edgeecg.model.checkpoint import load_checkpoint
+from edgeecg.specs import BEAT_LABELS, MODEL_FS
+
+SETS = {"mitdb": 1.0, "svdb": 1.0}
+CLASSES = ("V", "S")
+NEAR = 0.15 * MODEL_FS
+SURE = 0.9
+NONE = -1  # no beat there
+V, F = BEAT_LABELS.index("V"), BEAT_LABELS.index("F")
+
+
+class Said(NamedTuple):
+    """What a preset tells of a recording: a label and its probability for each beat."""
+
+    place: NDArray[np.float64]
+    label: NDArray[np.intp]
+    chances: NDArray[np.float32]
+
+
+def said(heard: Heard) -> Said:
+    """As the stream tells it, rules included."""
+    chances = torch.softmax(torch.from_numpy(heard.classes), -1).numpy()
+    return Said(heard.place, labels(heard, 0.4, behind=True, turns=True), chances)
+
+
+def partners(place: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The nearest of the others within 150 ms, else ``NONE``."""
+    right = np.clip(np.searchsorted(others, place), 1, len(others) - 1)
+    index = right - (place - others[right - 1] < others[right] - place)
+    return np.where(np.abs(others[index] - place) <= NEAR, index, NONE)
+
+
+def count(record: TrainingRecord, first: Said, second: Said, label: int) -> Counter[str]:
+    """Hits and errors of one class among the beats of the first that the reference and the second have."""
+    true, other = partners(first.place, record.beats), partners(first.place, second.place)
+    there = (true != NONE) & (other != NONE)
+    truth, mine, its = record.labels[true[there]], first.label[there], second.label[other[there]]
+    at = np.arange(len(mine))
+    both = np.minimum(first.chances[there][at, mine], second.chances[other[there]][at, mine])
+    shared = mine == its
+    sure = shared & (both >= SURE)
+    false, miss = (mine == label) & (truth != label), (mine != label) & (truth == label)
+    if label == V:
+        false &= truth != F
+    return Counter(
+        hits=int(((mine == label) & (truth == label)).sum()),
+        errors=int((false | miss).sum()),
+        shared=int(((false | miss) & shared).sum()),
+        sure=int(((false | miss) & sure).sum()),
+        sure_false=int((false & sure).sum()),
+    )
+
+
+def show(found: dict[tuple[str, str], dict[str, Counter[str]]]) -> None:
+    """A row for each set and class."""
+    names = "errors", "shared", "both sure", "F1 %", "if labels", "most of the sure ones"
+    table = Table("set, class", *names)
+    for (source, label), records in found.items():
+        total = sum(records.values(), Counter[str]())
+        hits, errors = total["hits"], total["errors"]
+        # a sure false beat becomes a hit, a sure miss becomes none
+        better = hits + total["sure_false"]
+        rates = (200 * h / (2 * h + e) for h, e in ((hits, errors), (better, errors - total["sure"])))
+        most = sorted(records, key=lambda name: -records[name]["sure"])[:4]
+        table.add_row(
+            f"{source}, {label}",
+            *(str(total[name]) for name in ("errors", "shared", "sure")),
+            *(f"{rate:.1f}" for rate in rates),
+            ", ".join(f"{name.split('/')[1]} {records[name]['sure']}" for name in most),
+        )
+    Console(width=110).print(table)
+
+
+def disagreements(
+    first: Annotated[str, typer.Argument(help="Preset whose errors are looked at.")],
+    second: Annotated[str, typer.Argument(help="Preset that is asked as well.")],
+    data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
+    work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
+) -> None:
+    """Count the labels that two networks contradict."""
+    torch.set_num_threads(1)
+    # the folds are those of all sets together
+    every = load_training_data(DataSettings(root=str(data), sets={**SETS, "cinc2017": 1.0}), 0).training
+    found: dict[tuple[str, str], dict[str, Counter[str]]] = {
+        (source, label): {} for source in SETS for label in CLASSES
+    }
+    for fold in range(FOLDS):
+        networks = [
+            load_checkpoint(work / preset / f"fold{fold}" / REFINED).network.eval()
+            for preset in (first, second)
+        ]
+        windows = Windows(every, [], networks[0].spec, SIGNAL, AugmentSettings(), {**SETS, "cinc2017": 1.0})
+        unseen = [every[number] for number in sorted(hidden(every, fold, FOLDS)) if every[number].complete]
+        for record in track(unseen, f"fold {fold}"):
+            if (record.labels == BEAT_LABELS.index("P")).any():
+                continue  # paced records are apart, as everywhere
+            one, two = (said(hear(net, net.beat, windows, record, len(record.signal))) for net in networks)
+            for label in CLASSES:
+                counts = count(record, one, two, BEAT_LABELS.index(label))
+                found[record.source, label][record.name] = counts
+    show(found)
+
+
+if __name__ == "__main__":
+    typer.run(disagreements)
