@@ -66,6 +66,7 @@ def read_record(
     """
     file = Path(path)
     suffix = file.suffix.lower()
+    _check_name(file)
     if file.is_dir():
         raise RecordError(f"{file} is a folder: name a record in it, such as {file / 'NAME'}")
     if suffix in _EDF or suffix in _TABLES:
@@ -101,6 +102,15 @@ def is_record(path: str | os.PathLike[str]) -> bool:
         return file.is_file()
     stem = wfdb_stem(file)
     return (stem.parent / f"{stem.name}.hea").is_file()
+
+
+def _check_name(file: Path) -> None:
+    """Refuse a name that is no text: it could stand in no report."""
+    try:
+        str(file.absolute()).encode()
+    except UnicodeEncodeError as error:
+        told = os.fsencode(file.absolute()).decode(errors="replace")
+        raise RecordError(f"{told}: the path holds bytes that are no text in UTF-8, rename it") from error
 
 
 def _no_rate(file: Path, fs: float | None) -> None:

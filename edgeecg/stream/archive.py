@@ -308,8 +308,13 @@ def _summary(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
         missing / record.fs,
         work.spent,
         source=fingerprint(work.job.path),
-        place=str(work.job.path.resolve()),
+        place=_place(work.job.path),
     )
+
+
+def _place(path: Path) -> str:
+    """Where a recording lies, as text also where a link leads to a name that is none."""
+    return str(path.resolve()).encode(errors="backslashreplace").decode()
 
 
 def _files_of(job: Job, settings: ArchiveSettings) -> tuple[Path, Path]:
@@ -336,8 +341,8 @@ def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
         source = fingerprint(job.path)
     except (msgspec.MsgspecError, OSError):
         return None
-    here = str(job.path.resolve())
-    before = outcome.place or str(Path(outcome.record).resolve())  # an older version kept no more
+    here = _place(job.path)
+    before = outcome.place or _place(Path(outcome.record))  # an older version kept no more
     if outcome.source not in ("", source) or (not outcome.source and before != here):
         if before == here:
             return None

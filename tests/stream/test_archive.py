@@ -140,6 +140,26 @@ def test_what_cannot_be_read_stops_nothing(archive: Path, tmp_path: Path, settin
     assert len(files(out)) == 8
 
 
+def test_a_name_that_is_no_text_stops_nothing(
+    archive: Path, tmp_path: Path, settings: ArchiveSettings
+) -> None:
+    """No report can hold it; one that only a link leads to is another matter."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    try:
+        shutil.copytree(archive / "ward-1", odd)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    (archive / "link").symlink_to(odd)
+    found = [*find_jobs([archive / "ward-0", odd], tmp_path / "out")]
+    found += find_jobs([archive / "link"], tmp_path / "linked")
+    outcomes = {os.fsencode(o.record): o.error for o in annotate_archive(found, settings)}
+    assert len(outcomes) == 9
+    for record, error in outcomes.items():
+        assert ("no text in UTF-8" in str(error)) == (b"\xff" in record), error
+    again = annotate_archive(find_jobs([archive / "link"], tmp_path / "linked"), settings)
+    assert all(outcome.before for outcome in again)
+
+
 def test_processes_tell_what_one_tells(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
     one = list(annotate_archive(find_jobs([archive], tmp_path / "one"), settings))
     two = list(annotate_archive(find_jobs([archive], tmp_path / "two"), settings, workers=2))
