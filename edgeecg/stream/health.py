@@ -19,10 +19,35 @@ __all__ = ["HealthPage", "notify"]
 PATIENCE = 5.0
 """Seconds for which a client may say nothing."""
 
+CLIENTS = 32
+"""Clients at a time, each a thread; whoever comes on top is sent away, so that nobody can take all memory."""
+
 Report = Callable[[], dict[str, Any]]
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, *args: Any) -> None:
+        self._places = threading.BoundedSemaphore(CLIENTS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, while there is a place."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that breaks off: a traceback for each probe would fill the log."""
 

@@ -339,6 +339,27 @@ def test_a_feed_goes_on_after_a_restart() -> None:
         Feed.restored({"fs": 250.0})
 
 
+def test_who_comes_on_top_of_many_is_sent_away_and_served_later() -> None:
+    page = HealthPage("0", lambda: {"status": "ok"})
+
+    def served() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{page.port}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:  # sent away still
+            return False
+
+    try:
+        waiting = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(health.CLIENTS)]
+        with socket.create_connection(("127.0.0.1", page.port), timeout=5) as late:
+            assert late.recv(1) == b""
+        for client in waiting:
+            client.close()
+        eventually(served)
+    finally:
+        page.close()
+
+
 def test_a_health_port_in_use_is_named() -> None:
     page = HealthPage("0", lambda: {"status": "ok"})
     with pytest.raises(LinkError, match="cannot be used for health"):
