@@ -5,17 +5,20 @@
 The network of each fold is calibrated on the recordings that it was trained on, quantized and built, and
 annotates its held-out patients in every precision, through the deployed path. Prints the paired differences
 to FP32 over all folds with their intervals over patients, and writes them to
-`docs/models/PRESET-precisions.json`. The work lies in `precisions` of each fold: kill it and start it again.
+`docs/models/PRESET-precisions.json`. The work lies in `precisions` of each preset and fold: kill it and
+start it again. After a change of the code that annotates, delete these folders.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from held_out import folds  # beside this file
 from rich.console import Console
@@ -23,6 +26,8 @@ from rich.table import Table
 from train_release import CALIBRATION, SETS, TABLES, verb
 
 from edgeecg.errors import EdgeECGError
+from edgeecg.io import read_annotations
+from edgeecg.metrics.beats import BeatList, Confusion, compare
 from edgeecg.metrics.paired import Change, changes
 from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.report import read_report
@@ -36,6 +41,8 @@ def quantized(bundle: Path, seen: Sequence[str], data: Path) -> Path:
     work = bundle.parent / "precisions"
     made = work / bundle.name
     if not made.exists():
+        for half in ("calibration", "graphs"):  # of a run that was killed
+            shutil.rmtree(work / half, ignore_errors=True)
         references = [word for name in seen for word in ("--reference", data / name)]
         verb("calibrate", bundle, "--out", work / "calibration", *references)
         verb("quantize", bundle, "--calibration", work / "calibration", "--out", work / "graphs")
@@ -75,6 +82,22 @@ def differences(preset: str, work: Path, data: Path) -> dict[str, list[Change]]:
     }
 
 
+def same_labels(preset: str, work: Path, data: Path) -> dict[str, float]:
+    """Share of the beats of mitdb (DS1) and svdb, of either side, that a precision labels as FP32 does."""
+    folder = work / preset / "precisions"
+    total = {precision: Confusion.empty() for precision in PRECISIONS[1:]}
+    for case in labelled_records(CALIBRATION, data):
+        fs = case.load()[0].fs
+        before, *others = (
+            read_annotations(folder / precision / Path(case.name).name, "edg").beats()
+            for precision in PRECISIONS
+        )
+        reference = BeatList(before.sample, before.symbol)
+        for precision, after in zip(total, others, strict=True):
+            total[precision] += compare(reference, BeatList(after.sample, after.symbol), fs)
+    return {precision: float(np.trace(c.counts) / c.counts.sum()) for precision, c in total.items()}
+
+
 def cell(change: Change) -> str:
     """Points of F1 with their interval."""
     value, low, high = (
@@ -84,9 +107,10 @@ def cell(change: Change) -> str:
     return f"{value} ({low} to {high})"
 
 
-def show(preset: str, found: Mapping[str, Sequence[Change]]) -> None:
+def show(preset: str, found: Mapping[str, Sequence[Change]], same: Mapping[str, float]) -> None:
     """A row for each figure, a column for each precision."""
     table = Table(f"{preset}: points of F1 more than FP32", *found)
+    table.add_row("same labels, %", *(f"{100 * same[precision]:.3f}" for precision in found))
     for row in zip(*found.values(), strict=True):
         table.add_row(f"{row[0].group}, {row[0].label}", *(cell(change) for change in row))
     Console(width=110).print(table)
@@ -103,8 +127,12 @@ def precisions(
         for preset in presets:
             annotate(preset, work, data)
             found = differences(preset, work, data)
-            show(preset, found)
-            rows = {precision: [asdict(change) for change in some] for precision, some in found.items()}
+            same = same_labels(preset, work, data)
+            show(preset, found, same)
+            rows = {
+                precision: {"same_labels": same[precision], "f1": [asdict(change) for change in some]}
+                for precision, some in found.items()
+            }
             table = tables / f"{preset}-precisions.json"
             table.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     except EdgeECGError as error:

@@ -13,7 +13,7 @@ changed rhythms, as `tools/release/refine.toml` says: some minutes a network on 
 goes its way by the public verbs: annotate with the networks of the folds and evaluate; export, calibrate,
 quantize, build. The work lies under `--work`: kill it and start it again at will. What is there is not
 made again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`, `all/final`,
-`graphs` and `quantized` of each preset.
+`graphs` and `quantized` of each preset, and `precisions` of `tools/precisions.py` in it and in its folds.
 
 Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
 `docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`

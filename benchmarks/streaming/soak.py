@@ -130,7 +130,7 @@ def compare(
 ) -> dict[str, Any]:
     """Beats outside the zones: found again, agreeing in label, and how many were told twice.
 
-    A beat too many is one that the clean run has not; some of them are beats that it missed.
+    A beat too many is one that the clean run has not; some of them are annotated beats that it missed.
     """
     here, there = told.samples, clean.samples
     outside, settled = outside_zones(there, zones, there, memory)
@@ -138,11 +138,12 @@ def compare(
     found = match >= 0
     same = found & (clean.labels == told.labels[match])
     extras = outside_zones(here, zones, there, memory)[0] & (nearest(here, there, MATCH * fs) < 0)
+    missed = truth[nearest(truth, there, MATCH * fs) < 0]  # beats that the clean run has not found
     return {
         "beats_compared": int(outside.sum()),
         "found_again": float(found[outside].mean()),
         "extra_beats": int(extras.sum()),
-        "extra_beats_that_people_see": int((nearest(here, truth, MATCH * fs)[extras] >= 0).sum()),
+        "extra_beats_that_the_clean_run_missed": int((nearest(here, missed, MATCH * fs)[extras] >= 0).sum()),
         "labels_agree": float(same[outside & found].mean()),
         "beats_after_refilling": int(settled.sum()),
         "labels_agree_once_refilled": float(same[settled & found].mean()),

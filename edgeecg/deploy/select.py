@@ -160,7 +160,7 @@ def _more_and_more(
     graphs: GraphSet, evidence: Evidence, precision: Precision, say: Say
 ) -> Iterator[tuple[Sequence[str], str]]:
     """Layers that go back to FP16, and what to call the graphs; measured only if more than none is wanted."""
-    yield (), precision
+    yield (), f"{precision}, made anew" if precision in graphs.precisions else precision
     if precision != "mixed" or evidence.calibration is None:
         return
     say("sensitivity of each layer")

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,33 +21,37 @@ PATIENCE = 5.0
 """Seconds for which a client may say nothing."""
 
 CLIENTS = 32
-"""Clients at a time, each a thread; whoever comes on top is sent away, so that nobody can take all memory."""
+"""Clients at a time, each a thread: whoever comes on top takes the place of who has held one for longest."""
 
 Report = Callable[[], dict[str, Any]]
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # else many at once wait for the kernel to try again
+
     def __init__(self, *args: Any) -> None:
-        self._places = threading.BoundedSemaphore(CLIENTS)
+        self._clients: dict[Any, None] = {}  # in the order in which they came
+        self._lock = threading.Lock()
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, while there is a place."""
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:  # no thread could be started
-            self._places.release()
-            raise
+        """Answer in a thread of its own."""
+        with self._lock:
+            if len(self._clients) >= CLIENTS:
+                oldest = next(iter(self._clients))
+                del self._clients[oldest]
+                with suppress(OSError):  # gone by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._clients[request] = None
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and make room."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            with self._lock:
+                self._clients.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that breaks off: a traceback for each probe would fill the log."""

@@ -21,6 +21,9 @@ from edgeecg.stream.sinks.lines import event_line, header_line
 
 __all__ = ["MqttSink"]
 
+MOST = 60_000
+"""Messages that may wait: MQTT numbers them with 16 bits, of which headers that are sent again need some."""
+
 
 class MqttSink(BaseSink):
     """Publishes events.
@@ -32,26 +35,28 @@ class MqttSink(BaseSink):
     patience : float
         Seconds that a flush waits for the broker's confirmations.
     waiting : int
-        Most events that may wait for confirmation.
+        Most events that may wait for confirmation; 60,000 at most.
 
     Raises
     ------
     ConfigError
-        If the address cannot be used.
+        If the address cannot be used, or a number is out of range.
     """
 
-    def __init__(self, url: str, *, patience: float = 10.0, waiting: int = 100_000) -> None:
+    def __init__(self, url: str, *, patience: float = 10.0, waiting: int = MOST) -> None:
         super().__init__()
-        if patience <= 0 or waiting < 1:
-            raise ConfigError("mqtt: patience must be more than 0 seconds and waiting at least 1 event")
+        if patience <= 0 or not 1 <= waiting <= MOST:
+            raise ConfigError(f"mqtt: patience must be more than 0 seconds and waiting 1 to {MOST} events")
         self._address = MqttAddress.parse(url)
         if {"+", "#"} & set(self._address.topic):
             raise ConfigError(f"topic {self._address.topic!r} has wildcards: events go to one topic")
         self._patience, self._most = patience, waiting
         self._client: Any = None
         self._sent = self._confirmed = 0
-        self._again = 0  # headers that were sent again; like _confirmed only in the library's thread
-        self._kept: dict[str, bytes] = {}  # by topic
+        self._kept: dict[str, bytes] = {}  # headers by topic
+        # these, like _confirmed, change only in the library's thread
+        self._again = 0  # headers that were sent again
+        self._going: dict[int, str] = {}  # topics of those that are not confirmed, by message number
 
     def _connect(self, header: Header) -> None:
         paho = need("paho.mqtt.client", "paho-mqtt", "mqtt", "writing to an MQTT topic")
@@ -62,9 +67,7 @@ class MqttSink(BaseSink):
             if reason.is_failure:
                 refused.append(str(reason))
             elif answered.is_set():
-                for topic, line in list(self._kept.items()):
-                    self._again += 1
-                    client.publish(topic, line, qos=1, retain=True)
+                self._repeat_headers(client, paho.MQTT_ERR_QUEUE_SIZE)
             answered.set()
 
         self._client = connect(paho, self._address, on_connect)
@@ -73,6 +76,15 @@ class MqttSink(BaseSink):
         if not answered.wait(self._patience) or refused:
             why = refused[0] if refused else "no answer"
             raise LinkError(f"{self._address} refuses: {why}; are address, user and password right?")
+
+    def _repeat_headers(self, client: Any, full: int) -> None:
+        """Send the headers again, but those that wait from the last time."""
+        for topic, line in list(self._kept.items()):
+            if topic not in self._going.values():
+                message = client.publish(topic, line, qos=1, retain=True)
+                if message.rc != full:
+                    self._again += 1
+                    self._going[message.mid] = topic
 
     def _begin(self, header: Header) -> None:
         topic = f"{self._address.topic}/header/{quote(header.patient, safe='')}"
@@ -87,7 +99,8 @@ class MqttSink(BaseSink):
             raise LinkError(
                 f"{self._address} has confirmed none of the last {self._most} events: is it running?"
             )
-        self._client.publish(topic, payload, qos=1, retain=retain)  # queued while the broker is away
+        # queued while the broker is away; there is room, since it holds more than `waiting`
+        self._client.publish(topic, payload, qos=1, retain=retain)
         self._sent += 1
 
     @property
@@ -95,7 +108,8 @@ class MqttSink(BaseSink):
         return self._sent + self._again - self._confirmed
 
     def _count(self, client: Any, data: Any, number: int, reason: Any, properties: Any) -> None:
-        self._confirmed += 1  # only in the library's thread
+        self._confirmed += 1
+        self._going.pop(number, None)
 
     def flush(self) -> None:
         """Wait for the broker's confirmations."""

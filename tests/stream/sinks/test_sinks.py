@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -378,6 +380,33 @@ def test_events_wait_for_a_broker_that_comes_back_and_gets_the_headers_again() -
         eventually(lambda: any(b'"leads"' in payload for payload in heard))
         reader.disconnect()
         reader.loop_stop()
+
+
+def test_a_broker_that_hangs_up_again_and_again_fills_no_memory_with_headers() -> None:
+    """As one does that forbids the topic: each connection would leave a copy of every header."""
+    pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
+    heard: list[int] = []
+
+    def serve(broker: socket.socket) -> None:
+        with suppress(OSError):  # closed at the end
+            while True:
+                with broker.accept()[0] as line:
+                    line.recv(4096)
+                    line.sendall(b"\x20\x02\x00\x00")  # CONNACK: accepted
+                    heard.append(1)
+                    time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        threading.Thread(target=serve, args=(broker,), daemon=True).start()
+        sink = MqttSink(f"mqtt://127.0.0.1:{broker.getsockname()[1]}/t", patience=1, waiting=50)
+        for name in ("bed-3", "bed-4"):
+            sink.open(replace(HEADER, patient=name))
+        eventually(lambda: len(heard) >= 5, 30)
+        assert sink._unconfirmed <= 4
+        with pytest.raises(LinkError, match="not confirmed"):
+            sink.close()
+        sink.close()
+        broker.shutdown(socket.SHUT_RDWR)  # ends the accept
 
 
 def test_events_that_no_broker_has_confirmed_are_told_at_the_end() -> None:
