@@ -174,7 +174,7 @@ def test_a_second_signal_does_not_wait() -> None:
             signal.raise_signal(signal.SIGTERM)
         assert taken == 1
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

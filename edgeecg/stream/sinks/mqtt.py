@@ -52,6 +52,7 @@ class MqttSink(BaseSink):
             raise ConfigError(f"topic {self._address.topic!r} has wildcards: events go to one topic")
         self._patience, self._most = patience, waiting
         self._client: Any = None
+        self._full: Any = None  # the library's answer where it takes no more
         self._sent = self._confirmed = 0
         self._kept: dict[str, bytes] = {}  # headers by topic
         # these, like _confirmed, change only in the library's thread
@@ -60,6 +61,7 @@ class MqttSink(BaseSink):
 
     def _connect(self, header: Header) -> None:
         paho = need("paho.mqtt.client", "paho-mqtt", "mqtt", "writing to an MQTT topic")
+        self._full = paho.MQTT_ERR_QUEUE_SIZE
         answered = threading.Event()
         refused: list[str] = []
 
@@ -67,7 +69,7 @@ class MqttSink(BaseSink):
             if reason.is_failure:
                 refused.append(str(reason))
             elif answered.is_set():
-                self._repeat_headers(client, paho.MQTT_ERR_QUEUE_SIZE)
+                self._repeat_headers(client)
             answered.set()
 
         self._client = connect(paho, self._address, on_connect)
@@ -77,12 +79,13 @@ class MqttSink(BaseSink):
             why = refused[0] if refused else "no answer"
             raise LinkError(f"{self._address} refuses: {why}; are address, user and password right?")
 
-    def _repeat_headers(self, client: Any, full: int) -> None:
+    def _repeat_headers(self, client: Any) -> None:
         """Send the headers again, but those that wait from the last time."""
+        waiting = set(self._going.values())
         for topic, line in list(self._kept.items()):
-            if topic not in self._going.values():
+            if topic not in waiting:
                 message = client.publish(topic, line, qos=1, retain=True)
-                if message.rc != full:
+                if message.rc != self._full:
                     self._again += 1
                     self._going[message.mid] = topic
 
@@ -99,8 +102,9 @@ class MqttSink(BaseSink):
             raise LinkError(
                 f"{self._address} has confirmed none of the last {self._most} events: is it running?"
             )
-        # queued while the broker is away; there is room, since it holds more than `waiting`
-        self._client.publish(topic, payload, qos=1, retain=retain)
+        message = self._client.publish(topic, payload, qos=1, retain=retain)  # queued while it is away
+        if message.rc == self._full:  # its number is that of one that waits still
+            raise LinkError(f"{self._address} has left an event unconfirmed for long: this one is lost")
         self._sent += 1
 
     @property
@@ -114,7 +118,7 @@ class MqttSink(BaseSink):
     def flush(self) -> None:
         """Wait for the broker's confirmations."""
         limit = clock.monotonic() + self._patience
-        while missing := self._unconfirmed:
+        while (missing := self._unconfirmed) > 0:
             if clock.monotonic() > limit:
                 raise LinkError(f"{self._address} has not confirmed {missing} events: they may be lost")
             clock.sleep(0.005)
