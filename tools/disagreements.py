@@ -31,12 +31,12 @@ from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.metrics.match import match
 from edgeecg.model.checkpoint import load_checkpoint
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 SETS = {"mitdb": 1.0, "svdb": 1.0}
 CLASSES = ("V", "S")
-NEAR = 0.15 * MODEL_FS
 SURE = (0.9, 0.7)
 NONE = -1  # no beat there
 V, F = BEAT_LABELS.index("V"), BEAT_LABELS.index("F")
@@ -57,10 +57,11 @@ def said(heard: Heard) -> Said:
 
 
 def partners(place: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The nearest of the others within 150 ms, else ``NONE``."""
-    right = np.clip(np.searchsorted(others, place), 1, len(others) - 1)
-    index = right - (place - others[right - 1] < others[right] - place)
-    return np.where(np.abs(others[index] - place) <= NEAR, index, NONE)
+    """Which of the others belongs to each beat as EC57 pairs them, else ``NONE``."""
+    pairs = match(np.rint(others).astype(np.int64), np.rint(place).astype(np.int64), MODEL_FS).pairs
+    index = np.full(len(place), NONE)
+    index[pairs[:, 1]] = pairs[:, 0]
+    return index
 
 
 def count(record: TrainingRecord, first: Said, second: Said, label: int) -> Counter[str]:

@@ -160,6 +160,9 @@ def test_layers_go_back_where_the_mixed_graph_that_is_there_fails(
     assert titles[0] == "mixed"
     assert len(titles) > 1
     assert all("layers back" in title and "mixed, 0" not in title for title in titles[1:])
+    other = replace(calibration, recipe=replace(calibration.recipe, float_layers=("token/block0.out",)))
+    again = [c.title for c in candidates(there, replace(evidence, calibration=other), "mixed", print)]
+    assert again[:2] == ["mixed", "mixed, made anew"]
     said: list[str] = []
     alone = Evidence(evidence.cases)
     assert [c.title for c in candidates(there, alone, "mixed", said.append)] == ["mixed"]
