@@ -80,7 +80,7 @@ def rr_features(
     short = past[:, -SHORT:]
     usual = median(short)
     reference = np.where(np.isfinite(usual), usual, current)
-    jitter = _mean(np.abs(np.diff(clipped[:, -SHORT - 1 :], axis=1))) / reference
+    jitter = _mean(np.abs(clipped[:, -SHORT:] - short)) / reference
     counted = np.isfinite(intervals).sum(axis=1)
     columns = [
         np.log(current / 0.8),
@@ -94,5 +94,5 @@ def rr_features(
     ]
     table = np.stack(columns, axis=1)
     assert table.shape[1] == len(RR_FEATURES)
-    features: NDArray[np.float32] = np.nan_to_num(table, nan=0.0).astype(np.float32)
+    features: NDArray[np.float32] = np.where(np.isnan(table), 0.0, table).astype(np.float32)
     return features

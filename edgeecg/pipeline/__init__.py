@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from edgeecg.pipeline.annotate import Recordings, annotate
-from edgeecg.pipeline.cohort import BATCH, Cohort
+from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
 from edgeecg.pipeline.intake import MOST_LEADS, Intake, hop_samples, plain_rate, rows_of
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.tokens import Mode, step_tokens
 
 __all__ = [
-    "BATCH",
     "MOST_LEADS",
     "Cohort",
     "DecoderSettings",

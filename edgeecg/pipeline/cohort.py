@@ -20,17 +20,14 @@ from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
 from edgeecg.pipeline.pending import Decided
-from edgeecg.pipeline.rows import Rows
+from edgeecg.pipeline.rows import SHELF, Rows
 from edgeecg.pipeline.signal import SignalRows
 from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
 from edgeecg.specs import REACH, Event
 
-__all__ = ["BATCH", "Cohort"]
-
-BATCH = 64
-"""Patients that go through the token graph together, at most: more would not fit the caches."""
+__all__ = ["Cohort"]
 
 STEP = 48
 """Tokens in a step of the token graph, at most: its attention grows with their square."""
@@ -170,10 +167,10 @@ class Cohort:
     def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         """The token graph over all rows, in batches of rows and steps of tokens."""
         batches = []
-        for start in range(0, len(slots), BATCH):
-            some = network[start * self.leads : (start + BATCH) * self.leads]
-            rows, size = self._rows(slots[start : start + BATCH]), STEP * self.spec.patch
-            steps = [some[:, begin : begin + size] for begin in range(0, some.shape[1], size)]
+        for begin, end in batches(slots, max(1, SHELF // self.leads)):
+            some = network[begin * self.leads : end * self.leads]
+            rows, size = self._rows(slots[begin:end]), STEP * self.spec.patch
+            steps = [some[:, at : at + size] for at in range(0, some.shape[1], size)]
             batches.append(_joined([self._tokens.step(step, rows) for step in steps], axis=1))
         return _joined(batches, axis=0)
 

@@ -44,14 +44,14 @@ def best_ticks(verdicts: Sequence[Verdicts], slots: int) -> list[list[Tick]]:
     """The ticks that a step completed, of each patient's best lead."""
     ticks: list[list[Tick]] = [[] for _ in range(slots)]
     for group in verdicts:
-        if group.label.shape[1] == 1:
-            labels, levels = group.label[:, 0].tolist(), group.level[:, 0].tolist()
-        else:
-            best = group.label.argmin(axis=1)[:, None]
-            labels = np.take_along_axis(group.label, best, axis=1)[:, 0].tolist()
-            levels = np.take_along_axis(group.level, best, axis=1)[:, 0].tolist()
-        for i, its, their in zip(group.members, labels, levels, strict=True):
-            ticks[i] = [Tick(*pair) for pair in zip(its, their, strict=True)]
+        label, level = group.label, group.level
+        if label.shape[1] > 1:
+            best = label.argmin(axis=1)[:, None]
+            label, level = np.take_along_axis(label, best, axis=1), np.take_along_axis(level, best, axis=1)
+        found = list(map(Tick, label.ravel().tolist(), level.ravel().tolist()))
+        count = label.shape[2]
+        for place, i in enumerate(group.members):
+            ticks[i] = found[place * count : (place + 1) * count]
     return ticks
 
 

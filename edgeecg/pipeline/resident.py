@@ -16,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, EdgeECGError
-from edgeecg.pipeline.rows import Rows, StateRows, state_width
+from edgeecg.pipeline.rows import SHELF, Rows, StateRows, state_width
 from edgeecg.runtime.cuda import CudaError
 from edgeecg.runtime.executor import Executor, Tensors
 
 __all__ = ["DeviceState", "Keeper", "ResidentRows", "open_rows"]
-
-SIZE = 64
-"""Rows of the device's state that step together, at most."""
 
 KEPT = 64
 
@@ -95,7 +92,7 @@ class ResidentRows:
         rest = [size for size in spec.shape[2:] if isinstance(size, int)]
         self._probe = np.zeros((1, keeper.step_length, *rest), np.float32)
         self._width = state_width(executor)
-        self._size = min(SIZE, rows, keeper.most_rows)
+        self._size = min(SHELF, rows, keeper.most_rows)
         self._lodges: list[Lodge] = []
         self.grow(rows)
         weakref.finalize(self, _free, self._lodges)
@@ -207,7 +204,7 @@ class ResidentRows:
 
 
 class Lodge:
-    """``SIZE`` rows: on the device, and what is needed to make them again.
+    """``SHELF`` rows: on the device, and what is needed to make them again.
 
     Attributes
     ----------

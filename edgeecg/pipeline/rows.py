@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Union
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from edgeecg.errors import BackendError
 from edgeecg.runtime.executor import Executor
 
-__all__ = ["Rows", "StateRows", "state_width"]
+__all__ = ["SHELF", "Rows", "StateRows", "batches", "state_width"]
 
 Rows = Union[NDArray[np.intp], slice]
-"""Which rows take part in a step: distinct indices, or a range (then nothing is gathered)."""
+"""Which rows take part in a step: ascending indices, or a range with both ends."""
+
+SHELF = 64
+"""Rows that step together, at most: what more of them work on would not fit the caches."""
 
 
 def state_width(executor: Executor) -> int:
@@ -27,6 +31,9 @@ def state_width(executor: Executor) -> int:
 class StateRows:
     """A graph over ``rows`` streams. Zeros are a fresh stream.
 
+    The rows stand on *shelves* of ``SHELF``. Where a whole shelf steps, the executor's fresh output is the
+    new shelf: two buffers take turns, and nothing is copied.
+
     Parameters
     ----------
     executor : Executor
@@ -38,27 +45,30 @@ class StateRows:
     def __init__(self, executor: Executor, rows: int) -> None:
         self.executor = executor
         self._input = next(spec.name for spec in executor.inputs if spec.name != "state")
-        self.values: NDArray[np.float32] = np.zeros((rows, state_width(executor)), np.float32)
+        self._width, self._size = state_width(executor), min(SHELF, rows)
+        self._shelves: list[NDArray[np.float32]] = []
+        self.grow(rows)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._shelves) * self._size
 
     def read(self, row: int) -> NDArray[np.float32]:
         """State of one row."""
-        return np.array(self.values[row])
+        return np.array(self._shelves[row // self._size][row % self._size])
 
     def write(self, row: int, state: NDArray[np.float32]) -> None:
         """Set the state of one row."""
-        self.values[row] = state
+        self._shelves[row // self._size][row % self._size] = state
 
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all; those that are there keep their state."""
-        more = np.zeros((rows - len(self.values), self.values.shape[1]), np.float32)
-        self.values = np.concatenate([self.values, more])
+        while len(self) < rows:
+            self._shelves.append(np.zeros((self._size, self._width), np.float32))
 
     def reset(self, rows: Rows) -> None:
         """Make these rows fresh streams."""
-        self.values[rows] = 0
+        for shelf, _, places in self._places(rows):
+            shelf[places] = 0
 
     def run(self, x: NDArray[np.float32], rows: Rows) -> dict[str, NDArray[np.float32]]:
         """One step of the streams in ``rows``; the others stay as they are.
@@ -72,13 +82,39 @@ class StateRows:
         -------
         The graph's outputs but for the state.
         """
-        everyone = isinstance(rows, slice) and rows == slice(0, len(self.values))
-        out = self.executor.run({self._input: x, "state": self.values[rows]})
+        if isinstance(rows, slice) and rows.stop - rows.start == self._size and not rows.start % self._size:
+            number = rows.start // self._size
+            out = self.executor.run({self._input: x, "state": self._shelves[number]})
+            self._shelves[number] = out.pop("state_out")
+            return out
+        state = np.empty((len(x), self._width), np.float32)
+        places = self._places(rows)
+        for shelf, its, there in places:
+            np.take(shelf, there, axis=0, out=state[its], mode="clip")  # the other modes buffer
+        out = self.executor.run({self._input: x, "state": state})
         state = out.pop("state_out")
-        if (
-            everyone
-        ):  # the executor's fresh buffer is the new state: two buffers take turns, nothing is copied
-            self.values = state
-        else:
-            self.values[rows] = state
+        for shelf, its, there in places:
+            shelf[there] = state[its]
         return out
+
+    def _places(self, rows: Rows) -> list[tuple[NDArray[np.float32], slice, NDArray[np.intp]]]:
+        """Of each shelf that holds some of ``rows``: itself, which of them, and their places on it."""
+        index = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        number, place = np.divmod(index, self._size)
+        begins = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(index)]
+        its = [slice(begin, end) for begin, end in pairwise(begins)]
+        return [(self._shelves[number[part.start]], part, place[part]) for part in its]
+
+
+def batches(slots: NDArray[np.intp], size: int) -> list[tuple[int, int]]:
+    """Ranges of ascending slots that step together: a whole shelf of ``size`` by itself, of others as many."""
+    if len(slots) <= size:
+        return [(0, len(slots))]
+    begins = np.flatnonzero(np.diff(slots // size, prepend=-1)).tolist()
+    ranges: list[tuple[int, int]] = []
+    for begin, end in zip(begins, [*begins[1:], len(slots)], strict=True):
+        if ranges and end - ranges[-1][0] <= size:
+            ranges[-1] = ranges[-1][0], end
+        else:
+            ranges.append((begin, end))
+    return ranges

@@ -65,16 +65,16 @@ def tick_features(resampled: Floats, filtered: Floats) -> Floats:
     rows = len(filtered)
     before = np.ascontiguousarray(resampled).reshape(-1, TICK)  # a row and a tick to each line
     after = np.ascontiguousarray(filtered).reshape(-1, TICK)
-    slope = np.abs(np.diff(after, axis=1))
+    slope = np.abs(after[:, 1:] - after[:, :-1])
+    step = before[:, 1:] - before[:, :-1]
     slots = np.sort(np.add.reduceat(slope, np.arange(0, TICK - 1, SLOT), axis=1), axis=1) / SLOT
-    features = [
-        slots[:, TICK // SLOT // 2 - 1],
-        slots[:, -1],
-        np.abs(after.mean(axis=1)),
-        after.max(axis=1) - after.min(axis=1),
-        np.abs(np.diff(before, n=2, axis=1)).mean(axis=1),
-    ]
-    return np.stack([feature.reshape(rows, -1) for feature in features], axis=1)
+    features: Floats = np.empty((len(after), len(COLUMNS)))
+    features[:, QUIET] = slots[:, TICK // SLOT // 2 - 1]
+    features[:, SHARP] = slots[:, -1]
+    features[:, LEVEL] = np.abs(after.mean(axis=1))
+    features[:, SIZE] = after.max(axis=1) - after.min(axis=1)
+    features[:, HUM] = np.abs(step[:, 1:] - step[:, :-1]).mean(axis=1)
+    return np.moveaxis(features.reshape(rows, -1, len(COLUMNS)), 2, 1)
 
 
 def ratios(recent: Floats) -> Floats:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -194,8 +195,9 @@ class Quality:
         taken = self.resampler.taken_at(made)
         pending = taken - self.resampler.taken_at(made - waiting)
         widths = [FEATURES * (WINDOW - 1), 2, pending, waiting, waiting, 1]
-        history, latch, *tick = np.split(packed, np.cumsum(widths[:-1]), axis=1)
-        source, resampled, filtered, absent = tick
+        ends = list(accumulate(widths, initial=0))
+        parts = [packed[:, begin:end] for begin, end in pairwise(ends)]
+        history, latch, source, resampled, filtered, absent = parts
         history = history.reshape(len(packed), FEATURES, WINDOW - 1)
         return QualityState(history, latch, TickState(source, resampled, filtered, absent, taken, made))
 
@@ -228,7 +230,7 @@ class Quality:
         calm = logarithms[3] < BUSY
         lost = (absent > ABSENT * lengths) | (constant & at_rail)
         label = _label(recent, good, readable & calm, constant, lost)
-        latch = np.stack([good[:, -1], readable[:, -1]], axis=1).astype(np.float64)
+        latch = np.concatenate([good[:, -1:], readable[:, -1:]], axis=1).astype(np.float64)
         output = QualityOutput(label, _score(snr, label), snr)
         return output, QualityState(seen[:, :, -(WINDOW - 1) :], latch, waiting)
 
@@ -303,11 +305,12 @@ def _absent(missing: Mask | None, before: Floats, ends: Counts) -> tuple[Floats,
 def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask:
     """True from where ``value`` reaches the upper bound to where it falls below the lower one."""
     low, high = bounds
-    first = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)
-    known = np.concatenate([np.ones(first.shape, dtype=bool), (value >= high) | (value < low)], axis=1)
-    held = np.concatenate([first, value >= high], axis=1)
-    column = np.maximum.accumulate(np.where(known, np.arange(known.shape[1]), 0), axis=1)
-    return np.take_along_axis(held, column, axis=1)[:, 1:]
+    above, beyond = value >= high, ~(value < low)
+    last = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)[:, 0]
+    held = np.empty(value.shape, dtype=bool)
+    for tick in range(value.shape[1]):
+        last = held[:, tick] = above[:, tick] | (last & beyond[:, tick])
+    return held
 
 
 def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:

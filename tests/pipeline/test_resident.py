@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError
 from edgeecg.pipeline.resident import KEPT, Keeper, ResidentRows, open_rows
-from edgeecg.pipeline.rows import StateRows
+from edgeecg.pipeline.rows import StateRows, state_width
 from edgeecg.runtime.cuda import CudaError
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor, Tensors
@@ -90,11 +90,12 @@ class Kept:
 
     def save(self) -> NDArray[np.float32]:
         self.device.check()
-        return self.rows.values.copy()
+        return np.stack([self.rows.read(row) for row in range(len(self.rows))])
 
     def load(self, state: NDArray[np.float32], row: int = 0) -> None:
         self.device.check()
-        self.rows.values[row : row + len(state)] = state
+        for place, values in enumerate(state, row):
+            self.rows.write(place, values)
 
     def close(self) -> None:
         self.closed = True
@@ -144,7 +145,8 @@ def test_the_same_with_and_without_a_device(nano: Engine) -> None:
         if turn % 13 == 0:
             there.write(7, here.read(8))
             here.write(7, here.read(8))
-    np.testing.assert_allclose(np.stack([there.read(row) for row in range(130)]), here.values, atol=1e-5)
+    states = (np.stack([graph.read(row) for row in range(130)]) for graph in (there, here))
+    np.testing.assert_allclose(*states, atol=1e-5)
 
 
 @pytest.mark.parametrize("when", [0, 1, 9, KEPT + 3])
@@ -185,7 +187,7 @@ def test_a_loss_that_is_found_elsewhere_is_noticed(nano: Engine, found_by: str, 
     step()
     if found_by == "another":
         first.lost = True
-        state = np.zeros((1, here.values.shape[1]), np.float32)
+        state = np.zeros((1, state_width(nano.token)), np.float32)
         engine.token.run({"signal": np.zeros((1, STEP), np.float32), "state": state})
     else:
         there.read(0)  # nothing is left to be asked of the device before the step
