@@ -20,7 +20,7 @@ from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
 from edgeecg.pipeline.pending import Decided
-from edgeecg.pipeline.rows import SHELF, Rows
+from edgeecg.pipeline.rows import SHELF, Rows, batches
 from edgeecg.pipeline.signal import SignalRows
 from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
 from edgeecg.runtime.engine import Engine
@@ -166,13 +166,13 @@ class Cohort:
 
     def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         """The token graph over all rows, in batches of rows and steps of tokens."""
-        batches = []
+        parts = []
         for begin, end in batches(slots, max(1, SHELF // self.leads)):
             some = network[begin * self.leads : end * self.leads]
             rows, size = self._rows(slots[begin:end]), STEP * self.spec.patch
             steps = [some[:, at : at + size] for at in range(0, some.shape[1], size)]
-            batches.append(_joined([self._tokens.step(step, rows) for step in steps], axis=1))
-        return _joined(batches, axis=0)
+            parts.append(_joined([self._tokens.step(step, rows) for step in steps], axis=1))
+        return _joined(parts, axis=0)
 
     def _tell(
         self,

@@ -107,7 +107,7 @@ class StateRows:
 
 
 def batches(slots: NDArray[np.intp], size: int) -> list[tuple[int, int]]:
-    """Ranges of ascending slots that step together: a whole shelf of ``size`` by itself, of others as many."""
+    """Ranges of ascending slots that step together: a whole shelf of ``size`` by itself, else as many."""
     if len(slots) <= size:
         return [(0, len(slots))]
     begins = np.flatnonzero(np.diff(slots // size, prepend=-1)).tolist()
