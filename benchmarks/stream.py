@@ -49,7 +49,7 @@ def main() -> None:
     with open_engine(given.bundle, "onnxruntime") as engine:
         runs: dict[str, Callable[[], dict[str, Any]]] = {
             "capacity": lambda: capacity.capacity(engine, 256, 60 * part),
-            "windows": lambda: capacity.windows(engine, 64, 20 * part),
+            "windows": lambda: capacity.windows(engine, 256, 20 * part),
             "pushes": lambda: latency.pushes(engine, 300 * part),
             "latency": lambda: latency.latency(engine, 1800 * part),
             "peers": lambda: peers.peers(engine, 1800 * part, 8),

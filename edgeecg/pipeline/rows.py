@@ -62,6 +62,11 @@ class StateRows:
 
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all; those that are there keep their state."""
+        if 0 < len(self) < SHELF and len(self) < rows:  # a shelf that is not full size yet
+            few = self._shelves.pop()
+            self._size = min(SHELF, rows)
+            self._shelves.append(np.zeros((self._size, self._width), np.float32))
+            self._shelves[0][: len(few)] = few
         while len(self) < rows:
             self._shelves.append(np.zeros((self._size, self._width), np.float32))
 

@@ -21,7 +21,7 @@ def test_streams_step_as_they_would_alone(nano: Engine, share: float) -> None:
     for _ in range(STEPS):
         chosen = np.flatnonzero(rng.random(STREAMS) < share)
         x = rng.normal(size=(len(chosen), SAMPLES)).astype(np.float32)
-        for begin, end in batches(chosen, SHELF):
+        for begin, end in batches(chosen, SHELF) if len(chosen) else ():
             its = chosen[begin:end]
             whole = its[-1] - its[0] + 1 == len(its)
             out = together.run(x[begin:end], slice(int(its[0]), int(its[-1]) + 1) if whole else its)
@@ -61,3 +61,15 @@ def test_batches_keep_whole_shelves_whole() -> None:
     assert batches(few, SHELF) == [(0, len(few))]
     half = np.arange(0, 6 * SHELF, 2)
     assert batches(half, SHELF) == shelves
+
+
+def test_a_small_shelf_grows_to_its_size(nano: Engine) -> None:
+    """One stream, then some, then many: each keeps its state, and shelves are as large as they may be."""
+    graph = StateRows(nano.token, 1)
+    graph.run(np.ones((1, SAMPLES), np.float32), slice(0, 1))
+    first = graph.read(0)
+    for rows, room in ((2, 2), (5, 5), (SHELF + 1, 2 * SHELF)):
+        graph.grow(rows)
+        assert len(graph) == room
+        np.testing.assert_array_equal(graph.read(0), first)
+        assert not graph.read(rows - 1).any()
