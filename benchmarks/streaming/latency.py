@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from edgeecg.runtime.engine import Engine
+from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
 from streaming.common import FS, HOP, cpu, single_leads, timed
+
+PATIENTS = 64
 
 
 def latency(engine: Engine, seconds: float) -> dict[str, Any]:
@@ -40,19 +44,34 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def pushes(engine: Engine, seconds: float) -> dict[str, Any]:
-    """CPU time of a push of one sample: all in all, and without the graphs."""
+    """CPU time of a push of one sample, all in all and without the graphs: to a stream, to a pool of 64."""
     _, signals = single_leads(seconds)
     samples = [np.array([x]) for x in signals[0]]
-    engine, token, beat = timed(engine)
-    stream = Stream(engine, FS)
 
-    def run() -> None:
+    def alone(engine: Engine) -> int:
+        stream = Stream(engine, FS)
         for sample in samples:
             stream.push(sample)
+        return len(samples)
 
-    used, _ = cpu(run)
+    def together(engine: Engine) -> int:
+        pool = StreamPool(engine)
+        beds = [pool.add(FS) for _ in range(PATIENTS)]
+        some = samples[: max(2 * HOP, len(samples) // PATIENTS)]
+        for place, sample in enumerate(some, 1):
+            for bed in beds:
+                pool.push(bed, sample)
+            if place % HOP == 0:
+                pool.poll()
+        return len(some) * PATIENTS
+
+    return {**_pushed(engine, alone), **_pushed(engine, together, "_in_a_pool")}
+
+
+def _pushed(engine: Engine, run: Callable[[Engine], int], where: str = "") -> dict[str, float]:
+    """Microseconds of each of the samples that ``run`` pushes, with and without the graphs."""
+    engine, token, beat = timed(engine)
+    used, count = cpu(lambda: run(engine))
     graphs = token.seconds + beat.seconds
-    return {
-        "us_a_sample": used / len(samples) * 1e6,
-        "us_a_sample_without_graphs": (used - graphs) / len(samples) * 1e6,
-    }
+    key = f"us_a_sample{where}"
+    return {key: used / count * 1e6, f"{key}_without_graphs": (used - graphs) / count * 1e6}
