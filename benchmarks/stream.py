@@ -5,7 +5,7 @@
 One thread, in CPU time of that thread (latency percentiles in wall time too), so that a busy machine
 troubles the figures less; every comparison is a ratio within one run. With EDGEECG_DATA the signals are
 records of the MIT-BIH set, else synthetic patients. Peers are measured where they are installed:
-pip install wfdb neurokit2 biosppy sleepecg
+pip install wfdb neurokit2 biosppy peakutils "setuptools<81" sleepecg
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from streaming import capacity, latency, peers, soak
 
 from edgeecg.runtime.engine import open_engine
 
-PARTS = ("capacity", "windows", "pushes", "latency", "peers", "day", "soak")
+PARTS = ("capacity", "packets", "windows", "pushes", "latency", "peers", "day", "soak")
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def main() -> None:
     with open_engine(given.bundle, "onnxruntime") as engine:
         runs: dict[str, Callable[[], dict[str, Any]]] = {
             "capacity": lambda: capacity.capacity(engine, 256, 60 * part),
+            "packets": lambda: capacity.capacity(engine, 1280, 20 * part, packet=25),
             "windows": lambda: capacity.windows(engine, 256, 20 * part),
             "pushes": lambda: latency.pushes(engine, 300 * part),
             "latency": lambda: latency.latency(engine, 1800 * part),

@@ -16,18 +16,24 @@ from streaming.common import FS, HOP, cpu, resident, single_leads, timed
 WARM = 12.0  # seconds of signal before the clock runs: every ring and cache is full
 
 
-def capacity(engine: Engine, patients: int, seconds: float) -> dict[str, Any]:
-    """A pool of patients at 250 Hz, one lead, hop 0.5 s, everything included, one thread."""
+def capacity(engine: Engine, patients: int, seconds: float, packet: int = HOP) -> dict[str, Any]:
+    """A pool of patients at 250 Hz, one lead, hop 0.5 s, everything included, one thread.
+
+    Each pushes ``packet`` samples at a time. With less than a hop they are out of step: a packet's time
+    later others have a block that is full.
+    """
     source, signals = single_leads(WARM + seconds)
     before = resident()
     engine, token, beat = timed(engine)
     pool = StreamPool(engine)
     names = [pool.add(FS) for _ in range(patients)]
-    feed(pool, names, signals, 0, WARM)
+    for n, name in enumerate(names):
+        pool.push(name, np.zeros(n * packet % HOP))
+    feed(pool, names, signals, 0, WARM, packet)
     memory = resident() - before
     token.seconds = beat.seconds = 0.0
     gc.collect()
-    used, events = cpu(lambda: feed(pool, names, signals, WARM, WARM + seconds))
+    used, events = cpu(lambda: feed(pool, names, signals, WARM, WARM + seconds, packet))
     step = used / (patients * seconds * 2)
     executors = (token.seconds + beat.seconds) / (patients * seconds * 2)
     return {
@@ -44,13 +50,18 @@ def capacity(engine: Engine, patients: int, seconds: float) -> dict[str, Any]:
 
 
 def feed(
-    pool: StreamPool, names: list[Any], signals: list[NDArray[np.float64]], begin: float, end: float
+    pool: StreamPool,
+    names: list[Any],
+    signals: list[NDArray[np.float64]],
+    begin: float,
+    end: float,
+    packet: int = HOP,
 ) -> int:
     """Push and poll from one second of the signal to another; gives the number of events."""
     events = 0
-    for start in range(round(begin * FS), round(end * FS) - HOP + 1, HOP):
+    for start in range(round(begin * FS), round(end * FS) - packet + 1, packet):
         for n, name in enumerate(names):
-            pool.push(name, signals[n % len(signals)][start : start + HOP])
+            pool.push(name, signals[n % len(signals)][start : start + packet])
         events += len(pool.poll())
     return events
 
