@@ -94,7 +94,7 @@ class Intake:
 
     def push(self, chunk: ArrayLike, state: BlockState) -> Sequence[Piece]:
         """Take samples that follow; see :meth:`Blocks.push`."""
-        return self.blocks.push(self.checked(chunk), state)
+        return self.blocks.take(self.checked(chunk), state)
 
     def checked(self, chunk: ArrayLike) -> NDArray[Any]:
         """The leads of a chunk that are used; raises ``SignalError`` where it is no ``(n, leads)``."""

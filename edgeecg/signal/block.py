@@ -180,6 +180,10 @@ class Blocks:
         data = chunk if type(chunk) is np.ndarray else plain(chunk)
         if data.shape[1:] != (self.leads,) or data.dtype.kind not in "fiu":
             data = checked(data, self.leads)
+        return self.take(data, state)
+
+    def take(self, data: NDArray[Any], state: BlockState) -> Sequence[Piece]:
+        """As :meth:`push`, of ``(n, leads)`` real numbers that somebody has checked."""
         fill = state.fill
         end = fill + data.shape[0]
         if end < state.target:  # the usual case: no more than a copy

@@ -44,7 +44,7 @@ class Member:
         if self.lost:
             self.put(self.intake.gap(self.lost, self.state))
             self.lost = 0
-        pieces = self.intake.blocks.push(data, self.state)
+        pieces = self.intake.blocks.take(data, self.state)
         if pieces:
             self.put(pieces)
 
