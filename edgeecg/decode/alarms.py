@@ -116,7 +116,8 @@ class AlarmFinder:
         """Thresholds of silence in source samples."""
         pause = round(self.settings.pause_seconds * self.fs)
         asystole = round(self.settings.asystole_seconds * self.fs)
-        return silence.SilenceLimits(pause, asystole, self.settings.activity)
+        hold = round(silence.HOLD_SECONDS * self.fs)
+        return silence.SilenceLimits(pause, asystole, self.settings.activity, hold)
 
     def initial(self) -> AlarmState:
         """State at sample 0."""
@@ -153,7 +154,7 @@ class AlarmFinder:
             silent, hushed = silence.detached(to, state.silence)
         if readable:
             return silent, state._replace(silence=hushed)
-        ended, state = self._broken(state)
+        ended, state = self.broken(state)
         return silent + ended, state._replace(silence=hushed)
 
     def quiet_until(self, state: AlarmState) -> int:
@@ -166,16 +167,18 @@ class AlarmFinder:
 
     def gap(self, start: int, length: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """``length`` samples from ``start`` on are missing."""
-        silent, hushed = silence.broken(start, start + length, state.silence)
-        ended, state = self._broken(state)
+        silent, hushed = silence.broken(start, start + length, state.silence, self.limits)
+        ended, state = self.broken(state)
         return silent + ended, state._replace(silence=hushed)
 
     def flush(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """The stream ends at the clock: so do the alarms that are open."""
-        return self.gap(state.silence.clock, 0, state)
+        silent, hushed = silence.ended(state.silence)
+        ended, state = self.broken(state)
+        return silent + ended, state._replace(silence=hushed)
 
-    def _broken(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
-        """Beats may be missing: rates and patterns begin anew."""
+    def broken(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """Beats may be missing from the clock on: rates and patterns begin anew."""
         events = []
         if state.rate.rate.samples:
             events = _end_rate(state.rate.rate.samples[-1], state.rate)

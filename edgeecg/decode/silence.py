@@ -5,8 +5,9 @@ signal, so silence is heard without waiting for a beat that may never come.
 
 A heart that stops leaves a signal that soon cannot be read, and so does fibrillation of a kind: so silence
 goes on counting where the signal is unreadable. What is said of it differs: where it has gone quiet, a pause
-and asystole; where it is loud, beats may hide in it, and only that none is found. Missing samples and a lead
-that is off start the count anew.
+and asystole; where it is loud, beats may hide in it, and only that none is found. A link that loses packets
+ends no silence either: what is missing does not count, and the count goes on. A longer gap and a lead that is
+off start it anew.
 """
 
 from __future__ import annotations
@@ -15,17 +16,33 @@ from typing import NamedTuple
 
 from edgeecg.specs import Alarm
 
-__all__ = ["SilenceLimits", "SilenceState", "advance", "beat", "broken", "detached", "quiet_until", "settled"]
+__all__ = [
+    "SilenceLimits",
+    "SilenceState",
+    "advance",
+    "beat",
+    "broken",
+    "detached",
+    "ended",
+    "quiet_until",
+    "settled",
+]
 
 LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
 
+HOLD_SECONDS = 1.0
+"""Longest gap in the samples that silence, and what is told of it, survives."""
+
 
 class SilenceLimits(NamedTuple):
-    """``pause`` and ``asystole``: source samples; ``activity``: share of the level that goes with beats."""
+    """``pause``, ``asystole`` and ``hold``, the longest gap that is survived: source samples;
+    ``activity``: share of the level that goes with beats.
+    """
 
     pause: int
     asystole: int
     activity: float
+    hold: int = 0
 
 
 class SilenceState(NamedTuple):
@@ -34,7 +51,7 @@ class SilenceState(NamedTuple):
     ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the lead is
     off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
     ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
-    starts of the alarms that are open.
+    starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
     """
 
     clock: int = 0
@@ -45,6 +62,7 @@ class SilenceState(NamedTuple):
     pause: int | None = None
     asystole: int | None = None
     no_beat: int | None = None
+    begun: int = 0
 
 
 def advance(
@@ -55,7 +73,7 @@ def advance(
     events: list[Alarm] = []
     state = state._replace(level=level)
     if not readable and not _quiet(state, limits):
-        events, state = _end(state.clock, state, ("pause", "asystole"))
+        events, state = _end(state.clock, state, ("pause",))  # an asystole that was told waits for a beat
         state = state._replace(after_beat=False)
     since = state.clock if state.since is None else state.since
     state = state._replace(clock=to, since=since)
@@ -63,18 +81,21 @@ def advance(
         events.append(Alarm(since, None, "pause"))
         state = state._replace(pause=since)
     if to - since > limits.asystole:
-        more, state = _silent(since, state, limits)
+        more, state = _silent(to, since, state, limits)
         events += more
     return events, state
 
 
-def _silent(since: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
+def _silent(
+    to: int, since: int, state: SilenceState, limits: SilenceLimits
+) -> tuple[list[Alarm], SilenceState]:
     """Too long without a beat: a heart that stands still, or one that is not understood?
 
     The level of the signal tells: without beats it decays, in ventricular fibrillation it does not.
-    Where the level is not known, nothing is claimed beyond "no beat".
+    Where the level is not known, nothing is claimed beyond "no beat"; nor where so many packets are lost that
+    no stretch of signal is as long as a pause.
     """
-    if _quiet(state, limits):
+    if _quiet(state, limits) and to - state.begun > limits.pause:
         if state.asystole is None:
             return [Alarm(since, None, "asystole")], state._replace(asystole=since)
     elif state.no_beat is None:
@@ -105,7 +126,7 @@ def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[
         usual = level if usual is None else usual
     else:
         usual += LEVEL_MEMORY * (level - usual)
-    return events, SilenceState(max(sample, state.clock), sample, True, level, usual)
+    return events, SilenceState(max(sample, state.clock), sample, True, level, usual, begun=state.begun)
 
 
 def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
@@ -117,13 +138,24 @@ def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
 
 def settled(to: int, level: float | None, state: SilenceState) -> SilenceState:
     """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
-    return SilenceState(max(to, state.clock), state.since, state.after_beat, level, state.usual)
+    clock = max(to, state.clock)
+    return SilenceState(clock, state.since, state.after_beat, level, state.usual, begun=state.begun)
 
 
-def broken(start: int, stop: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
-    """Samples from ``start`` up to ``stop`` are missing."""
+def broken(
+    start: int, stop: int, state: SilenceState, limits: SilenceLimits
+) -> tuple[list[Alarm], SilenceState]:
+    """Samples from ``start`` up to ``stop`` are missing; a beat may have been among them."""
+    if stop - start <= limits.hold:
+        since = None if state.since is None else state.since + stop - start
+        return [], state._replace(clock=stop, since=since, after_beat=False, begun=stop)
     events, state = _end(start, state)
-    return events, state._replace(clock=stop, since=stop, after_beat=False)
+    return events, state._replace(clock=stop, since=stop, after_beat=False, begun=stop)
+
+
+def ended(state: SilenceState) -> tuple[list[Alarm], SilenceState]:
+    """The stream ends at the clock."""
+    return _end(state.clock, state)
 
 
 def _end(

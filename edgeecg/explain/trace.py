@@ -93,7 +93,8 @@ class Trace:
     rhythm : (b, 2) float32
         Rhythm logits.
     anchor, ratio, latency
-        Source sample at which ``signal`` begins, model samples per source sample, delay of the front end.
+        Source sample, model samples per source sample, model samples: place p of ``signal`` lies at source
+        sample ``anchor + (p - latency) / ratio``.
     limit : float
         Smoothed P(AFIB) from which on no beat is S.
     policy : str
@@ -243,13 +244,17 @@ def trace(
     blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
     segment = _segment_of(blocks, at - start, record.name, at)
     steps = _front_end(bundle, record.fs, rows, segment)
+    ratio = float(frontend.resampler.ratio)
+    held = (
+        int((segment[0].first - segment[0].anchor) * ratio) // bundle.spec.patch
+    )  # tokens before its signal
     signal = np.concatenate([network_input for network_input, _ in steps], axis=1)
+    signal, latency = signal[:, held * bundle.spec.patch :], frontend.latency - held * bundle.spec.patch
     heads, embedding = _encode(network, signal)
-    share = _shares(bundle, policy, rows, heads, steps)
+    share = _shares(bundle, policy, rows, np.pad(heads, ((0, 0), (held, 0), (0, 0))), steps)[:, held:]
     joined = np.einsum("lt,ltk->tk", share, heads), np.einsum("lt,ltk->tk", share, embedding)
     token, place = _detect(bundle, joined[0])
-    ratio = float(frontend.resampler.ratio)
-    real = start + segment[0].anchor + np.maximum(0, (place - frontend.latency) / ratio)
+    real = start + segment[0].anchor + np.maximum(0, (place - latency) / ratio)
     keep = real < start + segment[-1].end
     if not keep.any():
         raise SignalError(
@@ -271,7 +276,7 @@ def trace(
         rhythm=rhythm[0].numpy(),
         anchor=start + segment[0].anchor,
         ratio=ratio,
-        latency=frontend.latency,
+        latency=latency,
         limit=bundle.thresholds.afib,
         policy=policy,
     )

@@ -25,7 +25,7 @@ from edgeecg.pipeline.signal import SignalRows
 from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
-from edgeecg.specs import REACH, Event
+from edgeecg.specs import HEADS, REACH, Event
 
 __all__ = ["Cohort"]
 
@@ -148,21 +148,44 @@ class Cohort:
 
     def _step(self, pairs: Sequence[tuple[int, Block]]) -> list[tuple[int, Event]]:
         """One block of each of at most ``TOGETHER`` slots, all of one hop, slots ascending."""
-        for slot, block in pairs:
+        begin = [self._held(slot, block) for slot, block in pairs]
+        for (slot, block), held in zip(pairs, begin, strict=True):
             if block.made == 0:
-                self._begin(slot, block.anchor, block.first)
+                self._begin(slot, block.anchor, block.first, held)
             elif slot in self._broken:
-                self._resume(slot, block.made // self.spec.patch)
+                self._resume(slot, max(held, block.made // self.spec.patch + REACH))
         self._broken |= {slot for slot, _ in pairs}  # until it has gone well
         slots = np.array([slot for slot, _ in pairs])
         blocks = [block for _, block in pairs]
         before = np.array([block.made for block in blocks]) // self.spec.patch  # tokens of the segment so far
         network, verdicts = self._signal.step(slots, blocks)
-        tokens = self._score(network, slots)
+        skip = np.clip(np.array(begin) - before, 0, network.shape[1] // self.spec.patch)
+        tokens = self._begun(network, slots, skip) if skip.any() else self._score(network, slots)
         tokens = self._leads.join(tokens, slots, verdicts)
         decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
         self._broken -= set(slots.tolist())
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
+
+    def _held(self, slot: int, block: Block) -> int:
+        """Tokens of a segment in which there is no signal yet, only its first value from the anchor on."""
+        if block.first == block.anchor:
+            return 0
+        ratio = self._signal.chain(slot).frontend.resampler.ratio
+        return int((block.first - block.anchor) * ratio) // self.spec.patch
+
+    def _begun(
+        self, network: NDArray[np.float32], slots: NDArray[np.intp], skip: NDArray[np.int64]
+    ) -> Tokens:
+        """As :meth:`_score`, but for each slot's first ``skip`` tokens: the network begins behind them."""
+        rows, count = len(network), network.shape[1] // self.spec.patch
+        heads = np.zeros((rows, count, len(HEADS)), np.float32)
+        embedding = np.zeros((rows, count, self.spec.token.dim), np.float32)
+        for tokens in np.unique(skip[skip < count]).tolist():
+            its = np.flatnonzero(skip == tokens)
+            places = (its[:, None] * self.leads + np.arange(self.leads)).reshape(-1)
+            scored = self._score(network[places, tokens * self.spec.patch :], slots[its])
+            heads[places, tokens:], embedding[places, tokens:] = scored
+        return Tokens(heads, embedding)
 
     def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         """The token graph over all rows, in batches of rows and steps of tokens."""
@@ -191,19 +214,19 @@ class Cohort:
                 events += [(slot, event) for event in told]
         return events
 
-    def _begin(self, slot: int, anchor: int = 0, first: int = 0) -> None:
-        """A segment begins: every stage but rhythm and alarms forgets."""
+    def _begin(self, slot: int, anchor: int = 0, first: int = 0, token: int = 0) -> None:
+        """A segment begins, in this token: every stage but rhythm and alarms forgets."""
         self._broken.discard(slot)
         self._signal.reset(slot)
         self._leads.reset(slot)
         self._tokens.reset(self._rows(np.array([slot])))
-        self._beats.reset(slice(slot, slot + 1))
+        self._beats.reset(slice(slot, slot + 1), token)
         self._at(slot).begin(anchor, first)
 
     def _resume(self, slot: int, token: int) -> None:
-        """Go on after a step that has failed, from this token: what was before it is not known any more."""
+        """Go on after a step that has failed; before this token no beat is: what is left of a QRS is none."""
         self._tokens.reset(self._rows(np.array([slot])))
-        self._beats.reset(slice(slot, slot + 1), token + REACH)  # what is left of a QRS in it is no beat
+        self._beats.reset(slice(slot, slot + 1), token)
 
     def _rows(self, slots: NDArray[np.intp]) -> Rows:
         """Rows of the token graph that belong to these slots."""

@@ -25,6 +25,7 @@ from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quali
 __all__ = ["Decoder", "DecoderSettings", "FoundBeat"]
 
 SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
+SHORTEST = 0.5  # seconds of a segment that tells beats: in less, as many of them are false as are right
 
 
 class FoundBeat(NamedTuple):
@@ -171,6 +172,8 @@ class Decoder:
         while len(state.ticks) > whole - state.clock:
             state.ticks.pop()
         beats = [beat for beat in state.held if self.sample(beat.place) < stop]
+        if stop - state.first < SHORTEST * self.fs:
+            beats.clear()
         state.held.clear()
         level = state.ticks[-1].level if state.ticks else state.alarms.silence.level
         events = self.step(beats, (), whole * self._size + self._delay)
@@ -178,7 +181,7 @@ class Decoder:
         attached = state.open is None or state.open[1] != QUALITY_LABELS[LEAD_OFF]
         told = self._alarms.advance(stop, state.readable, level, state.alarms, attached=attached)
         events += self._heard(told)
-        events += self._heard(self._alarms.gap(stop, 0, state.alarms))
+        events += self._heard(self._alarms.broken(state.alarms))
         if state.open is not None:
             events.append(Quality(state.open[0], stop, state.open[1]))
             state.open = None

@@ -5,7 +5,8 @@ Its block grid is anchored close before its first sample: block ``b`` ends at so
 ``anchor + Resampler.needed(hop * (b + 1))``. The anchor is a multiple of ``Blocks.grid``, which makes all
 segments lie on the grid of model samples, tokens and ticks that the stream's sample 0 began: once what was
 before a gap is forgotten, what follows is as if there had been none. Up to its first sample (less than a
-second) that sample's value is held. Where rate and grid have no such common measure, it is the anchor.
+second) that sample's value is held; there every lead is primed anew, and the network begins with the token
+that holds it. Where rate and grid have no such common measure, it is the anchor.
 
 What is missing
 ---------------
@@ -318,7 +319,10 @@ class Blocks:
     def _next(self, state: BlockState, whole: bool) -> Block:
         """The buffer, which is full, as a block; ``whole`` where nothing in it is missing."""
         count = state.target
-        if not whole or any(state.run.tolist()):  # of a lead or two: numpy's own is ten times as dear
+        begins = state.anchor < state.first and state.base <= state.first < state.base + count
+        if (
+            begins or not whole or any(state.run.tolist())
+        ):  # of a lead or two: numpy's own is ten times as dear
             return self._block(state, count, count, self.hop)
         samples = state.buffer[:count].T.copy()
         state.last = samples[:, -1].copy()
@@ -337,6 +341,9 @@ class Blocks:
             state.run = runs_after(there, state.run)
             missing = None if there.all() else ~there
             fill_in(samples, there, state.last)
+        column = state.first - state.base
+        if state.anchor < state.first and 0 <= column < count:  # what was held before is no signal
+            back = (*((lead, column) for lead in range(self.leads)), *back)
         state.last = samples[:, -1].copy()
         end = state.base + valid
         return Block(samples, state.anchor, state.first, state.made, hop, state.base, end, missing, back)

@@ -35,7 +35,8 @@ class Block(NamedTuple):
     missing : (leads, n) bool or None
         Where ``samples`` is held because nothing came; ``None`` if all of it came.
     restarts : tuple of (lead, column)
-        Leads that come back at that column after a long absence: their rows are primed anew there.
+        Leads that come back at that column after a long absence, or whose signal begins there behind what
+        is held from the anchor on: their rows are primed anew.
     """
 
     samples: NDArray[np.float64]

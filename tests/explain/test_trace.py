@@ -63,6 +63,23 @@ def test_a_gap_begins_a_new_stretch(bundle: Bundle, network: Network, ventricula
         trace(bundle, network, broken, 10_500)
 
 
+@pytest.mark.parametrize("policy", ["first", "fused"])
+def test_behind_a_gap_a_trace_is_what_the_stream_tells(
+    bundle: Bundle, network: Network, ventricular: Trace, policy: edgeecg.bundle.LeadPolicy
+) -> None:
+    """The segment lies on the stream's grid, and the network begins with the token of its first sample."""
+    signal = ventricular.record.signal.copy()
+    signal[9_900:10_077] = np.nan
+    broken = replace(ventricular.record, signal=signal)
+    found = trace(bundle, network, broken, len(broken) - 1, lead_policy=policy)
+    with edgeecg.open_engine(bundle, "onnxruntime", "fp32") as engine:
+        events = edgeecg.annotate(engine, broken, lead_policy=policy, withhold=False)
+    beats = [event for event in events if isinstance(event, edgeecg.Beat) and event.sample > 10_000]
+    assert len(beats) > 20
+    assert [beat.sample for beat in beats] == found.samples.tolist()
+    assert [beat.label for beat in beats] == found.labels
+
+
 def test_a_sample_outside_is_refused(bundle: Bundle, network: Network, ventricular: Trace) -> None:
     with pytest.raises(SignalError, match="it has samples 0 to 22499"):
         trace(bundle, network, ventricular.record, 22_500)

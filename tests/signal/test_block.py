@@ -28,7 +28,7 @@ class Segment(NamedTuple):
     restarts: list[tuple[int, int]]  # (source sample, lead)
 
 
-def reference(x: Array, hold: int) -> tuple[list[Segment], list[Gap]]:
+def reference(x: Array, blocks: Blocks) -> tuple[list[Segment], list[Gap]]:
     """What a stream ``(n, leads)`` is made of, one sample at a time."""
     segments: list[Segment] = []
     gaps: list[Gap] = []
@@ -40,7 +40,7 @@ def reference(x: Array, hold: int) -> tuple[list[Segment], list[Gap]]:
             continue
         if n > lost_from:
             gaps.append(Gap(lost_from, n - lost_from))
-        segment, n = walk(x, n, hold)
+        segment, n = walk(x, n, blocks.longest_hold, blocks.grid)
         segments.append(segment)
         lost_from = segment.end
     if len(x) > lost_from:
@@ -48,13 +48,14 @@ def reference(x: Array, hold: int) -> tuple[list[Segment], list[Gap]]:
     return segments, gaps
 
 
-def walk(x: Array, first: int, hold: int) -> tuple[Segment, int]:
+def walk(x: Array, first: int, hold: int, grid: int) -> tuple[Segment, int]:
     """The segment that begins at ``first``, and the sample at which it was given up."""
     leads = x.shape[1]
     last, absent = np.zeros(leads), np.full(leads, hold + 1)
     absent[np.isfinite(x[first])] = 0
     samples: list[Array] = []
-    restarts: list[tuple[int, int]] = []
+    # behind what is held from the grid on, every lead begins
+    restarts = [(first, lead) for lead in range(leads)] if first % grid else []
     run = 0  # samples in a row without any lead
     for n in range(first, len(x)):
         there = np.isfinite(x[n])
@@ -155,7 +156,7 @@ def test_faulty_signals_as_the_reference_walks_them(
 ) -> None:
     blocks = Blocks(fs, leads=2, hop=hop, tail=data.draw(st.sampled_from([8, 40, 200])), hold=5)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=6), label="cuts"))
-    agree(collect(everything(blocks, x, cuts), blocks), reference(x, 5))
+    agree(collect(everything(blocks, x, cuts), blocks), reference(x, blocks))
 
 
 @given(x=faulty(), data=st.data())
@@ -172,7 +173,7 @@ def test_a_gap_means_the_same_as_nan(x: Array, data: st.DataObject) -> None:
             part = data.draw(st.integers(0, end - begin))
             pieces += [*blocks.gap(part, state), *blocks.gap(end - begin - part, state)]
     pieces += blocks.flush(state)
-    agree(collect(pieces, blocks), reference(x, 5))
+    agree(collect(pieces, blocks), reference(x, blocks))
 
 
 @pytest.mark.parametrize("fs", RATES)
