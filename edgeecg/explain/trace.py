@@ -19,6 +19,7 @@ from edgeecg.decode import peaks
 from edgeecg.decode.fibrillation import smoothed
 from edgeecg.decode.rr import past_intervals
 from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
+from edgeecg.decode.ventricular import alike, sustained
 from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
@@ -40,10 +41,14 @@ RULES = {
     "fibrillation": "no beat is S in atrial fibrillation",
     "interpolated": "it follows an interpolated V, no earlier than it was due",
     "bigeminy": "short and long intervals in turn, again and again, are bigeminy",
+    "run": "a run of V goes on while its beats go on alike",
 }
-"""The rules about S (:mod:`edgeecg.decode.supraventricular`), in words."""
+"""The rules about S (:mod:`edgeecg.decode.supraventricular`) and V (``ventricular``), in words."""
 
 INSIDE = 0.999  # largest offset: the beat stays inside its token
+V = BEAT_LABELS.index("V")
+WIDER = np.array([(name == "shape_V") - (name == "shape_N") for name in HEADS], np.float32)
+"""By how much the logit of a V's shape is above an N's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,8 @@ class Trace:
         Token of each beat.
     place : (b,) float64
         R peak of each beat, model samples of ``signal``.
+    shape : (b,) float32
+        Probability of a V's shape against an N's, by the token encoder.
     inputs : (b, 2 d + 8) float32
         What the beat encoder read of each beat.
     classes : (b, 5) float32
@@ -107,6 +114,7 @@ class Trace:
     share: NDArray[np.float32]
     token: NDArray[np.int64]
     place: NDArray[np.float64]
+    shape: NDArray[np.float32]
     inputs: NDArray[np.float32]
     classes: NDArray[np.float32]
     rhythm: NDArray[np.float32]
@@ -121,7 +129,7 @@ class Trace:
 
     @property
     def labels(self) -> list[str]:
-        """What is told of each beat: the model's class, and the rules about S from here on."""
+        """What is told of each beat: the model's class, and the rules about S and V from here on."""
         return self.verdict.labels
 
     @cached_property
@@ -137,6 +145,9 @@ class Trace:
         own = self.classes.argmax(axis=1)
         to_n = np.where(fibrillates, "fibrillation", "interpolated")
         rule = np.where(label == own, "", np.where(own == BEAT_LABELS.index("S"), to_n, "bigeminy"))
+        kept, _ = sustained(label.tolist(), 0, lambda beat: alike(intervals[beat], float(self.shape[beat])))
+        chance[kept] += chances[kept, V]
+        label[kept], rule[kept] = V, "run"
         return Verdict(
             labels=[BEAT_LABELS[i] for i in label],
             probability=chance,
@@ -271,6 +282,7 @@ def trace(
         share=share,
         token=token[keep],
         place=place[keep],
+        shape=(1 / (1 + np.exp(-(joined[0][token[keep]] @ WIDER)))).astype(np.float32),
         inputs=inputs,
         classes=classes[0].numpy() + bias,
         rhythm=rhythm[0].numpy(),

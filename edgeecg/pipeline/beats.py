@@ -17,6 +17,7 @@ from edgeecg.decode import fibrillation, peaks
 from edgeecg.decode.confidence import Confidence
 from edgeecg.decode.rr import HISTORY, rr_features
 from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
+from edgeecg.decode.ventricular import alike, sustained
 from edgeecg.pipeline.pending import Decided, Pending, Recent, Runs, no_beats, nothing, runs_of
 from edgeecg.pipeline.rows import Rows, StateRows
 from edgeecg.pipeline.tokens import Tokens
@@ -25,7 +26,8 @@ from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, RHYTHM_LABELS, ModelSpec
 
 __all__ = ["BeatRows"]
 
-OFFSET, QUALITY = HEADS.index("offset"), HEADS.index("quality")
+SEEN = [HEADS.index(name) for name in ("offset", "quality", "shape_V", "shape_N")]
+V = BEAT_LABELS.index("V")
 AFIB = RHYTHM_LABELS.index("AFIB")
 INSIDE = 0.999  # largest offset: the beat stays inside its token
 NONE = np.iinfo(np.int64).max
@@ -50,12 +52,13 @@ class BeatRows:
         self._kept = max(spec.delay, peaks.REACH)  # tokens of earlier steps that a decision may read
         self._graph = StateRows(executor, rows)
         self._scores = peaks.initial(rows).scores
-        self._heads = np.zeros((rows, self._kept, 2), np.float32)
+        self._heads = np.zeros((rows, self._kept, len(SEEN)), np.float32)
         self._embedding = np.zeros((rows, self._kept, spec.token.dim), np.float32)
         self._intervals = np.full((rows, HISTORY + 1), np.nan)
         self._last = np.full(rows, np.nan)  # place of the last decided beat
         self._label = np.full(rows, -1)  # and its label, negative where there was none
         self._confidence = Confidence(thresholds.confidence)
+        self._run = np.zeros(rows, np.int64)  # V in a row up to it
         self._floor = np.zeros(rows, np.int64)  # first token that may hold a beat
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
         self._pending = nothing()
@@ -75,7 +78,7 @@ class BeatRows:
         self._graph.reset(rows)
         self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
         self._intervals[rows], self._last[rows], self._label[rows] = np.nan, np.nan, -1
-        self._afib[rows] = 0
+        self._afib[rows], self._run[rows] = 0, 0
         if len(self._pending.row):
             fresh = np.zeros(len(self._last), bool)
             fresh[rows] = True
@@ -93,7 +96,7 @@ class BeatRows:
         rows : Rows
         """
         index = self._every[rows]
-        seen = Recent(tokens.heads[..., (OFFSET, QUALITY)], self._heads[rows])
+        seen = Recent(tokens.heads[..., SEEN], self._heads[rows])
         known = Recent(tokens.embedding, self._embedding[rows])
         self._find(tokens.heads[..., 0], seen, first, rows, index)
         decided = self._due(known, first, index)
@@ -138,7 +141,8 @@ class BeatRows:
         seen = heads.take(found.row, found.column)
         token = first[found.row] + found.column
         place = self.spec.patch * (token + np.clip(seen[:, 0], 0.0, INSIDE, dtype=np.float64))
-        new, old = Pending(index[found.row], token, place, _sigmoid(seen[:, 1])), self._pending
+        shape = _sigmoid(seen[:, 2] - seen[:, 3])
+        new, old = Pending(index[found.row], token, place, _sigmoid(seen[:, 1]), shape), self._pending
         if len(old.row):
             new = old.joined(new)
         self._pending = new
@@ -170,6 +174,9 @@ class BeatRows:
         before = _before(probabilities.argmax(axis=1), self._label, runs)
         never = (self._burden(afib, runs) >= self._limit) | behind_interpolated(before, intervals)
         label, probability = told(probabilities, never, alternating(intervals))
+        kept = self._sustained(label, due.shape, intervals, runs)
+        probability[kept] += probabilities[kept, V]
+        label[kept] = V
         sure = self._confidence(label, probability)
         return Decided(due.row, due.token, due.place, label, sure, due.quality, afib)
 
@@ -184,6 +191,22 @@ class BeatRows:
             self._afib[rows[going]] = state
             smoothed[beat] = state[:, 0] / state[:, 1]
         return smoothed
+
+    def _sustained(
+        self, label: NDArray[np.intp], shape: NDArray[np.float32], intervals: NDArray[np.float64], runs: Runs
+    ) -> list[int]:
+        """Beats that are V because a run of V goes on."""
+        kept: list[int] = []
+        labels, before = label.tolist(), self._run[runs.rows].tolist()
+        for n, (begin, count) in enumerate(zip(runs.begin.tolist(), runs.counts.tolist(), strict=True)):
+
+            def goes_on(place: int, begin: int = begin) -> bool:
+                return alike(intervals[begin + place], float(shape[begin + place]))
+
+            its, before[n] = sustained(labels[begin : begin + count], before[n], goes_on)
+            kept += [begin + place for place in its]
+        self._run[runs.rows] = before
+        return kept
 
     def _history(self, due: Pending, runs: Runs) -> NDArray[np.float64]:
         """Intervals that end at each beat and those before, ``(beats, HISTORY + 1)``."""
@@ -237,7 +260,7 @@ class BeatRows:
         self._pending = self._pending.joined(new)
 
 
-_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_label", "_afib", "_floor")
+_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_label", "_afib", "_run", "_floor")
 
 
 def _before(values: NDArray[Any], last: NDArray[Any], runs: Runs) -> NDArray[Any]:

@@ -11,16 +11,20 @@ __all__ = ["Decided", "Pending", "Recent", "Runs", "no_beats", "nothing", "runs_
 
 
 class Pending(NamedTuple):
-    """Beats that wait for their decision, ordered by row, then token; a column each."""
+    """Beats that wait for their decision, ordered by row, then token; a column each.
+
+    ``shape`` is the probability of a V's shape against an N's.
+    """
 
     row: NDArray[np.intp]
     token: NDArray[np.int64]
     place: NDArray[np.float64]
     quality: NDArray[np.float32]
+    shape: NDArray[np.float32]
 
     def take(self, keep: NDArray[Any]) -> Pending:
         """Those that a mask or an order picks."""
-        return Pending(self.row[keep], self.token[keep], self.place[keep], self.quality[keep])
+        return Pending(*(column[keep] for column in self))
 
     def joined(self, other: Pending) -> Pending:
         """Both, in order."""
@@ -29,6 +33,7 @@ class Pending(NamedTuple):
             np.concatenate([self.token, other.token]),
             np.concatenate([self.place, other.place]),
             np.concatenate([self.quality, other.quality]),
+            np.concatenate([self.shape, other.shape]),
         )
         return both.take(np.lexsort((both.token, both.row)))
 
@@ -92,10 +97,11 @@ def runs_of(row: NDArray[np.intp]) -> Runs:
 
 def nothing() -> Pending:
     """Nobody waits."""
-    return Pending(np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32))
+    real = np.empty(0, np.float32)
+    return Pending(np.empty(0, np.intp), np.empty(0, np.int64), np.empty(0), real, real)
 
 
 def no_beats() -> Decided:
     """None was decided."""
-    row, token, place, real = nothing()
+    row, token, place, real, _ = nothing()
     return Decided(row, token, place, row, real, real, real)
