@@ -3,6 +3,7 @@
     python tools/train_release.py --data DIR                  # all four presets
     python tools/train_release.py nano --data DIR --folds 0   # one bundle, no out-of-fold figures
     python tools/train_release.py nano --data DIR --seed 1 --only-folds --work runs/seed1 --tables runs/seed1
+    python tools/train_release.py nano --data DIR --steps 20 --work runs/rehearsal    # every step of the way
 
 With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
 
@@ -73,7 +74,9 @@ def verb(*words: object) -> None:
         raise typer.Exit(code)
 
 
-def recipes(presets: Sequence[str], data: Path, seed: int) -> dict[str, TrainConfig]:
+def recipes(
+    presets: Sequence[str], data: Path, seed: int, steps: int | None = None
+) -> dict[str, TrainConfig]:
     """The configurations; refused where one does not fit on the others' batches."""
     configs = {name: read_config(ROOT / "tools" / "release" / f"{name}.toml") for name in presets}
     first = next(iter(configs.values()))
@@ -84,9 +87,25 @@ def recipes(presets: Sequence[str], data: Path, seed: int) -> dict[str, TrainCon
         if replace(config, preset=first.preset, optim=optim, loss=first.loss) != first:
             raise ConfigError(f"{name}.toml may differ in preset, rate, decay, dropout and loss only")
     return {
-        name: replace(config, seed=seed, data=replace(config.data, root=str(data)))
+        name: shortened(replace(config, seed=seed, data=replace(config.data, root=str(data))), steps)
         for name, config in configs.items()
     }
+
+
+def shortened(config: TrainConfig, steps: int | None) -> TrainConfig:
+    """The same with so many steps at most."""
+    if steps is None:
+        return config
+    if steps < 1:
+        raise ConfigError(f"--steps {steps}: a rehearsal has at least one")
+    return replace(config, optim=replace(config.optim, steps=min(steps, config.optim.steps)))
+
+
+def recipe_of(config: TrainConfig) -> str:
+    """What both stages of a network are made by, wherever the data lie, as a digest."""
+    second = (ROOT / "tools" / "release" / "refine.toml").read_bytes()
+    first = replace(config, data=replace(config.data, root="")).to_dict()
+    return hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode() + second).hexdigest()[:12]
 
 
 def hidden(records: Sequence[TrainingRecord], fold: int, folds: int) -> frozenset[int]:
@@ -109,7 +128,7 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
 
 
 def same_release(path: Path, facts: Mapping[str, int | str]) -> None:
-    """Refuse to go on with networks of another seed or other folds; the first run writes down its own."""
+    """Refuse to go on with networks that were made otherwise; the first run writes down how."""
     if path.is_file():
         try:
             before = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -130,11 +149,10 @@ def train(
     names = [*(f"fold{fold}" for fold in range(folds)), *(["all"] if shipped else [])]
     wanted = [work / preset / name for preset in configs for name in names]
     first = next(iter(configs.values()))
-    for preset in configs:
-        same_release(
-            work / f"{preset}.origin.json",
-            {"seed": first.seed, "folds": folds, "finder": finder, "pretrain": pretrained},
-        )
+    found_by = f"{finder} {Bundle.open(finder).digest[:12]}"
+    for preset, config in configs.items():
+        facts = {"seed": first.seed, "folds": folds, "finder": found_by, "pretrain": pretrained}
+        same_release(work / f"{preset}.origin.json", {**facts, "recipe": recipe_of(config)})
     if all((run / REFINED / SETTINGS).exists() for run in wanted):
         return
     torch.set_float32_matmul_precision("high")
@@ -237,7 +255,7 @@ def refine(run: Path, data: TrainingData, recipe: TrainConfig) -> None:
     first = load_checkpoint(run / "checkpoint")
     config = read_config(ROOT / "tools" / "release" / "refine.toml")
     config = replace(
-        config,
+        shortened(config, recipe.optim.steps),
         preset=run.parent.name,
         seed=recipe.seed,
         data=replace(config.data, root=recipe.data.root),
@@ -345,11 +363,16 @@ def release(
     pretrain_steps: Annotated[
         int, typer.Option("--pretrain", help="Batches of pre-training on signals alone; 0: none.")
     ] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="A rehearsal: so many steps a stage, bundles and figures as they are.")
+    ] = None,
 ) -> None:
     """Train, cross-validate, calibrate, quantize, build."""
     try:
         chosen = presets or PRESETS
-        train(recipes(chosen, data, seed), work, folds, not only_folds, finder, pretrain_steps)
+        if steps is not None:
+            only_folds, tables = True, work if tables == TABLES else tables
+        train(recipes(chosen, data, seed, steps), work, folds, not only_folds, finder, pretrain_steps)
         for preset in chosen:
             if folds:
                 out_of_fold(preset, work / preset, data, folds, tables)

@@ -64,7 +64,8 @@ def serve(
         if check:
             settings.check_extras()
             console.print(
-                f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: all well"
+                f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: it reads well "
+                "(sources and sinks were not opened)"
             )
             return
         stop = threading.Event()

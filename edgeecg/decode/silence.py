@@ -29,6 +29,14 @@ __all__ = [
 ]
 
 LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
+FAINT_MEMORY = (
+    0.02  # and of one that is faint beside it: an electrode that is moved is got used to in a minute
+)
+
+FAINT = 8
+"""Faint beats in a row that are none: P waves that no QRS follows, or what a detector makes of a line."""
+
+ALL = ("pause", "asystole", "no-beat")
 
 HOLD_SECONDS = 1.0
 """Longest gap in the samples that silence, and what is told of it, survives."""
@@ -52,6 +60,7 @@ class SilenceState(NamedTuple):
     off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
     ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
     starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
+    ``faint``: beats in a row that were faint, the first of them at ``paled``.
     """
 
     clock: int = 0
@@ -63,6 +72,8 @@ class SilenceState(NamedTuple):
     asystole: int | None = None
     no_beat: int | None = None
     begun: int = 0
+    faint: int = 0
+    paled: int = 0
 
 
 def advance(
@@ -115,18 +126,30 @@ def detached(to: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
 
 
 def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
-    """A beat ends every silence; one that grew too long just before it is told first."""
+    """A beat ends every silence; one that grew too long just before it is told first.
+
+    Faint ones in a row end none any more and are told as one: the heart may have stopped behind its P waves.
+    """
     events: list[Alarm] = []
-    if max(sample, state.clock) > quiet_until(state, limits):
+    faint = state.faint + 1 if _quiet(state, limits) else 0
+    paled = sample if faint == 1 else state.paled
+    lost = faint >= FAINT
+    if lost or max(sample, state.clock) > quiet_until(state, limits):
         events, state = advance(sample, True, state.level, state, limits)
-        ended, state = _end(sample, state)
+        ended, state = _end(sample, state, ("pause", "asystole") if lost else ALL)
         events += ended
+        if lost and state.no_beat is None:
+            events.append(Alarm(paled, None, "no-beat"))
+            state = state._replace(no_beat=paled)
     level, usual = state.level, state.usual
     if level is None or usual is None:
         usual = level if usual is None else usual
     else:
-        usual += LEVEL_MEMORY * (level - usual)
-    return events, SilenceState(max(sample, state.clock), sample, True, level, usual, begun=state.begun)
+        usual += (FAINT_MEMORY if faint else LEVEL_MEMORY) * (level - usual)
+    clock, open_ = max(sample, state.clock), state.no_beat
+    return events, SilenceState(
+        clock, sample, True, level, usual, no_beat=open_, begun=state.begun, faint=faint, paled=paled
+    )
 
 
 def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
@@ -138,8 +161,20 @@ def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
 
 def settled(to: int, level: float | None, state: SilenceState) -> SilenceState:
     """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
-    clock = max(to, state.clock)
-    return SilenceState(clock, state.since, state.after_beat, level, state.usual, begun=state.begun)
+    clock, begun = max(to, state.clock), state.begun
+    return SilenceState(
+        clock,
+        state.since,
+        state.after_beat,
+        level,
+        state.usual,
+        None,
+        None,
+        None,
+        begun,
+        state.faint,
+        state.paled,
+    )
 
 
 def broken(
@@ -158,9 +193,7 @@ def ended(state: SilenceState) -> tuple[list[Alarm], SilenceState]:
     return _end(state.clock, state)
 
 
-def _end(
-    sample: int, state: SilenceState, labels: tuple[str, ...] = ("pause", "asystole", "no-beat")
-) -> tuple[list[Alarm], SilenceState]:
+def _end(sample: int, state: SilenceState, labels: tuple[str, ...] = ALL) -> tuple[list[Alarm], SilenceState]:
     """End what is open at ``sample``."""
     opened = {"pause": state.pause, "asystole": state.asystole, "no-beat": state.no_beat}
     events = [Alarm(start, sample, name) for name in labels if (start := opened[name]) is not None]

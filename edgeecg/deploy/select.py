@@ -26,6 +26,8 @@ from edgeecg.runtime.engine import Backend
 
 __all__ = ["Evidence", "Selection", "agreement", "select", "selection_table"]
 
+_UNCALIBRATED = "{} needs a calibration: run `edgeecg calibrate` first, and name its folder (--calibration)"
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -68,6 +70,9 @@ def select(
         A candidate is asked for that can neither be found nor made.
     """
     settings = settings or SelectSettings()
+    for precision in settings.precisions or ():  # before the reference is measured, which takes long
+        if precision not in graphs.precisions and precision != "fp16" and evidence.calibration is None:
+            raise ConfigError(_UNCALIBRATED.format(precision))
     judge = Judge(graphs, evidence.cases, settings, say)
     verdicts: list[Verdict] = []
     for precision in settings.precisions or possible(graphs, evidence):
@@ -144,7 +149,7 @@ def candidates(graphs: GraphSet, evidence: Evidence, precision: Precision, say: 
         if precision != "mixed" or calibration is None:
             return
     if precision != "fp16" and calibration is None:
-        raise ConfigError(f"{precision} needs a calibration: run `edgeecg calibrate` first")
+        raise ConfigError(_UNCALIBRATED.format(precision))
     left_out = calibration.recipe.float_layers if calibration is not None else ()
     for back, title in _more_and_more(graphs, evidence, precision, say):
         plans = plan_of(graphs, precision, (*left_out, *back))

@@ -178,13 +178,20 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
     if not labels:
         if fs is None:
             raise RecordError(f"{file} has no time column: give its rate in hertz (--fs 250, fs=250)")
+        if table.num_columns > 1 and table.column_names[0] == "ECG1" and _steady(table.column(0)):
+            raise RecordError(
+                f"{file}: its first column rises by the same in every row, as times do and no ECG does: "
+                "give the file a first line such as 'time,ECG', or leave that column out"
+            )
         return _Clock(fs, None, None)
     seconds, start = _seconds(file, table.column(table.column_names.index(labels[0])), labels[0])
     if stated and fs is not None and len(seconds) == 1:
         return _Clock(fs, None, start)
     steps = np.diff(seconds)
-    if len(steps) == 0 or not np.isfinite(seconds).all() or steps.min() <= 0:
-        row = int(np.argmax(~(steps > 0))) + 2 if len(steps) else 1
+    if len(steps) == 0:
+        raise RecordError(f"{file} holds a single row: times of at least two say how fast it was sampled")
+    if not np.isfinite(seconds).all() or steps.min() <= 0:
+        row = int(np.argmax(~(steps > 0))) + 2
         raise RecordError(
             f"{file}: times in column {labels[0]!r} must ascend, row {row} does not: sort the rows, or leave "
             "the column out and give the rate (--fs 250, fs=250)"
@@ -206,6 +213,15 @@ def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
             f"{int(steps.argmax()) + 2}: correct them, or cut the file there"
         )
     return _Clock(rate, _grid(steps, rate), start)
+
+
+def _steady(column: Any) -> bool:
+    """Whether a column of numbers rises from row to row, each time by the same within a tenth."""
+    try:
+        steps = np.diff(np.asarray(column.to_numpy(), dtype=np.float64)[:1000])
+    except (TypeError, ValueError):
+        return False
+    return len(steps) > 8 and bool(steps.min() > 0 and steps.max() < 1.1 * steps.min())
 
 
 def _check_unit(file: Path, label: str, measured: float) -> None:

@@ -238,3 +238,59 @@ def test_the_state_is_plain_and_survives_json():
 def test_thresholds_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError, match="alarms need"):
         AlarmSettings(**wrong)
+
+
+def beating(until, level=0.1):
+    """A beat every 0.8 s, and its level."""
+    stream = Stream(RATELESS)
+    for sample in range(0, until, 80):
+        stream.beats([sample]).advance(sample + 40, level=level)
+    return stream
+
+
+def faint(stream, start, count, level=0.01):
+    """So many beats of another level from a sample on."""
+    for sample in range(start, start + 80 * count, 80):
+        stream.advance(sample - 1, level=level).beats([sample])
+    return stream
+
+
+def test_faint_beats_in_a_row_are_none():
+    stream = faint(beating(2000), 2000, 20)
+    assert stream.told("no-beat") == [(2000, None)]
+    faint(stream, 3600, 1, level=0.1)
+    assert stream.told("no-beat") == [(2000, None), (2000, 3600)]
+
+
+def test_a_few_faint_beats_are_beats():
+    stream = beating(2000)
+    for start in range(2000, 8000, 640):
+        faint(faint(stream, start, 7), start + 560, 1, level=0.1)
+    assert stream.told("no-beat", "asystole", "pause") == []
+
+
+def test_an_electrode_that_is_moved_is_got_used_to():
+    """All beats are a quarter as large from here on: in a minute that is how they are."""
+    stream = faint(beating(2000), 2000, 150, level=0.02)
+    (onset, ended) = stream.told("no-beat")
+    assert onset == (2000, None)
+    assert 3000 < ended[1] < 10_000
+
+
+def test_a_short_gap_ends_no_silence_and_counts_for_none():
+    stream = beating(2000).advance(2100, level=0.01).gap(2100, 90).advance(2400, level=0.01)
+    assert stream.told("asystole", "no-beat", "pause") == []  # 1.8 + 2.1 s without a beat
+    stream.advance(2500, level=0.01)
+    assert stream.told("pause") == []  # a beat may be what is missing
+    assert [start for start, _ in stream.told("asystole")] == [1920 + 90]
+    assert len(stream.gap(2500, 90).advance(2600, level=0.01).told("asystole")) == 1
+    assert stream.gap(2600, 110).told("asystole")[-1][1] == 2600  # a longer one ends it
+
+
+def test_an_asystole_outlasts_what_cannot_be_read():
+    stream = beating(2000).advance(2600, level=0.01)
+    assert len(stream.told("asystole")) == 1
+    for start in range(2600, 3600, 200):
+        stream.advance(start + 100, readable=False, level=0.2).advance(start + 200, level=0.01)
+    assert len(stream.told("asystole")) == 1
+    assert stream.beats([3700]).told("asystole")[-1][1] == 3700

@@ -118,6 +118,12 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, "not a table"),
         ("II (mV)\n1\n2\n", {"fs": 250, "annotator": "atr"}, "annotator"),
         ("time,II (mV)\n0,1\n0.004,2\n1700000000,3\n1700000000.004,4\n", {}, "leap by 19675.9 days at row 3"),
+        ("time,II (mV)\n0,1\n", {}, "holds a single row"),
+        (
+            "".join(f"{n / 250:.3f},{n % 7}\n" for n in range(50)),
+            {"fs": 250, "units": "mV"},
+            "first column rises by the same in every row.*'time,ECG'",
+        ),
         ("time,II (mV)\n,1\n2024-05-06T07:08:09,2\n", {}, "row 1 of column 'time' has no time"),
     ],
 )

@@ -306,9 +306,11 @@ def test_a_cluster_that_is_not_there_is_named(
     pytest.importorskip("distributed")
     monkeypatch.setattr("edgeecg.stream.cluster.PATIENCE", "1s")
     jobs = find_jobs([archive], tmp_path / "out")
-    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+    for address in ("tcp://127.0.0.1:9", "nonsense://x:1"):
         with pytest.raises(LinkError, match="no Dask scheduler at"):
             list(annotate_archive(jobs, settings, cluster=address))
+    with pytest.raises(LinkError, match="no port in head: write the scheduler's as tcp://head:8786"):
+        list(annotate_archive(jobs, settings, cluster="head"))
 
 
 def test_records_are_found(archive: Path, tmp_path: Path) -> None:

@@ -60,6 +60,17 @@ def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.Monke
         tool.recipes(tool.PRESETS, Path("data"), 1)
 
 
+def test_a_recipe_is_known_by_what_it_says(tool: ModuleType, tmp_path: Path) -> None:
+    """Wherever the data lie; a rehearsal, or a file that was edited meanwhile, is another one."""
+    here, there = (tool.recipes(["nano"], tmp_path / name, 0)["nano"] for name in "ab")
+    assert tool.recipe_of(here) == tool.recipe_of(there)
+    short = tool.recipes(["nano"], tmp_path, 0, steps=20)["nano"]
+    assert short.optim.steps == 20
+    assert tool.recipe_of(short) != tool.recipe_of(here)
+    with pytest.raises(ConfigError, match="at least one"):
+        tool.recipes(["nano"], tmp_path, 0, steps=0)
+
+
 def test_the_second_stage_trains_the_beat_encoder_on_what_the_first_was_shown(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +174,7 @@ def test_pre_training_is_kept_and_knows_nobody_who_is_held_out(
 
 
 def test_networks_of_another_release_are_not_gone_on_with(tool: ModuleType, tmp_path: Path) -> None:
-    facts = {"seed": 0, "folds": 5, "finder": "small", "pretrain": 0}
+    facts = {"seed": 0, "folds": 5, "finder": "small 0123456789ab", "pretrain": 0, "recipe": "ba9876543210"}
     for _ in range(2):
         tool.same_release(tmp_path / "nano.origin.json", facts)
     with pytest.raises(ConfigError, match="were made with seed 0, folds 5: name another --work"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import sys
@@ -75,6 +76,7 @@ class StdinSource(LiveSource):
         self._text, self._scale, self._live = format == "text", scale(units), live
         self._fd = -1 if fd is None else fd
         self._lines, self._line_number, self._rest = LineSplitter(), 0, b""
+        self._marked = False  # whether a mark of the byte order has been looked for
         self._first: list[list[float]] = []
         self._wrong: PacketError | None = None  # in a line: raised once those before it are given
 
@@ -132,7 +134,8 @@ class StdinSource(LiveSource):
         rows: list[list[float]] = []
         try:
             for line in self._whole(data):
-                row = parse_line(line)
+                row = parse_line(line if self._marked else line.removeprefix(codecs.BOM_UTF8))
+                self._marked = True
                 if row is not None:
                     self._check_width(row, self.leads or (rows or [row])[0])
                     rows.append(row)

@@ -1,0 +1,128 @@
+"""What no recording of the development data holds, made: rhythms that last, and a heart that stops.
+
+    python tools/stress.py small micro nano base     # no data needed; a minute a model
+
+Synthetic patients (`edgeecg.data.synthetic`), through the deployed path of the packaged models, which were
+trained on other patients of the same generator. Printed are
+
+* *fast sinus*: how many of the N beats of a steady sinus rhythm are told as S;
+* *lasting V*: a patient's own V again and again for a minute: how many of them are told as V, of those that
+  come after twenty seconds, when the network has seen nothing else for as long as it looks back;
+* *standstill*: P waves go on and no QRS comes, for a minute: for how much of it an alarm of silence is open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from edgeecg import open_engine
+from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
+from edgeecg.io.record import Record
+from edgeecg.pipeline.annotate import annotate
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Alarm, Beat, Event
+
+FS, BEFORE, MINUTE = 360, 40, 60  # hertz, seconds
+SILENT = ("pause", "asystole", "no-beat")
+Signal = NDArray[np.float64]
+
+
+def settings(kind: str, seed: int, seconds: float, **about: float) -> SyntheticSettings:
+    """A patient of the generator, with some of its numbers changed."""
+    patient = replace(draw_patient(kind, seed), **about)  # type: ignore[arg-type]
+    return SyntheticSettings(patient, seconds=seconds, fs=float(FS), snr_db=24.0)
+
+
+def told(engine: Engine, signal: Signal) -> list[Event]:
+    """What is told of two leads."""
+    return annotate(engine, Record("made", signal, float(FS), ("MLII", "V1")))
+
+
+def fast_sinus(engine: Engine, seed: int, rate: int) -> float | None:
+    """Share of S among the beats of a steady sinus rhythm."""
+    made = synthesize(settings("normal", seed, 2 * MINUTE, rate=float(rate), atrial=0.0), seed)
+    labels = [event.label for event in told(engine, made.record.signal) if isinstance(event, Beat)]
+    return labels.count("S") / len(labels)
+
+
+def lasting(engine: Engine, seed: int, rate: int) -> float | None:
+    """Share of V among the beats of a tachycardia, past its first twenty seconds."""
+    made = synthesize(settings("ventricular", seed, 90.0), seed)
+    signal, truth = made.record.signal, made.record.annotations
+    assert truth is not None
+    peaks = truth.sample[(truth.symbol == "V") & (truth.sample > FS) & (truth.sample < len(signal) - FS)]
+    if not len(peaks):
+        return None
+    size = round(60 / rate * FS)
+    ramp = np.linspace(0, 1, size)[:, None]
+    pieces = []
+    for n in range(MINUTE * FS // size):
+        start = peaks[n % len(peaks)] - round(0.13 * FS)
+        piece = signal[start : start + size]
+        pieces.append(piece - piece[:1] * (1 - ramp) - piece[-1:] * ramp)  # so that the ends meet
+    events = told(engine, np.concatenate([signal[: BEFORE * FS], *pieces, signal[: BEFORE * FS]]))
+    begin, end = (BEFORE + 20) * FS, (BEFORE + MINUTE - 1) * FS
+    labels = [event.label for event in events if isinstance(event, Beat) and begin < event.sample < end]
+    return labels.count("V") / len(labels) if labels else 0.0
+
+
+def standstill(engine: Engine, seed: int, microvolts: int) -> float | None:
+    """Share of a standstill with P waves of this size during which an alarm of silence is open."""
+    signal = synthesize(settings("normal", seed, float(BEFORE)), seed).record.signal
+    time, rng = np.arange(MINUTE * FS) / FS, np.random.default_rng(seed)
+    waves = sum(np.exp(-0.5 * ((time - peak) / 0.025) ** 2) for peak in np.arange(0.9, MINUTE, 0.75))
+    lead = microvolts / 1000 * waves + 0.005 * rng.standard_normal(len(time))
+    events = told(engine, np.concatenate([signal, signal[-1:] + lead[:, None] * np.array([1.0, 0.6])]))
+    open_ = np.zeros(MINUTE * FS, bool)
+    for event in events:
+        if isinstance(event, Alarm) and event.label in SILENT and event.end is not None:
+            open_[max(0, event.start - BEFORE * FS) : max(0, event.end - BEFORE * FS)] = True
+    return float(open_.mean())
+
+
+ROWS: dict[str, tuple[Callable[[Engine, int, int], float | None], int]] = {
+    **{f"fast sinus, {rate} a minute: N told as S": (fast_sinus, rate) for rate in (75, 100, 125, 140)},
+    **{f"lasting V, {rate} a minute: told as V": (lasting, rate) for rate in (90, 120, 140, 180)},
+    **{f"standstill, P of {size} uV: alarm is open": (standstill, size) for size in (0, 50, 100, 150)},
+}
+
+
+def shares(engine: Engine, hearts: int) -> Iterator[tuple[str, list[float]]]:
+    """Of each row the share of every heart that can be asked."""
+    for row, (ask, value) in track(ROWS.items(), engine.bundle.name):
+        found = (ask(engine, seed, value) for seed in range(hearts))
+        yield row, [share for share in found if share is not None]
+
+
+def stress(
+    models: Annotated[list[str], typer.Argument(help="Packaged models, or bundles.")],
+    hearts: Annotated[int, typer.Option(help="Patients of each row.")] = 12,
+    out: Annotated[Path, typer.Option(help="Folder for the figures as JSON.")] = Path("runs/bench"),
+) -> None:
+    """Print the mean over patients of each row, per cent, and the worst patient's."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for model in models:
+        with open_engine(model, backend="onnxruntime") as engine:
+            figures[model] = dict(shares(engine, hearts))
+    table = Table("per cent, mean over patients (least to most)", *models)
+    for row in ROWS:
+        cells = (np.array(figures[model][row]) * 100 for model in models)
+        table.add_row(row, *(f"{cell.mean():.0f} ({cell.min():.0f} to {cell.max():.0f})" for cell in cells))
+    Console(width=150).print(table)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "stress.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(stress)
