@@ -210,6 +210,12 @@ def graphs_of(sides: tuple[Side, Side], wanted: str) -> tuple[GraphName, ...]:
 def compare_graph(sides: tuple[Side, Side], name: GraphName, steps: int, rows: int, seed: int) -> Comparison:
     """One graph on both sides."""
     with sides[0].open(name) as ours, sides[1].open(name) as theirs:
+        asked, other = ours.inputs[0], theirs.inputs[0]
+        if asked.shape[2:] != other.shape[2:]:
+            raise ConfigError(
+                f"their {name} graphs take inputs of different sizes ({asked}, {other}): they are models of "
+                "different widths, of which --graph token compares heads and labels"
+            )
         return compare_executors(ours, theirs, feeds(ours, steps, rows, seed))
 
 

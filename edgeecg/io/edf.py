@@ -78,6 +78,8 @@ def _parsed(file: Path) -> Any:
         import edfio
     except ImportError as error:
         raise MissingExtra("edfio", "records", "reading EDF and BDF files") from error
+    if file.stat().st_size == 0:
+        raise RecordError(f"{file} is empty: copy it again")
     reader = edfio.read_bdf if file.suffix.lower() == ".bdf" else edfio.read_edf
     try:
         with warnings.catch_warnings():

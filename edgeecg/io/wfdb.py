@@ -150,6 +150,8 @@ def _header(wfdb: ModuleType, stem: Path) -> Any:
         near = sorted(p.stem for p in stem.parent.glob("*.hea"))[:5] if stem.parent.is_dir() else []
         hint = f"; that folder has {', '.join(near)} ..." if near else ""
         raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
+    if path.stat().st_size == 0:
+        raise RecordError(f"header {path} is empty: fetch it again")
     _check_rate(path)
     try:
         header = wfdb.rdheader(str(stem))

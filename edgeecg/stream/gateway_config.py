@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -171,8 +172,16 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
         if config.health is not None:
             port_of(config.health, "health")
     except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
     return config
+
+
+def _choices(told: str) -> str:
+    """What the key may be that an error of msgspec ends with, where that is one of a few words."""
+    found = re.search(r"Invalid enum value .* at `\$\.(\w+)`", told)
+    hint = get_type_hints(GatewayConfig).get(found[1]) if found else None
+    literal = next((kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal), None)
+    return f": choose {', '.join(get_args(literal))}" if literal is not None else ""
 
 
 def _no_strangers(path: Path, table: dict[str, Any], known: set[str]) -> None:

@@ -64,6 +64,8 @@ def one_error(capsys: pytest.CaptureFixture[str]) -> str:
 def test_graphs_of_other_sizes_are_told_apart_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "small", "nano", "--graph", "token", "--steps", "2"]) == 1
     assert "inputs of different sizes" in " ".join(capsys.readouterr().err.split())
+    assert main(["compare", "small", "nano", "--graph", "beat", "--steps", "2"]) == 2
+    assert "--graph token compares heads and labels" in one_error(capsys)
 
 
 def test_a_bundle_agrees_with_the_reference(

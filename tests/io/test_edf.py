@@ -125,3 +125,10 @@ def test_a_discontinuous_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"+7\x14\x14", b"+9\x14\x14"))
     with pytest.raises(RecordError, match="discontinuous"):
         read_record(path)
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    for name in ("r.edf", "r.hea"):
+        (tmp_path / name).touch()
+        with pytest.raises(RecordError, match=f"{name} is empty"):
+            read_record(tmp_path / name)

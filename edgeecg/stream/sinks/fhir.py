@@ -100,6 +100,8 @@ class FhirSink(BaseSink):
         ).Observation
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise LinkError(f"{self._folder} is a file, not a folder: name another place") from error
         except OSError as error:
             raise LinkError(f"{self._folder} cannot be made: {error.strerror}") from error
 
