@@ -197,14 +197,16 @@ class BeatRows:
     ) -> list[int]:
         """Beats that are V because a run of V goes on."""
         kept: list[int] = []
-        labels, before = label.tolist(), self._run[runs.rows].tolist()
-        for n, (begin, count) in enumerate(zip(runs.begin.tolist(), runs.counts.tolist(), strict=True)):
+        before = self._run[runs.rows]
+        for n in np.flatnonzero((before > 0) | np.logical_or.reduceat(label == V, runs.begin)):  # else no V
+            begin = int(runs.begin[n])
+            its = slice(begin, begin + int(runs.counts[n]))
 
             def goes_on(place: int, begin: int = begin) -> bool:
                 return alike(intervals[begin + place], float(shape[begin + place]))
 
-            its, before[n] = sustained(labels[begin : begin + count], before[n], goes_on)
-            kept += [begin + place for place in its]
+            places, before[n] = sustained(label[its].tolist(), int(before[n]), goes_on)
+            kept += [begin + place for place in places]
         self._run[runs.rows] = before
         return kept
 
