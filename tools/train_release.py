@@ -3,7 +3,7 @@
     python tools/train_release.py --data DIR                  # all four presets
     python tools/train_release.py nano --data DIR --folds 0   # one bundle, no out-of-fold figures
     python tools/train_release.py nano --data DIR --seed 1 --only-folds --work runs/seed1 --tables runs/seed1
-    python tools/train_release.py nano --data DIR --steps 20 --work runs/rehearsal    # every step of the way
+    python tools/train_release.py nano --data DIR --steps 20 --work runs/rehearsal    # the folds, in minutes
 
 With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
 
@@ -60,6 +60,7 @@ from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
 TABLES = ROOT / "docs" / "models"
+WORK = Path("runs/release")
 PRESETS = ("nano", "micro", "small", "base")
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb", "cinc2017")
 CALIBRATION = ("mitdb:DS1", "svdb")
@@ -352,7 +353,7 @@ def release(
     presets: Annotated[
         list[str] | None, typer.Argument(metavar="[PRESET]...", help="nano, micro, small, base; else all")
     ] = None,
-    work: Annotated[Path, typer.Option(help="Where the work lies.")] = Path("runs/release"),
+    work: Annotated[Path, typer.Option(help="Where the work lies.")] = WORK,
     folds: Annotated[int, typer.Option(help="Groups of patients for out-of-fold figures; 0: none.")] = 5,
     finder: Annotated[
         str, typer.Option(help="Bundle that finds the beats of recordings without beat labels.")
@@ -364,13 +365,15 @@ def release(
         int, typer.Option("--pretrain", help="Batches of pre-training on signals alone; 0: none.")
     ] = 0,
     steps: Annotated[
-        int | None, typer.Option(help="A rehearsal: so many steps a stage, bundles and figures as they are.")
+        int | None, typer.Option(help="A rehearsal of the folds: so many steps a stage.")
     ] = None,
 ) -> None:
     """Train, cross-validate, calibrate, quantize, build."""
     try:
         chosen = presets or PRESETS
         if steps is not None:
+            if not folds or work == WORK:
+                raise ConfigError("--steps rehearses the folds: leave --folds as it is, and name a --work")
             only_folds, tables = True, work if tables == TABLES else tables
         train(recipes(chosen, data, seed, steps), work, folds, not only_folds, finder, pretrain_steps)
         for preset in chosen:

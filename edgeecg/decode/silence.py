@@ -60,7 +60,6 @@ class SilenceState(NamedTuple):
     off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
     ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
     starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
-    ``faint``: beats in a row that were faint, the first of them at ``paled``.
     """
 
     clock: int = 0
@@ -72,8 +71,6 @@ class SilenceState(NamedTuple):
     asystole: int | None = None
     no_beat: int | None = None
     begun: int = 0
-    faint: int = 0
-    paled: int = 0
 
 
 def advance(
@@ -126,30 +123,18 @@ def detached(to: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
 
 
 def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
-    """A beat ends every silence; one that grew too long just before it is told first.
-
-    Faint ones in a row end none any more and are told as one: the heart may have stopped behind its P waves.
-    """
+    """A beat ends every silence; one that grew too long just before it is told first."""
     events: list[Alarm] = []
-    faint = state.faint + 1 if _quiet(state, limits) else 0
-    paled = sample if faint == 1 else state.paled
-    lost = faint >= FAINT
-    if lost or max(sample, state.clock) > quiet_until(state, limits):
+    if max(sample, state.clock) > quiet_until(state, limits):
         events, state = advance(sample, True, state.level, state, limits)
-        ended, state = _end(sample, state, ("pause", "asystole") if lost else ALL)
+        ended, state = _end(sample, state)
         events += ended
-        if lost and state.no_beat is None:
-            events.append(Alarm(paled, None, "no-beat"))
-            state = state._replace(no_beat=paled)
     level, usual = state.level, state.usual
     if level is None or usual is None:
         usual = level if usual is None else usual
     else:
-        usual += (FAINT_MEMORY if faint else LEVEL_MEMORY) * (level - usual)
-    clock, open_ = max(sample, state.clock), state.no_beat
-    return events, SilenceState(
-        clock, sample, True, level, usual, no_beat=open_, begun=state.begun, faint=faint, paled=paled
-    )
+        usual += LEVEL_MEMORY * (level - usual)
+    return events, SilenceState(max(sample, state.clock), sample, True, level, usual, begun=state.begun)
 
 
 def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
@@ -161,20 +146,8 @@ def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
 
 def settled(to: int, level: float | None, state: SilenceState) -> SilenceState:
     """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
-    clock, begun = max(to, state.clock), state.begun
-    return SilenceState(
-        clock,
-        state.since,
-        state.after_beat,
-        level,
-        state.usual,
-        None,
-        None,
-        None,
-        begun,
-        state.faint,
-        state.paled,
-    )
+    clock = max(to, state.clock)
+    return SilenceState(clock, state.since, state.after_beat, level, state.usual, begun=state.begun)
 
 
 def broken(

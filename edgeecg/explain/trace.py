@@ -6,6 +6,7 @@ stream; the graphs run in their whole form in torch. Detections are taken from h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
 from edgeecg.model.checkpoint import network_from_weights
 from edgeecg.model.transformer import Network
+from edgeecg.pipeline.decoder import SHORTEST
 from edgeecg.pipeline.intake import Intake, rows_of
 from edgeecg.pipeline.leads import LeadRows
 from edgeecg.pipeline.signal import SignalRows, Verdicts
@@ -99,6 +101,8 @@ class Trace:
         Class logits, the bundle's biases added.
     rhythm : (b, 2) float32
         Rhythm logits.
+    first : int
+        Source sample at which the stretch begins.
     anchor, ratio, latency
         Source sample, model samples per source sample, model samples: place p of ``signal`` lies at source
         sample ``anchor + (p - latency) / ratio``.
@@ -118,6 +122,7 @@ class Trace:
     inputs: NDArray[np.float32]
     classes: NDArray[np.float32]
     rhythm: NDArray[np.float32]
+    first: int
     anchor: int
     ratio: float
     latency: int
@@ -168,7 +173,7 @@ class Trace:
 
     def sample(self, place: float) -> int:
         """Source sample of a place in ``signal``, not before the stretch."""
-        return self.anchor + max(0, int((place - self.latency) / self.ratio + 0.5))
+        return max(self.first, self.anchor + math.floor((place - self.latency) / self.ratio + 0.5))
 
     @property
     def samples(self) -> NDArray[np.int64]:
@@ -254,6 +259,11 @@ def trace(
     state = intake.initial()
     blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
     segment = _segment_of(blocks, at - start, record.name, at)
+    if segment[-1].end - segment[0].first < SHORTEST * record.fs:
+        raise SignalError(
+            f"sample {at} of {record.name} lies in less than {SHORTEST:g} s of signal between gaps, "
+            "in which no beat is told: choose another one"
+        )
     steps = _front_end(bundle, record.fs, rows, segment)
     ratio = float(frontend.resampler.ratio)
     held = (
@@ -286,6 +296,7 @@ def trace(
         inputs=inputs,
         classes=classes[0].numpy() + bias,
         rhythm=rhythm[0].numpy(),
+        first=start + segment[0].first,
         anchor=start + segment[0].anchor,
         ratio=ratio,
         latency=latency,

@@ -22,7 +22,7 @@ from edgeecg.pipeline.leads import Tick
 from edgeecg.signal.quality import LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quality
 
-__all__ = ["Decoder", "DecoderSettings", "FoundBeat"]
+__all__ = ["SHORTEST", "Decoder", "DecoderSettings", "FoundBeat"]
 
 SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
 SHORTEST = 0.5  # seconds of a segment that tells beats: in less, as many of them are false as are right
@@ -158,6 +158,12 @@ class Decoder:
             self._beat(beat, events)
         self._until(now, now, events)
         return events
+
+    def missed(self, made: int) -> None:
+        """So many model samples have come in, of some of which a failed step told nothing: as before them."""
+        state = self.state
+        last = state.ticks[-1] if state.ticks else Tick(0, state.alarms.silence.level or 0.0)
+        state.ticks += [last] * (made // TICK - state.clock - len(state.ticks))
 
     def hold(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick]) -> None:
         """As :meth:`step` while the segment is carried on past its end, or may be: what follows tells it."""

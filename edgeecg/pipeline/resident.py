@@ -92,7 +92,8 @@ class ResidentRows:
         rest = [size for size in spec.shape[2:] if isinstance(size, int)]
         self._probe = np.zeros((1, keeper.step_length, *rest), np.float32)
         self._width = state_width(executor)
-        self._size = min(SHELF, rows, keeper.most_rows)
+        self._most = min(SHELF, keeper.most_rows)
+        self._size = min(self._most, rows)
         self._lodges: list[Lodge] = []
         self.grow(rows)
         weakref.finalize(self, _free, self._lodges)
@@ -102,6 +103,13 @@ class ResidentRows:
 
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all; those that are there keep their state."""
+        while 0 < len(self) < rows and self._size < self._most:  # one that is not full size yet
+            (few,) = self._lodges
+            more = np.zeros((min(self._most, 2 * self._size), self._width), np.float32)
+            more[: self._size] = self._settled(few)
+            _free(self._lodges)
+            self._size, self._lodges[:] = len(more), [Lodge(more)]
+            self._lodges[0].move_in(self._keeper())
         while len(self) < rows:
             lodge = Lodge(np.zeros((self._size, self._width), np.float32))
             lodge.move_in(self._keeper())

@@ -248,35 +248,6 @@ def beating(until, level=0.1):
     return stream
 
 
-def faint(stream, start, count, level=0.01):
-    """So many beats of another level from a sample on."""
-    for sample in range(start, start + 80 * count, 80):
-        stream.advance(sample - 1, level=level).beats([sample])
-    return stream
-
-
-def test_faint_beats_in_a_row_are_none():
-    stream = faint(beating(2000), 2000, 20)
-    assert stream.told("no-beat") == [(2000, None)]
-    faint(stream, 3600, 1, level=0.1)
-    assert stream.told("no-beat") == [(2000, None), (2000, 3600)]
-
-
-def test_a_few_faint_beats_are_beats():
-    stream = beating(2000)
-    for start in range(2000, 8000, 640):
-        faint(faint(stream, start, 7), start + 560, 1, level=0.1)
-    assert stream.told("no-beat", "asystole", "pause") == []
-
-
-def test_an_electrode_that_is_moved_is_got_used_to():
-    """All beats are a quarter as large from here on: in a minute that is how they are."""
-    stream = faint(beating(2000), 2000, 150, level=0.02)
-    (onset, ended) = stream.told("no-beat")
-    assert onset == (2000, None)
-    assert 3000 < ended[1] < 10_000
-
-
 def test_a_short_gap_ends_no_silence_and_counts_for_none():
     stream = beating(2000).advance(2100, level=0.01).gap(2100, 90).advance(2400, level=0.01)
     assert stream.told("asystole", "no-beat", "pause") == []  # 1.8 + 2.1 s without a beat

@@ -80,6 +80,25 @@ def test_behind_a_gap_a_trace_is_what_the_stream_tells(
     assert [beat.label for beat in beats] == found.labels
 
 
+def test_a_fragment_between_gaps_tells_no_beat(bundle: Bundle, network: Network, ventricular: Trace) -> None:
+    peak = int(ventricular.samples[30])
+    signal = ventricular.record.signal.copy()
+    signal[peak - 500 : peak - 55], signal[peak + 55 : peak + 500] = np.nan, np.nan
+    with pytest.raises(SignalError, match=r"less than 0.5 s of signal between gaps"):
+        trace(bundle, network, replace(ventricular.record, signal=signal), peak)
+
+
+def test_no_beat_lies_before_its_stretch(bundle: Bundle, network: Network, ventricular: Trace) -> None:
+    """A beat may be found a little before the first sample: there it is told."""
+    for peak in ventricular.samples[20:30].tolist():
+        for stop in (peak - 4, peak + 2, peak + 8):
+            signal = ventricular.record.signal.copy()
+            signal[stop - 200 : stop] = np.nan
+            found = trace(bundle, network, replace(ventricular.record, signal=signal), peak + 300)
+            assert found.first == stop
+            assert found.samples.min() >= stop
+
+
 def test_a_sample_outside_is_refused(bundle: Bundle, network: Network, ventricular: Trace) -> None:
     with pytest.raises(SignalError, match="it has samples 0 to 22499"):
         trace(bundle, network, ventricular.record, 22_500)

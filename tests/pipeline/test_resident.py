@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError
 from edgeecg.pipeline.resident import KEPT, Keeper, ResidentRows, open_rows
-from edgeecg.pipeline.rows import StateRows, state_width
+from edgeecg.pipeline.rows import SHELF, StateRows, state_width
 from edgeecg.runtime.cuda import CudaError
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor, Tensors
@@ -124,6 +124,22 @@ def test_who_cannot_keep_state_brings_it_along(nano: Engine) -> None:
     device = Device(nano.token)
     assert isinstance(device, Keeper)
     assert isinstance(open_rows(device, 3), ResidentRows)
+
+
+def test_a_cohort_that_begins_small_grows_on_the_device(nano: Engine) -> None:
+    """Recordings join one by one; a step of all of them is as few launches as there are full lodges."""
+    device = Device(nano.token)
+    here, there = StateRows(nano.token, 1), ResidentRows(device, 1)
+    rng = np.random.default_rng(2)
+    for rows in (1, 2, 5, 70):
+        for graph in (here, there):
+            graph.grow(rows)
+        x = rng.normal(size=(rows, STEP)).astype(np.float32)
+        before = device.stepped
+        one, other = here.run(x, np.arange(rows)), there.run(x, np.arange(rows))
+        assert device.stepped - before == -(-rows // SHELF)
+        for name, values in one.items():
+            np.testing.assert_allclose(other[name], values, atol=1e-5)
 
 
 def test_the_same_with_and_without_a_device(nano: Engine) -> None:

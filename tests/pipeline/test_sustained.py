@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
+from edgeecg.decode.confidence import Confidence
 from edgeecg.explain.trace import load_network, trace
 from edgeecg.io.record import Record
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine, open_engine
-from edgeecg.specs import Alarm, Beat, Event
+from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event
 from edgeecg.stream.session import Stream
 
 FS, PACE = 360, 0.42  # hertz; seconds between the beats of the tachycardia
@@ -70,5 +71,11 @@ def test_an_explanation_names_the_rule(engine: Engine, tachycardia: Record) -> N
     expected = labels(annotate(engine, tachycardia, withhold=False), 0, END)
     assert found.labels[: len(expected)] == expected
     by_rule = [label for label, rule in zip(found.labels, found.verdict.rule, strict=True) if rule == "run"]
+    told = [e for e in annotate(engine, tachycardia, withhold=False) if isinstance(e, Beat)]
+    surely = Confidence(engine.bundle.thresholds.confidence)
+    labels_ = np.array([BEAT_LABELS.index(label) for label in found.labels])
+    corrected = surely(labels_, found.verdict.probability)
+    count = len(expected)
+    np.testing.assert_allclose([e.probability for e in told[:count]], corrected[:count], atol=1e-3)
     assert len(by_rule) > 50
     assert set(by_rule) == {"V"}

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import typer
 
 from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
 from edgeecg.data.recording import TrainingRecord
@@ -179,3 +180,10 @@ def test_networks_of_another_release_are_not_gone_on_with(tool: ModuleType, tmp_
         tool.same_release(tmp_path / "nano.origin.json", facts)
     with pytest.raises(ConfigError, match="were made with seed 0, folds 5: name another --work"):
         tool.same_release(tmp_path / "nano.origin.json", {**facts, "seed": 1, "folds": 3})
+
+
+def test_a_rehearsal_leaves_the_release_alone(tool: ModuleType, tmp_path: Path) -> None:
+    for wrong in ({"folds": 0, "work": tmp_path}, {"folds": 5, "work": tool.WORK}):
+        with pytest.raises(typer.Exit):
+            tool.release(data=tmp_path, presets=["nano"], finder="small", steps=2, **wrong)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,85 @@
+"""A step that fails costs what was in it, and displaces nothing that comes after."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
+from edgeecg.errors import DeviceError
+from edgeecg.pipeline.cohort import Cohort
+from edgeecg.pipeline.tokens import Tokens
+from edgeecg.runtime.engine import Engine
+from edgeecg.specs import Beat, Event, Quality
+from edgeecg.stream.session import Stream
+
+FS = 360
+
+
+@pytest.fixture(scope="module")
+def heart() -> NDArray[np.float64]:
+    settings = SyntheticSettings(draw_patient("normal", 1), seconds=60, fs=FS, snr_db=25)
+    return np.array(synthesize(settings, seed=1).record.signal[:, :1])
+
+
+def streamed(
+    engine: Engine, signal: NDArray[np.float64], failing: range, patch: pytest.MonkeyPatch, hop: float = 0.5
+) -> list[Event]:
+    """What is told where the graph fails in some steps and the caller goes on."""
+    score, calls = Cohort._score, [0]
+
+    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        calls[0] += 1
+        if calls[0] in failing:
+            raise DeviceError("lost")
+        return score(self, network, slots)
+
+    stream, told, lost = Stream(engine, float(FS), hop=hop), [], 0
+    with patch.context() as patched:
+        patched.setattr(Cohort, "_score", fails)
+        for start in range(0, len(signal), 36):
+            try:
+                told += stream.push(signal[start : start + 36])
+            except DeviceError:  # noqa: PERF203 - who pushes goes on
+                lost += 1
+        told += stream.flush()
+    assert lost == len(failing)
+    return told
+
+
+@pytest.mark.parametrize("fails", [1, 4, 12])
+def test_quality_is_told_where_it_was(
+    nano: Engine, heart: NDArray[np.float64], fails: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal = heart.copy()
+    signal[40 * FS : 46 * FS] = signal[40 * FS]  # the lead stands still
+    whole = streamed(nano, signal, range(0), monkeypatch)
+    spoiled = streamed(nano, signal, range(21, 21 + fails), monkeypatch)
+    begin = 30 * FS  # behind the last step that fails
+    for kind in (Quality, Beat):
+        expected = [e for e in whole if isinstance(e, kind) and _at(e) > begin]
+        assert expected
+        found = [e for e in spoiled if isinstance(e, kind) and _at(e) > begin]
+        assert [_at(e) for e in found] == [_at(e) for e in expected]
+
+
+@pytest.mark.parametrize("hop", [0.0625, 0.5])
+def test_a_step_that_fails_before_a_segment_has_begun_makes_up_nothing(
+    nano: Engine, heart: NDArray[np.float64], hop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network begins behind what is held, and has failed just there."""
+    signal = heart.copy()
+    end = 15 * FS + 400
+    signal[15 * FS : end] = np.nan
+    whole = streamed(nano, signal, range(0), monkeypatch, hop)
+    first = round(15 / hop) + 8  # calls of the graph up to the gap, and some of its tail
+    for at in range(first, first + 6):
+        spoiled = streamed(nano, signal, range(at, at + 1), monkeypatch, hop)
+        places = np.array([_at(e) for e in whole if isinstance(e, Beat)])
+        behind = [e.sample for e in spoiled if isinstance(e, Beat) and 0 <= e.sample - end < 0.3 * FS]
+        assert all(np.abs(places - sample).min() < 0.1 * FS for sample in behind)
+
+
+def _at(event: Event) -> int:
+    return event.sample if isinstance(event, Beat) else event.start
