@@ -148,7 +148,7 @@ class Cohort:
 
     def _step(self, pairs: Sequence[tuple[int, Block]]) -> list[tuple[int, Event]]:
         """One block of each of at most ``TOGETHER`` slots, all of one hop, slots ascending."""
-        begin = [self._held(slot, block) for slot, block in pairs]
+        begin = [0 if block.first == block.anchor else self._held(slot, block) for slot, block in pairs]
         for (slot, block), held in zip(pairs, begin, strict=True):
             if block.made == 0:
                 self._begin(slot, block.anchor, block.first, held)
@@ -169,8 +169,6 @@ class Cohort:
 
     def _held(self, slot: int, block: Block) -> int:
         """Tokens of a segment in which there is no signal yet, only its first value from the anchor on."""
-        if block.first == block.anchor:
-            return 0
         ratio = self._signal.chain(slot).frontend.resampler.ratio
         return int((block.first - block.anchor) * ratio) // self.spec.patch
 
