@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from streaming import capacity, latency, peers, soak
+from streaming import capacity, latency, losses, peers, soak
 
 from edgeecg.runtime.engine import open_engine
 
-PARTS = ("capacity", "packets", "windows", "pushes", "latency", "peers", "day", "soak")
+PARTS = ("capacity", "packets", "windows", "pushes", "latency", "peers", "day", "losses", "soak")
 
 
 def main() -> None:
@@ -55,6 +55,7 @@ def main() -> None:
             "latency": lambda: latency.latency(engine, 1800 * part),
             "peers": lambda: peers.peers(engine, 1800 * part, 8),
             "day": lambda: peers.whole_day(engine, 7200 * part),
+            "losses": lambda: losses.losses(engine, 600 * part, 8),
             "soak": lambda: soak.soak(engine, given.hours * part),
         }
         gc.freeze()  # what is loaded by now stays: the collector need not look at it again

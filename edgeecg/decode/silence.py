@@ -29,14 +29,8 @@ __all__ = [
 ]
 
 LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
-FAINT_MEMORY = (
-    0.02  # and of one that is faint beside it: an electrode that is moved is got used to in a minute
-)
-
-FAINT = 8
-"""Faint beats in a row that are none: P waves that no QRS follows, or what a detector makes of a line."""
-
 ALL = ("pause", "asystole", "no-beat")
+"""What silence is told as."""
 
 HOLD_SECONDS = 1.0
 """Longest gap in the samples that silence, and what is told of it, survives."""
@@ -50,7 +44,7 @@ class SilenceLimits(NamedTuple):
     pause: int
     asystole: int
     activity: float
-    hold: int = 0
+    hold: int
 
 
 class SilenceState(NamedTuple):

@@ -19,8 +19,9 @@ from edgeecg.explain.concepts import ConceptSets
 from edgeecg.explain.counterfactual import Counterfactual, counterfactual
 from edgeecg.explain.methods import DEFAULT, Attribution, attribute, method_of
 from edgeecg.explain.question import AFIB, Question, ask
+from edgeecg.explain.rules import RULES
 from edgeecg.explain.segments import Segment, segments
-from edgeecg.explain.trace import RULES, load_network, trace
+from edgeecg.explain.trace import load_network, trace
 from edgeecg.explain.versions import ROOM, Versions
 from edgeecg.io.record import Record
 from edgeecg.specs import BEAT_LABELS

@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.decode import peaks
-from edgeecg.decode.fibrillation import smoothed
-from edgeecg.decode.rr import past_intervals
-from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
-from edgeecg.decode.ventricular import alike, sustained
 from edgeecg.errors import SignalError
+from edgeecg.explain.rules import Verdict, judge
 from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
 from edgeecg.model.checkpoint import network_from_weights
@@ -35,44 +32,13 @@ from edgeecg.signal.block import Block
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS
 
-__all__ = ["AFTER", "BEFORE", "RULES", "Trace", "Verdict", "load_network", "trace"]
+__all__ = ["AFTER", "BEFORE", "Trace", "load_network", "trace"]
 
 BEFORE, AFTER = 180.0, 3.0  # seconds around the moment; before them the stream is taken to begin
 HOP = 96  # tokens a block
-RULES = {
-    "fibrillation": "no beat is S in atrial fibrillation",
-    "interpolated": "it follows an interpolated V, no earlier than it was due",
-    "bigeminy": "short and long intervals in turn, again and again, are bigeminy",
-    "run": "a run of V goes on while its beats go on alike",
-}
-"""The rules about S (:mod:`edgeecg.decode.supraventricular`) and V (``ventricular``), in words."""
-
 INSIDE = 0.999  # largest offset: the beat stays inside its token
-V = BEAT_LABELS.index("V")
 WIDER = np.array([(name == "shape_V") - (name == "shape_N") for name in HEADS], np.float32)
 """By how much the logit of a V's shape is above an N's."""
-
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """What is told of each beat of a trace, and why where the network by itself said something else.
-
-    Parameters
-    ----------
-    labels : list of str
-        As the stream tells them.
-    probability : (b,) float32
-        Of that label, before the correction of ``thresholds.confidence``.
-    network : list of str
-        The label that the network gave.
-    rule : list of str
-        The one of ``RULES`` that told another label; empty where none did.
-    """
-
-    labels: list[str]
-    probability: NDArray[np.float32]
-    network: list[str]
-    rule: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,25 +106,7 @@ class Trace:
     @cached_property
     def verdict(self) -> Verdict:
         """What is told of each beat, how surely, and by which rule where the network said another label."""
-        exp = np.exp(self.classes - self.classes.max(axis=1, keepdims=True))
-        before = np.concatenate([[-1], self.classes.argmax(axis=1)])[: len(self)]
-        intervals = past_intervals(self.place / MODEL_FS)
-        fibrillates = smoothed(self.fibrillation.astype(np.float32)) >= self.limit
-        interpolated = behind_interpolated(before, intervals)
-        chances = exp / exp.sum(axis=1, keepdims=True)
-        label, chance = told(chances, fibrillates | interpolated, alternating(intervals))
-        own = self.classes.argmax(axis=1)
-        to_n = np.where(fibrillates, "fibrillation", "interpolated")
-        rule = np.where(label == own, "", np.where(own == BEAT_LABELS.index("S"), to_n, "bigeminy"))
-        kept, _ = sustained(label.tolist(), 0, lambda beat: alike(intervals[beat], float(self.shape[beat])))
-        chance[kept] += chances[kept, V]
-        label[kept], rule[kept] = V, "run"
-        return Verdict(
-            labels=[BEAT_LABELS[i] for i in label],
-            probability=chance,
-            network=[BEAT_LABELS[i] for i in own],
-            rule=rule.tolist(),
-        )
+        return judge(self.classes, self.fibrillation, self.place, self.shape, self.limit)
 
     @property
     def fibrillation(self) -> NDArray[np.float64]:
@@ -251,24 +199,10 @@ def trace(
     policy = lead_policy or bundle.lead_policy
     rows = rows_of(policy, len(record.leads))
     frontend = FrontEnd(bundle.signal, record.fs)
-    tail = frontend.latency + (bundle.spec.latency_tokens + 1) * bundle.spec.patch
-    intake = Intake(record.fs, len(record.leads), policy, HOP * bundle.spec.patch, tail)
-    start = max(0, round(at - before * record.fs))
-    start -= start % intake.blocks.grid  # else patches would hold other samples than the stream's
-    cut = record.signal[start : round(at + after * record.fs)]
-    state = intake.initial()
-    blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
-    segment = _segment_of(blocks, at - start, record.name, at)
-    if segment[-1].end - segment[0].first < SHORTEST * record.fs:
-        raise SignalError(
-            f"sample {at} of {record.name} lies in less than {SHORTEST:g} s of signal between gaps, "
-            "in which no beat is told: choose another one"
-        )
+    start, segment = _stretch(bundle, frontend, record, at, policy, (before, after))
     steps = _front_end(bundle, record.fs, rows, segment)
     ratio = float(frontend.resampler.ratio)
-    held = (
-        int((segment[0].first - segment[0].anchor) * ratio) // bundle.spec.patch
-    )  # tokens before its signal
+    held = segment[0].held(frontend.resampler.ratio) // bundle.spec.patch  # tokens before its signal
     signal = np.concatenate([network_input for network_input, _ in steps], axis=1)
     signal, latency = signal[:, held * bundle.spec.patch :], frontend.latency - held * bundle.spec.patch
     heads, embedding = _encode(network, signal)
@@ -303,6 +237,31 @@ def trace(
         limit=bundle.thresholds.afib,
         policy=policy,
     )
+
+
+def _stretch(
+    bundle: Bundle,
+    frontend: FrontEnd,
+    record: Record,
+    at: int,
+    policy: LeadPolicy,
+    around: tuple[float, float],
+) -> tuple[int, list[Block]]:
+    """Blocks of the stretch that holds a sample, and the source sample from which theirs count."""
+    tail = frontend.latency + (bundle.spec.latency_tokens + 1) * bundle.spec.patch
+    intake = Intake(record.fs, len(record.leads), policy, HOP * bundle.spec.patch, tail)
+    start = max(0, round(at - around[0] * record.fs))
+    start -= start % intake.blocks.grid  # else patches would hold other samples than the stream's
+    cut = record.signal[start : round(at + around[1] * record.fs)]
+    state = intake.initial()
+    blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
+    segment = _segment_of(blocks, at - start, record.name, at)
+    if segment[-1].end - segment[0].first < SHORTEST * record.fs:
+        raise SignalError(
+            f"sample {at} of {record.name} lies in less than {SHORTEST:g} s of signal between gaps, "
+            "in which no beat is told: choose another one"
+        )
+    return start, segment
 
 
 def _segment_of(blocks: Sequence[Block], at: int, name: str, shown: int) -> list[Block]:

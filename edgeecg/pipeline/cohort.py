@@ -169,8 +169,7 @@ class Cohort:
 
     def _held(self, slot: int, block: Block) -> int:
         """Tokens of a segment in which there is no signal yet, only its first value from the anchor on."""
-        ratio = self._signal.chain(slot).frontend.resampler.ratio
-        return int((block.first - block.anchor) * ratio) // self.spec.patch
+        return block.held(self._signal.chain(slot).frontend.resampler.ratio) // self.spec.patch
 
     def _begun(
         self, network: NDArray[np.float32], slots: NDArray[np.intp], skip: NDArray[np.int64]

@@ -103,9 +103,9 @@ class ResidentRows:
 
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all; those that are there keep their state."""
-        while 0 < len(self) < rows and self._size < self._most:  # one that is not full size yet
+        if 0 < len(self) < rows and self._size < self._most:  # one that is not full size yet
             (few,) = self._lodges
-            more = np.zeros((min(self._most, 2 * self._size), self._width), np.float32)
+            more = np.zeros((min(self._most, rows), self._width), np.float32)
             more[: self._size] = self._settled(few)
             _free(self._lodges)
             self._size, self._lodges[:] = len(more), [Lodge(more)]

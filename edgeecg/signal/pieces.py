@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -48,6 +49,10 @@ class Block(NamedTuple):
     end: int
     missing: NDArray[np.bool_] | None
     restarts: tuple[tuple[int, int], ...]
+
+    def held(self, ratio: Fraction) -> int:
+        """Model samples of the segment before its signal, at so many model samples per source sample."""
+        return int((self.first - self.anchor) * ratio)
 
 
 class SegmentEnd(NamedTuple):

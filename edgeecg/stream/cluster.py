@@ -55,7 +55,7 @@ def on_cluster(jobs: Sequence[Job], settings: ArchiveSettings, address: str) -> 
         The scheduler cannot be reached.
     """
     if not re.search(r":\d+$", address):  # a half-made client would wait, and tell a traceback at its end
-        raise LinkError(f"no port in {address}: write the scheduler's as tcp://{address}:8786")
+        raise LinkError(f"no port in {address}: write the scheduler's address as tcp://HOST:8786")
     try:
         client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
