@@ -1,6 +1,6 @@
 """What is told of each beat of a trace: the network's label, or another one by a rule, which is named.
 
-The rules are the stream's own (:mod:`edgeecg.decode.supraventricular`, :mod:`edgeecg.decode.ventricular`).
+The rules are the stream's own (`edgeecg.decode`: `supraventricular`, `premature`, `ventricular`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.decode.fibrillation import smoothed
+from edgeecg.decode.premature import NO_RUN, late
 from edgeecg.decode.rr import past_intervals
 from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
 from edgeecg.decode.ventricular import alike, sustained
@@ -18,11 +19,12 @@ from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = ["RULES", "Verdict", "judge"]
 
-V = BEAT_LABELS.index("V")
+N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
 
 RULES = {
     "fibrillation": "no beat is S in atrial fibrillation",
     "interpolated": "it follows an interpolated V, no earlier than it was due",
+    "late": "it does not come early, nor follows a beat that did in a rhythm that is still faster",
     "bigeminy": "short and long intervals in turn, again and again, are bigeminy",
     "run": "a run of V goes on while its beats go on alike",
 }
@@ -65,10 +67,14 @@ def judge(
     fibrillates = smoothed(fibrillation.astype(np.float32)) >= limit
     interpolated = behind_interpolated(before, intervals)
     chances = exp / exp.sum(axis=1, keepdims=True)
-    label, chance = told(chances, fibrillates | interpolated, alternating(intervals))
+    bigeminal = alternating(intervals)
+    label, chance = told(chances, fibrillates | interpolated, bigeminal)
     own = classes.argmax(axis=1)
     to_n = np.where(fibrillates, "fibrillation", "interpolated")
-    rule = np.where(label == own, "", np.where(own == BEAT_LABELS.index("S"), to_n, "bigeminy"))
+    rule = np.where(label == own, "", np.where(own == S, to_n, "bigeminy"))
+    normal, _ = late(label, intervals, bigeminal, NO_RUN)
+    chance[normal] += chances[normal, N]
+    label[normal], rule[normal] = N, "late"
     kept, _ = sustained(label.tolist(), 0, lambda beat: alike(intervals[beat], float(shape[beat])))
     chance[kept] += chances[kept, V]
     label[kept], rule[kept] = V, "run"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgeecg.bundle import Thresholds
 from edgeecg.decode import fibrillation, peaks
 from edgeecg.decode.confidence import Confidence
+from edgeecg.decode.premature import NO_RUN, late
 from edgeecg.decode.rr import HISTORY, rr_features
 from edgeecg.decode.supraventricular import alternating, behind_interpolated, told
 from edgeecg.decode.ventricular import alike, sustained
@@ -27,7 +28,7 @@ from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS, RHYTHM_LABELS, ModelSpec
 __all__ = ["BeatRows"]
 
 SEEN = [HEADS.index(name) for name in ("offset", "quality", "shape_V", "shape_N")]
-V = BEAT_LABELS.index("V")
+N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
 AFIB = RHYTHM_LABELS.index("AFIB")
 INSIDE = 0.999  # largest offset: the beat stays inside its token
 NONE = np.iinfo(np.int64).max
@@ -59,6 +60,7 @@ class BeatRows:
         self._label = np.full(rows, -1)  # and its label, negative where there was none
         self._confidence = Confidence(thresholds.confidence)
         self._run = np.zeros(rows, np.int64)  # V in a row up to it
+        self._usual = np.full(rows, NO_RUN)  # seconds that were usual before the run of S in which it stands
         self._floor = np.zeros(rows, np.int64)  # first token that may hold a beat
         self._limit, self._afib = thresholds.afib, fibrillation.initial(rows)
         self._pending = nothing()
@@ -78,7 +80,7 @@ class BeatRows:
         self._graph.reset(rows)
         self._scores[rows], self._heads[rows], self._embedding[rows] = 0, 0, 0
         self._intervals[rows], self._last[rows], self._label[rows] = np.nan, np.nan, -1
-        self._afib[rows], self._run[rows] = 0, 0
+        self._afib[rows], self._run[rows], self._usual[rows] = 0, 0, NO_RUN
         if len(self._pending.row):
             fresh = np.zeros(len(self._last), bool)
             fresh[rows] = True
@@ -173,7 +175,11 @@ class BeatRows:
         probabilities, afib = _softmax(classes + self._bias), _softmax(rhythm)[:, AFIB]
         before = _before(probabilities.argmax(axis=1), self._label, runs)
         never = (self._burden(afib, runs) >= self._limit) | behind_interpolated(before, intervals)
-        label, probability = told(probabilities, never, alternating(intervals))
+        bigeminal = alternating(intervals)
+        label, probability = told(probabilities, never, bigeminal)
+        normal = self._late(label, intervals, bigeminal, runs)
+        probability[normal] += probabilities[normal, N]
+        label[normal] = N
         kept = self._sustained(label, due.shape, intervals, runs)
         probability[kept] += probabilities[kept, V]
         label[kept] = V
@@ -191,6 +197,26 @@ class BeatRows:
             self._afib[rows[going]] = state
             smoothed[beat] = state[:, 0] / state[:, 1]
         return smoothed
+
+    def _late(
+        self,
+        label: NDArray[np.intp],
+        intervals: NDArray[np.float64],
+        bigeminal: NDArray[np.bool_],
+        runs: Runs,
+    ) -> list[int]:
+        """S that do not come early."""
+        found: list[int] = []
+        usual = self._usual[runs.rows]
+        for n in np.flatnonzero(
+            ~np.isnan(usual) | np.logical_or.reduceat(label == S, runs.begin)
+        ):  # else no S
+            begin = int(runs.begin[n])
+            its = slice(begin, begin + int(runs.counts[n]))
+            places, usual[n] = late(label[its], intervals[its], bigeminal[its], float(usual[n]))
+            found += [begin + place for place in places]
+        self._usual[runs.rows] = usual
+        return found
 
     def _sustained(
         self, label: NDArray[np.intp], shape: NDArray[np.float32], intervals: NDArray[np.float64], runs: Runs
@@ -262,7 +288,9 @@ class BeatRows:
         self._pending = self._pending.joined(new)
 
 
-_ARRAYS = ("_scores", "_heads", "_embedding", "_intervals", "_last", "_label", "_afib", "_run", "_floor")
+_ARRAYS = (
+    "_scores", "_heads", "_embedding", "_intervals", "_last", "_label", "_afib", "_run", "_usual", "_floor",
+)  # fmt: skip
 
 
 def _before(values: NDArray[Any], last: NDArray[Any], runs: Runs) -> NDArray[Any]:

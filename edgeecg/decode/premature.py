@@ -1,0 +1,76 @@
+"""S by its time: a beat that does not come early is none.
+
+An S is *premature*: it comes before the sinus would have sent the next beat. When the sinus itself is fast,
+in exercise say, P lies on the T before and looks like the P of an S; but no beat comes early against those
+before. So an S must come ``EARLY`` against what was usual, or follow one that did while the rhythm stays
+faster than what was usual before it. Bigeminy, which has a rule of its own
+(`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too little is known.
+
+What it takes and gives: docs/models/README.md, docs/ablations.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.decode.rr import median
+from edgeecg.specs import BEAT_LABELS
+
+__all__ = ["NO_RUN", "late"]
+
+N, S = BEAT_LABELS.index("N"), BEAT_LABELS.index("S")
+
+EARLY = 0.92
+"""Longest interval of an S that follows no other, in usual ones."""
+
+FASTER = 0.95
+"""Longest interval of an S that follows another, in those that were usual before the first of them."""
+
+USUAL = 8
+"""Intervals whose median is the usual one."""
+
+NO_RUN = np.nan
+"""In place of what was usual before a run of S: there is none."""
+
+
+def late(
+    labels: NDArray[np.intp], intervals: NDArray[np.float64], bigeminal: NDArray[np.bool_], before: float
+) -> tuple[list[int], float]:
+    """Which S of a row come too late to be S.
+
+    Parameters
+    ----------
+    labels : (beats,) int
+        Of the beats in order, as the network and the other rules about S have it.
+    intervals : (beats, HISTORY + 1) seconds
+        As :func:`edgeecg.decode.rr.past_intervals` gives them.
+    bigeminal : (beats,) bool
+        As :func:`edgeecg.decode.supraventricular.alternating` gives it.
+    before : float
+        Seconds that were usual before the run of S in which the beat before the first of these stands;
+        ``NO_RUN`` where it stands in none.
+
+    Returns
+    -------
+    Places of the beats, and ``before`` for the beat that follows.
+    """
+    recent = intervals[:, -USUAL - 1 :]
+    known = ~np.isnan(recent).any(axis=1)
+    usual: list[float] = median(recent[:, :-1]).tolist()
+    places = []
+    for place, (label, interval) in enumerate(zip(labels.tolist(), recent[:, -1].tolist(), strict=True)):
+        if label == N:
+            before = NO_RUN
+        elif label != S or not known[place]:
+            continue
+        elif bigeminal[place]:
+            before = usual[place] if np.isnan(before) else before
+        elif interval < FASTER * before:
+            continue
+        elif interval < EARLY * usual[place]:
+            before = usual[place]
+        else:
+            places.append(place)
+            before = NO_RUN
+    return places, before
