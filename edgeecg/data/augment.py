@@ -19,7 +19,17 @@ from edgeecg.errors import ConfigError
 from edgeecg.ranges import NotNegative, Share
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["AugmentSettings", "coloured_noise", "electrode_noise", "mix_leads", "noisy_spans", "tone", "warp"]
+__all__ = [
+    "AugmentSettings",
+    "clipped",
+    "coloured_noise",
+    "electrode_noise",
+    "glitches",
+    "mix_leads",
+    "noisy_spans",
+    "tone",
+    "warp",
+]
 
 Signal = NDArray[np.float64]
 
@@ -52,6 +62,10 @@ class AugmentSettings:
         Largest change of the time axis: heart rate and widths together, by up to this fraction.
     retime : float
         Probability that the rhythm of a window is changed (`edgeecg.data.retime`): early beats, runs, pauses.
+    insert : float
+        Probability that a stretch is put into a window (`edgeecg.data.insert`): V that last, a standstill.
+    glitch, clip : float
+        Probability that a window has single samples that are wrong, or peaks that the recorder cut off.
     drop, extra : float
         Share of the reference beats that the beat encoder does not get, and of false ones that it does.
     """
@@ -65,6 +79,9 @@ class AugmentSettings:
     snr: tuple[float, float] = (-3.0, 24.0)
     warp: Annotated[float, Meta(ge=0, lt=1)] = 0.15
     retime: Share = 0.0
+    insert: Share = 0.0
+    glitch: Share = 0.0
+    clip: Share = 0.0
     drop: Share = 0.01
     extra: Share = 0.01
 
@@ -129,6 +146,23 @@ def noise_piece(recorded: Sequence[NDArray[np.float32]], length: int, rng: np.ra
         piece -= piece.mean()
         return np.asarray(piece / (piece.std() + 1e-9))
     return electrode_noise(length, rng) if rng.random() < 0.5 else coloured_noise(length, rng)
+
+
+def glitches(length: int, rng: np.random.Generator) -> Signal:
+    """Single samples that are wrong by a tenth to three times the height of a QRS, one in 2 to 60 seconds."""
+    signal = np.zeros(length)
+    count = 1 + rng.poisson(length / MODEL_FS / np.exp(rng.uniform(np.log(2), np.log(60))))
+    places = rng.integers(length, size=count)
+    signal[places] = rng.choice([-1.0, 1.0], count) * np.exp(rng.uniform(np.log(0.1), np.log(3), count))
+    return signal
+
+
+def clipped(signal: Signal, height: float, rng: np.random.Generator) -> Signal:
+    """The signal cut off at a quarter to nine tenths of the height of a QRS, on one side or both."""
+    level = rng.uniform(0.25, 0.9) * height
+    middle = np.median(signal)
+    low, high = [(-np.inf, level), (-level, np.inf), (-level, level)][int(rng.integers(3))]
+    return np.asarray(np.clip(signal - middle, low, high) + middle)
 
 
 def noisy_spans(length: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.data.augment import AugmentSettings, mix_leads, noise_piece, noisy_spans, tone, warp
+from edgeecg.data.augment import (
+    AugmentSettings,
+    clipped,
+    glitches,
+    mix_leads,
+    noise_piece,
+    noisy_spans,
+    tone,
+    warp,
+)
+from edgeecg.data.insert import inserted
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.data.retime import retimed
 from edgeecg.decode.peaks import REACH
@@ -150,7 +160,9 @@ class Windows:
         factor = float(np.exp(rng.uniform(-warping, warping))) if warping else 1.0
         span = int(np.ceil(self.length / factor)) + 1
         begin = self.start(record, span, rng)
-        if self.augment.retime and rng.random() < self.augment.retime:
+        if self.augment.insert and rng.random() < self.augment.insert:
+            record, begin = inserted(record, begin, span, rng), 0
+        elif self.augment.retime and rng.random() < self.augment.retime:
             record, begin = retimed(record, begin, span, rng), 0
         piece = record.signal[:, begin : begin + span]
         used = min(self.length, int(piece.shape[1] * factor))
@@ -185,6 +197,10 @@ class Windows:
             spans = noisy_spans(self.length, rng)
             signal += spans * noise_piece(self.noise, self.length, rng) * np.sqrt(power / 10 ** (snr / 10))
             clean -= spans * np.clip((6 - snr) / 9, 0, 1)
+        if settings.glitch and rng.random() < settings.glitch:
+            signal += glitches(self.length, rng) * np.sqrt(8 * power)
+        if settings.clip and rng.random() < settings.clip:
+            signal = clipped(signal, np.sqrt(8 * power), rng)
         signal[used:] = signal[used - 1]
         gain = np.exp(rng.uniform(-1, 1) * np.log(settings.gain))
         return signal * gain * (-1 if rng.random() < settings.invert else 1), clean

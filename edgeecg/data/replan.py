@@ -124,6 +124,16 @@ def _faster(piece: _Stretch, rng: np.random.Generator) -> Flags:
     return _scaled(piece, 1 + (rng.uniform(0.55, 1.5) - 1) * turn)
 
 
+def _exercise(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """A sinus that quickens over some beats to 100 to 170 a minute, stays there, and calms down again."""
+    beat, count = np.arange(len(piece)), len(piece)
+    up, down = rng.uniform(4, 40, 2)
+    risen = np.minimum(np.minimum(beat / up, (count - 1 - beat) / down), 1)
+    share = rng.uniform(0.35, 0.6) / np.median(piece.usual)
+    jitter = np.exp(rng.normal(0, rng.uniform(0.002, 0.02), count))
+    return _scaled(piece, (1 + (min(share, 1.0) - 1) * risen) * jitter)
+
+
 def _pauses(piece: _Stretch, rng: np.random.Generator) -> Flags:
     """Beats that come late."""
     paused = rng.random(len(piece)) < rng.uniform(0.02, 0.3)
@@ -141,13 +151,14 @@ def _scaled(piece: _Stretch, factor: Floats) -> Flags:
 
 
 KINDS: dict[Callable[[_Stretch, np.random.Generator], Flags], float] = {
-    _nothing: 0.21,
+    _nothing: 0.17,
     _single: 0.20,
     _often: 0.11,
     _groups: 0.07,
-    _run: 0.14,
+    _run: 0.12,
     _breath: 0.09,
     _faster: 0.07,
+    _exercise: 0.06,
     _pauses: 0.05,
     _ragged: 0.06,
 }

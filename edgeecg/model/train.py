@@ -29,7 +29,15 @@ from edgeecg.model.team import Team
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
 
-__all__ = ["Trainer", "build_network", "find_pseudo_beats", "learning_rate", "seed_step", "to_tensors"]
+__all__ = [
+    "Trainer",
+    "build_network",
+    "find_pseudo_beats",
+    "learning_rate",
+    "seed_step",
+    "to_tensors",
+    "with_dropout",
+]
 
 
 class Progress(Protocol):

@@ -1,0 +1,187 @@
+"""Stretches that few recordings hold, put into a piece of one: V that last, and a heart that stands still.
+
+Both are made from the recording's own waves, so that they look as this patient would. What follows comes
+later by their length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeecg.data.recording import TrainingRecord
+from edgeecg.specs import BEAT_LABELS, MODEL_FS
+
+__all__ = ["inserted"]
+
+Floats = NDArray[np.float64]
+
+N, V = BEAT_LABELS.index("N"), BEAT_LABELS.index("V")
+SHAPES = 8  # V of the recording that a run is made of, at most
+ONSET = round(0.13 * MODEL_FS)  # samples of a V before its peak
+PAST = round(0.10 * MODEL_FS)  # samples before the next beat that are still this one's
+V_INTERVAL = (0.27, 0.80)  # seconds: 75 to 220 a minute
+V_SECONDS = (4.0, 60.0)
+P_START, P_END = round(0.26 * MODEL_FS), round(0.06 * MODEL_FS)  # samples of a P wave before its beat
+P_BEATS = 40  # whose mean is the patient's P
+ATRIAL_INTERVAL = (0.5, 1.2)
+STILL_SECONDS = (3.0, 25.0)
+ESCAPES = 0.3  # chance that beats end a standstill's silence, at 24 to 45 a minute
+ESCAPE_INTERVAL = (1.3, 2.5)
+FLOOR = (0.002, 0.02)  # millivolts of noise
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A stretch to put in: ``(leads, n)`` millivolts, and its beats from its start."""
+
+    signal: Floats
+    beats: Floats
+    label: int
+    p_waves: Floats
+
+
+def inserted(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> TrainingRecord:
+    """A piece of a recording, longer by a stretch of lasting V, or of standstill.
+
+    Recordings without V cannot have more of them; where nobody labelled the beats, or some other rhythm
+    reigns, the piece is left as it is.
+
+    Parameters
+    ----------
+    begin, span : int
+        Model samples: where the piece begins, and its length.
+    """
+    ventricular = record.beats[record.labels == V]
+    made = None
+    if record.complete and len(record.beats) > 3:
+        made = _lasting(record, ventricular, rng) if len(ventricular) and rng.random() < 0.7 else None
+        made = made or _standstill(record, rng)
+    place = _gap(record, begin, span, rng)
+    if made is None or place is None:
+        return _cut(record, begin, span, begin, None)
+    return _cut(record, begin, span, place, made)
+
+
+def _gap(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> int | None:
+    """A place between two beats of the piece, in the middle of diastole, outside other rhythms."""
+    middle = record.beats[:-1] + 0.65 * np.diff(record.beats)
+    fits = (middle > begin + 5 * MODEL_FS) & (middle < begin + 0.8 * span)
+    spans = [record.masked, record.ectopic]
+    if record.atrial_fibrillation is not None:
+        spans.append(record.atrial_fibrillation)
+    for start, end in np.concatenate(spans):
+        fits &= (middle < start) | (middle > end)
+    return int(rng.choice(middle[fits])) if fits.any() else None
+
+
+def _lasting(record: TrainingRecord, peaks: Floats, rng: np.random.Generator) -> _Made | None:
+    """The patient's own V again and again."""
+    whole = record.signal.shape[1]
+    peaks = peaks[(peaks > ONSET) & (peaks < whole - MODEL_FS)]
+    if not len(peaks):
+        return None
+    peaks = rng.choice(peaks, min(SHAPES, len(peaks)), replace=False)
+    usual = np.exp(rng.uniform(*np.log(V_INTERVAL)))
+    seconds = np.exp(rng.uniform(*np.log(V_SECONDS)))
+    count = max(3, round(seconds / usual))
+    gaps = usual * (1 + rng.normal(0, rng.uniform(0.003, 0.05), count)) * MODEL_FS
+    alike = rng.random() < 0.6  # one focus
+    pieces, beats, place = [], [], 0
+    for number, size in enumerate(np.maximum(np.rint(gaps), 0.2 * MODEL_FS).astype(np.int64).tolist()):
+        peak = peaks[0 if alike else number % len(peaks)]
+        pieces.append(_beat(record, peak, round(peak) - ONSET, size))
+        beats.append(place + ONSET)
+        place += size
+    return _Made(np.concatenate(pieces, axis=1), np.array(beats, dtype=np.float64), V, np.empty(0))
+
+
+def _beat(record: TrainingRecord, peak: float, start: int, size: int) -> Floats:
+    """One beat as ``(leads, size)`` whose ends are zero; held where the next beat begins too soon."""
+    later = record.beats[record.beats > peak + 1]
+    end = min(start + size, record.signal.shape[1], int(later[0]) - PAST if len(later) else start + size)
+    wave = record.signal[:, start : max(end, start + ONSET + PAST)].astype(np.float64)
+    wave -= np.linspace(wave[:, 0], wave[:, -1], wave.shape[1]).T
+    return np.pad(wave, ((0, 0), (0, max(0, size - wave.shape[1]))))[:, :size]
+
+
+def _standstill(record: TrainingRecord, rng: np.random.Generator) -> _Made | None:
+    """P waves, or nothing, and no QRS; sometimes the beats of an escape rhythm."""
+    sinus = record.beats[(record.labels == N) & (record.beats > MODEL_FS)]
+    sinus = sinus[sinus < record.signal.shape[1] - MODEL_FS]
+    if not len(sinus):
+        return None
+    length = round(np.exp(rng.uniform(*np.log(STILL_SECONDS))) * MODEL_FS)
+    signal = rng.normal(0, rng.uniform(*FLOOR), (len(record.signal), length))
+    waves = np.empty(0)
+    if rng.random() < 0.8:
+        wave = _p_wave(record, sinus) * rng.uniform(0.5, 2.0)
+        waves = _regular(rng.uniform(*ATRIAL_INTERVAL), length, rng)
+        _add(signal, wave, waves)
+        waves = waves + wave.shape[1] / 2
+    beats = np.empty(0)
+    if rng.random() < ESCAPES:
+        peak = float(rng.choice(sinus))
+        beats = _regular(rng.uniform(*ESCAPE_INTERVAL), length, rng)
+        before = round(0.06 * MODEL_FS)
+        _add(signal, _beat(record, peak, round(peak) - before, round(0.5 * MODEL_FS)), beats)
+        beats = beats + before
+    return _Made(signal, beats, N, waves)
+
+
+def _p_wave(record: TrainingRecord, sinus: Floats) -> Floats:
+    """The patient's mean P wave, ``(leads, n)``, its ends at zero."""
+    places = np.rint(sinus[:P_BEATS]).astype(np.int64)
+    cut = record.signal[:, places[:, None] + np.arange(-P_START, -P_END)].mean(axis=1, dtype=np.float64)
+    cut -= np.linspace(cut[:, 0], cut[:, -1], cut.shape[1]).T
+    return np.asarray(cut * np.sqrt(np.hanning(cut.shape[1] + 2)[1:-1]))
+
+
+def _regular(seconds: float, length: int, rng: np.random.Generator) -> Floats:
+    """Places at about such a distance, the first after one of them, the last with half a second to spare."""
+    steps = seconds * MODEL_FS * (1 + rng.normal(0, 0.02, int(length / (seconds * MODEL_FS)) + 2))
+    places = np.rint(np.cumsum(steps))
+    return np.asarray(places[places < length - 0.6 * MODEL_FS])
+
+
+def _add(signal: Floats, wave: Floats, places: Floats) -> None:
+    """Add a wave at each of these places, in place."""
+    for place in places.astype(np.int64).tolist():
+        room = signal[:, place : place + wave.shape[1]]
+        room += wave[:, : room.shape[1]]
+
+
+def _cut(record: TrainingRecord, begin: int, span: int, place: int, made: _Made | None) -> TrainingRecord:
+    """The piece from ``begin``, with the stretch put in at ``place``; everything behind it comes later."""
+    signal = record.signal[:, begin : begin + span]
+    inside = (record.beats >= begin) & (record.beats < begin + signal.shape[1])
+    beats, labels, extra = record.beats[inside] - begin, record.labels[inside], 0
+    waves = None if record.p_waves is None else record.p_waves - begin
+    at = place - begin
+    if made is not None:
+        extra = made.signal.shape[1]
+        level = np.linspace(signal[:, at], signal[:, at], extra).T
+        signal = np.concatenate([signal[:, :at], level + made.signal, signal[:, at:]], axis=1)
+        beats = np.where(beats >= at, beats + extra, beats)
+        order = np.argsort(np.r_[beats, made.beats + at], kind="stable")
+        beats = np.r_[beats, made.beats + at][order]
+        labels = np.r_[labels, np.full(len(made.beats), made.label)][order]
+        if waves is not None:
+            waves = np.sort(np.r_[np.where(waves >= at, waves + extra, waves), made.p_waves + at])
+
+    def moved(spans: Floats) -> Floats:
+        return np.asarray(np.where(spans - begin >= at, spans - begin + extra, spans - begin))
+
+    af = record.atrial_fibrillation
+    return replace(
+        record,
+        signal=signal[:, :span].astype(np.float32),
+        beats=beats[beats < span],
+        labels=labels[beats < span],
+        atrial_fibrillation=None if af is None else moved(af),
+        masked=moved(record.masked),
+        ectopic=moved(record.ectopic),
+        p_waves=waves,
+    )
