@@ -10,7 +10,7 @@ With `--pretrain 2400` the token encoder of each network first learns from the s
 All networks of all presets, those of the folds and those that are shipped, are trained together on one
 stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten
 minutes on an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and
-changed rhythms, as `tools/release/refine.toml` says: some minutes a network on a CPU. Then each preset
+changed rhythms (`tools/release/refine.toml`), and on V that last (`lasting.toml`). Then each preset
 goes its way by the public verbs: annotate with the networks of the folds and evaluate; export, calibrate,
 quantize, build. The work lies under `--work`: kill it and start it again at will. What is there is not
 made again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`, `all/final`,
@@ -28,7 +28,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +37,8 @@ import torch
 import typer
 from held_out import REFINED, confidence, told  # beside this file
 from pretraining import pretrain  # beside this file
-from rich.progress import Progress, TaskID, track
+from recipes import LATER, later, recipe_of, recipes, same_release  # beside this file
+from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -52,10 +53,10 @@ from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, EdgeECGError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.model.checkpoint import SETTINGS, load_checkpoint, network_from_weights, save_checkpoint
-from edgeecg.model.config import TrainConfig, read_config
+from edgeecg.model.config import TrainConfig
 from edgeecg.model.many import Group, Member
 from edgeecg.model.together import train_groups
-from edgeecg.model.train import Trainer, build_network, find_pseudo_beats
+from edgeecg.model.train import build_network, find_pseudo_beats
 from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
@@ -73,40 +74,6 @@ def verb(*words: object) -> None:
     typer.echo("edgeecg " + " ".join(line[:8]) + (" ..." if len(line) > 8 else ""), err=True)
     if code := main(line):
         raise typer.Exit(code)
-
-
-def recipes(
-    presets: Sequence[str], data: Path, seed: int, steps: int | None = None
-) -> dict[str, TrainConfig]:
-    """The configurations; refused where one does not fit on the others' batches."""
-    configs = {name: read_config(ROOT / "tools" / "release" / f"{name}.toml") for name in presets}
-    first = next(iter(configs.values()))
-    for name, config in configs.items():
-        optim = replace(
-            config.optim, rate=first.optim.rate, decay=first.optim.decay, dropout=first.optim.dropout
-        )
-        if replace(config, preset=first.preset, optim=optim, loss=first.loss) != first:
-            raise ConfigError(f"{name}.toml may differ in preset, rate, decay, dropout and loss only")
-    return {
-        name: shortened(replace(config, seed=seed, data=replace(config.data, root=str(data))), steps)
-        for name, config in configs.items()
-    }
-
-
-def shortened(config: TrainConfig, steps: int | None) -> TrainConfig:
-    """The same with so many steps at most."""
-    if steps is None:
-        return config
-    if steps < 1:
-        raise ConfigError(f"--steps {steps}: a rehearsal has at least one")
-    return replace(config, optim=replace(config.optim, steps=min(steps, config.optim.steps)))
-
-
-def recipe_of(config: TrainConfig) -> str:
-    """What both stages of a network are made by, wherever the data lie, as a digest."""
-    second = (ROOT / "tools" / "release" / "refine.toml").read_bytes()
-    first = replace(config, data=replace(config.data, root="")).to_dict()
-    return hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode() + second).hexdigest()[:12]
 
 
 def hidden(records: Sequence[TrainingRecord], fold: int, folds: int) -> frozenset[int]:
@@ -128,21 +95,6 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
     find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
 
 
-def same_release(path: Path, facts: Mapping[str, int | str]) -> None:
-    """Refuse to go on with networks that were made otherwise; the first run writes down how."""
-    if path.is_file():
-        try:
-            before = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"{path} cannot be read: delete it, or name another --work") from error
-        if before != facts:
-            told = ", ".join(f"{n} {before.get(n)}" for n in facts if before.get(n) != facts[n])
-            raise ConfigError(f"the networks of {path.parent} were made with {told}: name another --work")
-        return
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(facts), encoding="utf-8")
-
-
 def train(
     configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str, pretrained: int
 ) -> None:
@@ -162,9 +114,11 @@ def train(
     add_pseudo_beats(data, first, finder)
     if not all((run / "checkpoint" / SETTINGS).exists() for run in wanted):
         train_together(configs, data, work, names, folds, pretrained)
-    for run in wanted:
-        if not (run / REFINED / SETTINGS).exists():
-            refine(run, data, first)
+    before = "checkpoint"
+    for stage in LATER:
+        if not all((run / stage / SETTINGS).exists() for run in wanted):
+            go_on(stage, before, configs, data, work, names, folds)
+        before = stage
 
 
 def train_together(
@@ -178,35 +132,73 @@ def train_together(
     """The first stage, after a pre-training of so many batches."""
     first = next(iter(configs.values()))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    members = [
-        Member(name, first.seed, hidden(data.training, fold, folds) if fold < folds else frozenset())
-        for fold, name in enumerate(names)
-    ]
+    members = members_of(data, names, folds, first.seed)
     groups = [Group(config, members, len(data.training), device) for config in configs.values()]
     if pretrained:
         for group in groups:
             for number, member in enumerate(members):
                 group.begin(number, first_weights(group.config, member, data, work, pretrained))
-    optim = first.optim
+    seconds = advance("training", groups, first, data, work / "networks")
+    for preset, group in zip(configs, groups, strict=True):
+        keep(work / preset, group, data, seconds)
+
+
+def go_on(
+    stage: str,
+    before: str,
+    configs: Mapping[str, TrainConfig],
+    data: TrainingData,
+    work: Path,
+    names: Sequence[str],
+    folds: int,
+) -> None:
+    """A later stage: the beat encoders, from what the stage before left; every network's own patients stay
+    hidden from it.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    groups, done = [], {}
+    for preset, recipe in configs.items():
+        config = later(stage, recipe)
+        made = [load_checkpoint(work / preset / name / before) for name in names]
+        members = members_of(data, names, folds, recipe.seed)
+        networks = [each.network for each in made]
+        groups.append(Group(config, members, len(data.training), device, initial=networks))
+        done[preset] = [each.meta for each in made]
+    seconds = advance(stage, groups, groups[0].config, data, work / f"{stage}-networks")
+    for (preset, metas), group in zip(done.items(), groups, strict=True):
+        for meta, (name, network) in zip(metas, group.networks().items(), strict=True):
+            facts = {**meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
+            save_checkpoint(work / preset / name / stage, network, facts)
+
+
+def members_of(data: TrainingData, names: Sequence[str], folds: int, seed: int) -> list[Member]:
+    """A network of each fold, and the one that is shipped."""
+    return [
+        Member(name, seed, hidden(data.training, fold, folds) if fold < folds else frozenset())
+        for fold, name in enumerate(names)
+    ]
+
+
+def advance(told: str, groups: Sequence[Group], config: TrainConfig, data: TrainingData, out: Path) -> float:
+    """Train all groups to the end of a stage; the seconds that it took."""
+    optim = config.optim
     windows = Windows(
         records=data.training,
         noise=data.noise,
-        spec=build_network(first).spec,
-        signal=first.signal,
-        augment=first.augment,
-        share=first.data.sets,
+        spec=groups[0].spec,
+        signal=config.signal,
+        augment=config.augment,
+        share=config.data.sets,
         seconds=optim.seconds,
         batch=optim.batch,
         rare=optim.rare,
-        seed=first.seed,
+        seed=config.seed,
     )
     clock = time.monotonic()
-    steps = train_groups(groups, windows, workers=first.workers, out=work / "networks")
-    for _ in track(steps, "training", total=optim.steps - groups[0].step):
+    steps: Iterable[int] = train_groups(groups, windows, workers=config.workers, out=out)
+    for _ in track(steps, told, total=optim.steps - groups[0].step):
         pass
-    seconds = round(time.monotonic() - clock, 1)
-    for preset, group in zip(configs, groups, strict=True):
-        keep(work / preset, group, data, seconds)
+    return round(time.monotonic() - clock, 1)
 
 
 def first_weights(
@@ -249,40 +241,6 @@ def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
             "parameters": network.parameter_count,
         }
         save_checkpoint(work / member.name / "checkpoint", network, meta)
-
-
-def refine(run: Path, data: TrainingData, recipe: TrainConfig) -> None:
-    """The second stage of one network: its beat encoder, on the same patients."""
-    first = load_checkpoint(run / "checkpoint")
-    config = read_config(ROOT / "tools" / "release" / "refine.toml")
-    config = replace(
-        shortened(config, recipe.optim.steps),
-        preset=run.parent.name,
-        seed=recipe.seed,
-        data=replace(config.data, root=recipe.data.root),
-    )
-    if (config.data, config.signal) != (recipe.data, recipe.signal):
-        raise ConfigError("refine.toml must have the [data] and [signal] of the presets")
-    unseen = set(first.meta["validation"])
-    records = [record for record in data.training if record.name not in unseen]
-    trainer = Trainer(config, records, data.noise, run / "second", initial=first.network)
-    trainer.restore()
-    with Progress(*Progress.get_default_columns(), transient=True) as bar:
-        task = bar.add_task(f"beat encoder of {run}", total=config.optim.steps, completed=trainer.step)
-        network = trainer.run(_Bar(bar, task))
-    meta = {**first.meta, "refined": config.to_dict(), "refined_seconds": round(trainer.seconds, 1)}
-    save_checkpoint(run / REFINED, network, meta)
-
-
-class _Bar:
-    """Shows how far a training is."""
-
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self.bar, self.task = bar, task
-
-    def step(self, step: int, values: dict[str, float]) -> None:
-        """After every step."""
-        self.bar.update(self.task, completed=step)
 
 
 def out_of_fold(preset: str, work: Path, data: Path, folds: int, tables: Path) -> None:

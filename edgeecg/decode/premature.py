@@ -56,7 +56,7 @@ def late(
     Places of the beats, and ``before`` for the beat that follows.
     """
     recent = intervals[:, -USUAL - 1 :]
-    known = ~np.isnan(recent).any(axis=1)
+    known = np.isfinite(recent.sum(axis=1)).tolist()
     usual: list[float] = median(recent[:, :-1]).tolist()
     places = []
     for place, (label, interval) in enumerate(zip(labels.tolist(), recent[:, -1].tolist(), strict=True)):

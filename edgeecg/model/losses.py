@@ -14,12 +14,11 @@ from edgeecg.model.transformer import BeatEncoder, Network
 from edgeecg.ranges import NotNegative
 from edgeecg.specs import BEAT_LABELS, HEADS
 
-__all__ = ["LossSettings", "Objective", "Teller"]
+__all__ = ["LossSettings", "Objective"]
 
 COLUMN = {name: index for index, name in enumerate(HEADS)}
 SHAPE = slice(COLUMN["shape_N"], COLUMN["shape_N"] + len(BEAT_LABELS))
 N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
-RHYTHM_SHARE, TOKEN_SHARE = 0.5, 0.25  # of what is taught, beside the classes of the beats
 SETTLED_RHYTHM = 96  # tokens; a weak record label speaks only for tokens that have seen 6 s
 
 
@@ -34,10 +33,6 @@ class LossSettings:
     retain : float
         While the tokens are frozen: how firmly the rhythm is held to what the initial network says of it;
         the weights of the token encoder's heads (``beat`` to ``quality``) mean nothing then.
-    taught : float
-        Where networks are trained together: how much is learnt from what those that learn from labels alone
-        say in the mean, of every beat, labelled or not (distillation, Hinton 2015). 0: a network of labels
-        alone, which teaches the others.
     """
 
     beat: NotNegative = 4.0
@@ -50,7 +45,6 @@ class LossSettings:
     beat_rhythm: NotNegative = 0.3
     weak: NotNegative = 0.3
     retain: NotNegative = 0.0
-    taught: NotNegative = 0.0
     classes: tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative] = (
         1.0, 3.0, 2.0, 2.0, 1.0,
     )  # fmt: skip
@@ -152,57 +146,6 @@ def retained(rhythm: Tensor, before: Tensor, present: Tensor) -> Tensor:
     return mean_where(F.binary_cross_entropy_with_logits(now, said, reduction="none"), present)
 
 
-def taught(
-    heads: Tensor,
-    classes: Tensor,
-    rhythm: Tensor,
-    batch: Mapping[str, Tensor],
-    lesson: Mapping[str, Tensor],
-) -> Tensor:
-    """Cross-entropy of what is said against what the teachers say, where ``lesson["rows"]`` is 1."""
-    rows = lesson["rows"][:, None]
-    beats, seen, found = batch["beat_present"] * rows, batch["seen"] * rows, (batch["beat"] == 1) * rows
-    entropy = F.binary_cross_entropy_with_logits
-
-    def against(logits: Tensor, said: Tensor) -> Tensor:
-        return -(said * F.log_softmax(logits, dim=-1)).sum(dim=-1)
-
-    af = rhythm[..., 1] - rhythm[..., 0]
-    of_beats = mean_where(against(classes, lesson["classes"]), beats) + RHYTHM_SHARE * mean_where(
-        entropy(af, lesson["rhythm"], reduction="none"), beats
-    )
-    of_tokens = mean_where(against(heads[..., SHAPE], lesson["shape"]), found) + mean_where(
-        entropy(heads[..., COLUMN["af"]], lesson["token_rhythm"], reduction="none"), seen
-    )
-    return lesson["trust"] * (of_beats + TOKEN_SHARE * of_tokens)
-
-
-def read(network: Network, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Heads of the tokens, and the beat graph's input, of a batch of leads that come alone or in pairs."""
-    heads, embedding = network.token(batch["signal"])
-    embedding = fused(heads, embedding, batch["fuse"])
-    return heads, gather_beats(embedding, batch, network.spec.delay)
-
-
-class Teller(nn.Module):
-    """The network as a teacher: what it says of a batch, as probabilities by the names of a lesson."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Of every beat its classes and P(AFIB), of every token its shape and P(AFIB)."""
-        heads, beats = read(self.network, batch)
-        classes, rhythm = self.network.beat(beats)
-        return {
-            "classes": classes.softmax(dim=-1),
-            "rhythm": torch.sigmoid(rhythm[..., 1] - rhythm[..., 0]),
-            "shape": heads[..., SHAPE].softmax(dim=-1),
-            "token_rhythm": torch.sigmoid(heads[..., COLUMN["af"]]),
-        }
-
-
 class Objective(nn.Module):
     """The network with its losses: what Fabric wraps, so that every device computes its share.
 
@@ -220,11 +163,11 @@ class Objective(nn.Module):
         self.register_buffer("weights", torch.tensor(settings.classes), persistent=False)
         self.weights: Tensor
 
-    def forward(
-        self, batch: Mapping[str, Tensor], lesson: Mapping[str, Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every loss of one batch, and ``total``, their weighted sum."""
-        heads, beats = read(self.network, batch)
+        heads, embedding = self.network.token(batch["signal"])
+        embedding = fused(heads, embedding, batch["fuse"])
+        beats = gather_beats(embedding, batch, self.network.spec.delay)
         classes, rhythm = self.network.beat(beats)
         parts = beat_losses(classes, rhythm, batch, self.weights)
         if self.teacher is None:
@@ -232,8 +175,6 @@ class Objective(nn.Module):
         else:
             before = self.teacher(beats)[1]
             parts["retain"] = retained(rhythm, before, batch["beat_present"])
-        if lesson is not None:
-            parts["taught"] = taught(heads, classes, rhythm, batch, lesson)
         parts["total"] = torch.stack(
             [getattr(self.settings, name) * loss for name, loss in parts.items()]
         ).sum()

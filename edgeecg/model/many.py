@@ -3,7 +3,7 @@
 Preparing a batch costs more than a step of a network this small on a GPU, so all networks see the same
 batches; rows of patients whom a network must not see have no target for it. Their weights are stacked:
 every operation runs once for all (`torch.func.vmap`), and one optimizer holds them, since AdamW treats
-each number for itself. Networks that learn from labels alone can teach those of other groups on the way.
+each number for itself.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from edgeecg.data.recording import UNKNOWN
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.losses import Objective, Teller
+from edgeecg.model.losses import Objective
 from edgeecg.model.train import build_network, learning_rate, seed_step, with_dropout
-from edgeecg.model.transformer import Block, Network, PatchEmbedding
+from edgeecg.model.transformer import Block, Network
 from edgeecg.specs import ModelSpec
 
 __all__ = ["Group", "Member"]
@@ -43,7 +43,6 @@ TARGETS = (
 )
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 WARM_UP = 3  # steps before a CUDA graph is captured
-TRUST = (0.1, 0.3)  # shares of the schedule: before, teachers know nothing; behind, they are heard in full
 
 
 @dataclass(frozen=True)
@@ -88,19 +87,13 @@ class _Attend(torch.autograd.Function):
         return attended.unflatten(0, (info.batch_size, -1)), 0
 
 
-def _convolve(layer: nn.Conv1d, x: Tensor) -> Tensor:
-    """A strided convolution as a product of matrices, in which networks are no groups of channels."""
-    pieces = x.unfold(2, layer.kernel_size[0], layer.stride[0]).transpose(1, 2).flatten(2)
-    return F.linear(pieces, layer.weight.flatten(1), layer.bias).transpose(1, 2)
-
-
 class Group:
     """Networks of one preset.
 
     Parameters
     ----------
     config : TrainConfig
-        Of all; ``seed`` is each member's own. With ``loss.taught`` every step needs a lesson.
+        Of all; ``seed`` is each member's own.
     members : sequence of Member
     records : int
         How many records the batches are drawn from.
@@ -139,7 +132,6 @@ class Group:
                 name.replace("network.beat.", "teacher."): value.detach().clone()
                 for name, value in self.weights.items()
             }
-        self._teller = Teller(copy.deepcopy(self._template.network)).eval()
         self.average = {name: value.detach().clone() for name, value in self.weights.items()}
         visible = torch.ones(len(members), records, dtype=torch.bool)
         for row, member in zip(visible, members, strict=True):
@@ -148,7 +140,6 @@ class Group:
         optim = config.optim
         self._rate = torch.tensor(0.0, device=device)
         self._decay = torch.tensor(0.0, device=device)
-        self._trust = torch.tensor(0.0, device=device)
         self.optimizer = torch.optim.AdamW(
             self.weights.values(),
             lr=self._rate if device.type == "cuda" else optim.rate,
@@ -160,8 +151,6 @@ class Group:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._static: dict[str, Tensor] = {}
         self.losses = torch.zeros(len(members), device=device)
-        self.teaches = False
-        self.said: dict[str, Tensor] = {}
 
     def begin(self, number: int, weights: Mapping[str, Tensor]) -> None:
         """Let one network begin from these weights; those that are not named stay as they were drawn."""
@@ -169,36 +158,22 @@ class Group:
             for stacked in (self.weights, self.average):
                 stacked[f"network.{name}"].data[number].copy_(value)
 
-    def train_step(self, batch: Mapping[str, Tensor], lesson: Mapping[str, Tensor] | None = None) -> None:
-        """One step of every network; ``losses`` holds their totals after it.
-
-        Parameters
-        ----------
-        batch : mapping
-        lesson : mapping, optional
-            What teachers say of the batch (`Teller`), for each member: ``(members, ...)``.
-        """
+    def train_step(self, batch: Mapping[str, Tensor]) -> None:
+        """One step of every network; ``losses`` holds their totals after it."""
         rate, optim = learning_rate(self.step, self.config), self.config.optim
-        if (lesson is None) == bool(self.config.loss.taught):
-            raise ConfigError("networks with loss.taught learn from lessons, those without from labels alone")
-        begin, end = (share * optim.steps for share in TRUST)
-        self._trust.fill_(min(1.0, max(0.0, (self.step - begin) / max(1.0, end - begin))))
         seed_step(self.config.seed, self.step)
         self._decay.fill_(min(optim.average, (2 + self.step) / (11 + self.step)))
         if self.device.type != "cuda":
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self._step({name: value.to(self.device) for name, value in batch.items()}, lesson)
+            self._step({name: value.to(self.device) for name, value in batch.items()})
         else:
             self._rate.fill_(rate)
-            self._replay(batch, lesson)
+            self._replay(batch)
         self.step += 1
 
-    def _replay(self, batch: Mapping[str, Tensor], lesson: Mapping[str, Tensor] | None) -> None:
-        """The step on a GPU: its kernels are recorded once and replayed, since launching them costs most.
-
-        A lesson is read where it lies: its tensors must be the same ones at every step.
-        """
+    def _replay(self, batch: Mapping[str, Tensor]) -> None:
+        """The step on a GPU: its kernels are recorded once and replayed, since launching them costs most."""
         if not self._static:
             self._static = {name: value.to(self.device) for name, value in batch.items()}
         for name, value in batch.items():
@@ -209,22 +184,20 @@ class Group:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            self._step(self._static, lesson)
+            self._step(self._static)
         torch.cuda.current_stream().wait_stream(side)
         self._warm += 1
         if self._warm == WARM_UP:
             graph = torch.cuda.CUDAGraph()
             # other threads go on: the loader pins memory meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._step(self._static, lesson)
+                self._step(self._static)
             self._graph = graph  # what was captured has not run: the next step is the first replay
 
-    def _step(self, batch: Mapping[str, Tensor], lesson: Mapping[str, Tensor] | None) -> None:
+    def _step(self, batch: Mapping[str, Tensor]) -> None:
         keep = self._visible[:, batch["record"]]
-        if lesson is not None:
-            lesson = {**lesson, "rows": keep.float(), "trust": self._trust.expand(len(self.members))}
-        totals = vmap(self._total, in_dims=(0, 0, None, 0 if lesson else None), randomness="different")(
-            {**self.weights, **self.fixed}, keep, dict(batch), lesson
+        totals = vmap(self._total, in_dims=(0, 0, None), randomness="different")(
+            {**self.weights, **self.fixed}, keep, dict(batch)
         )
         self.losses.copy_(totals.detach())
         totals.sum().backward()
@@ -234,32 +207,14 @@ class Group:
         with torch.no_grad():
             for name, value in self.weights.items():
                 self.average[name].lerp_(value, 1 - self._decay)
-            if self.teaches:
-                self._tell(batch)
 
-    def _tell(self, batch: Mapping[str, Tensor]) -> None:
-        """What the averaged networks say of the batch, to ``said``."""
-        tokens = {name: value for name, value in self.fixed.items() if name.startswith("network.")}
-        said = vmap(lambda weights: functional_call(self._teller, weights, (dict(batch),)))(
-            {**self.average, **tokens}
-        )
-        if not self.said:
-            self.said = {name: torch.empty_like(value) for name, value in said.items()}
-        for name, value in said.items():
-            self.said[name].copy_(value)
-
-    def _total(
-        self,
-        weights: dict[str, Tensor],
-        keep: Tensor,
-        batch: dict[str, Tensor],
-        lesson: dict[str, Tensor] | None,
-    ) -> Tensor:
+    def _total(self, weights: dict[str, Tensor], keep: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Loss of one network: rows that it must not see have no targets."""
         for name in TARGETS:
             rows = keep.view(-1, *(1,) * (batch[name].dim() - 1))
             batch = {**batch, name: torch.where(rows, batch[name], UNKNOWN)}
-        parts: dict[str, Tensor] = functional_call(self._template, weights, (batch, lesson))
+        batch["beat_present"] = torch.where(keep[:, None], batch["beat_present"], 0)  # nor is rhythm retained
+        parts: dict[str, Tensor] = functional_call(self._template, weights, (batch,))
         return parts["total"]
 
     def _clip(self) -> None:
@@ -321,8 +276,6 @@ def _template(network: Network, config: TrainConfig) -> Objective:
     for part in template.modules():
         if isinstance(part, Block):
             part.attend = _Attend.apply  # type: ignore[method-assign]
-        elif isinstance(part, PatchEmbedding):
-            part.convolve = _convolve  # type: ignore[method-assign]
     template.train()
     if teacher is not None:
         template.network.token.eval()

@@ -48,8 +48,7 @@ def train_groups(groups: Sequence[Group], windows: Windows, *, workers: int, out
     Parameters
     ----------
     groups : sequence of Group
-        Of equal steps. Those with ``loss.taught`` learn from all others: each member from the members at the
-        same place, who must hide the same recordings.
+        Of equal steps.
     windows : Windows
     workers : int
         Processes that prepare batches.
@@ -65,52 +64,18 @@ def train_groups(groups: Sequence[Group], windows: Windows, *, workers: int, out
     StateError
         The state in ``out`` is damaged, or began from other settings, networks, recordings or folds.
     ConfigError
-        Networks that need other batches than these, pupils without teachers or with such as have seen what
-        they must not, or a loss that is not finite any more.
+        Networks that need other batches than these, or a loss that is not finite any more.
     """
     wanted = _targets(windows.spec)
     if any(_targets(group.spec) != wanted for group in groups):
         raise ConfigError(
             "networks that differ in patch, delay or look-ahead cannot share batches: train them apart"
         )
-    _appoint(groups)
     path, origin = out / STATE, _origin(groups, windows)
     clear_partials(path)
     begin = _restore(groups, path, origin) if path.exists() else 0
     loader = _loader(windows, begin, groups[0].config.optim.steps, workers, groups[0].device)
     return _train(groups, path, origin, loader)
-
-
-def _appoint(groups: Sequence[Group]) -> None:
-    """Let the groups that learn from labels alone teach the others, where there are any."""
-    pupils = [group for group in groups if group.config.loss.taught]
-    teachers = [group for group in groups if not group.config.loss.taught]
-    hidden = [member.hidden for member in groups[0].members]
-    if pupils and not teachers:
-        raise ConfigError(
-            "loss.taught of every network is above 0: one at least must learn from labels alone"
-        )
-    if pupils and any([member.hidden for member in group.members] != hidden for group in groups):
-        raise ConfigError(
-            "a teacher must hide the recordings that its pupil hides: give all the same members"
-        )
-    for teacher in teachers:
-        teacher.teaches = bool(pupils)
-
-
-class _Lesson:
-    """What all teachers say in the mean, in tensors that stay where they are."""
-
-    def __init__(self, teachers: Sequence[Group]) -> None:
-        self.teachers = teachers
-        self.said: dict[str, Tensor] = {}
-
-    def __call__(self) -> dict[str, Tensor]:
-        """Of the batch of which each teacher has just made a step."""
-        for name in self.teachers[0].said:
-            mean = torch.stack([teacher.said[name] for teacher in self.teachers]).mean(dim=0)
-            self.said[name] = self.said[name].copy_(mean) if name in self.said else mean
-        return self.said
 
 
 def _targets(spec: ModelSpec) -> tuple[int, int, int]:
@@ -167,14 +132,9 @@ def _train(
     groups: Sequence[Group], path: Path, origin: str, loader: DataLoader[dict[str, Tensor]]
 ) -> Iterator[int]:
     optim = groups[0].config.optim
-    teachers = [group for group in groups if not group.config.loss.taught]
-    lesson = _Lesson(teachers)
     for step, batch in enumerate(loader, groups[0].step + 1):
-        for teacher in teachers:
-            teacher.train_step(batch)
         for group in groups:
-            if group.config.loss.taught:
-                group.train_step(batch, lesson())
+            group.train_step(batch)
         if step % optim.checkpoint_every == 0 or step == optim.steps:
             _save(groups, path, origin)
         yield step

@@ -263,14 +263,10 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         """``(B, 23 + 8 T)`` samples to ``(B, T, d)``."""
-        x = F.gelu(self.convolve(self.conv1, signal[:, None]))
-        x = F.gelu(self.convolve(self.conv2, x))
-        return self.convolve(self.conv3, x).transpose(1, 2)
-
-    def convolve(self, layer: nn.Conv1d, x: Tensor) -> Tensor:
-        """One convolution, ``(B, c, n)`` to ``(B, c', n')``."""
-        convolved: Tensor = layer(x)
-        return convolved
+        x = F.gelu(self.conv1(signal[:, None]))
+        x = F.gelu(self.conv2(x))
+        tokens: Tensor = self.conv3(x).transpose(1, 2)
+        return tokens
 
 
 class TokenEncoder(nn.Module):

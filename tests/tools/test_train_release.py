@@ -16,13 +16,14 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")
+import recipes as stages  # tools/
 import torch
 from held_out import Told, by_beat_label, confidence, corrected  # tools/
 
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.many import Group, Member
-from edgeecg.model.train import Trainer, build_network
+from edgeecg.model.train import build_network
 
 TOOL = Path(__file__).parents[2] / "tools" / "train_release.py"
 
@@ -53,7 +54,7 @@ def test_hidden_recordings_are_those_that_a_fold_holds_out(tool: ModuleType) -> 
 def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = tool.recipes(tool.PRESETS, Path("data"), 1)
     assert {config.preset for config in configs.values()} == set(tool.PRESETS)
-    read = tool.read_config
+    read = stages.read_config
     monkeypatch.setattr(
         tool, "read_config", lambda path: replace(read(path), seed=1 if "nano" in path.name else 0)
     )
@@ -72,44 +73,52 @@ def test_a_recipe_is_known_by_what_it_says(tool: ModuleType, tmp_path: Path) -> 
         tool.recipes(["nano"], tmp_path, 0, steps=0)
 
 
-def test_the_second_stage_trains_the_beat_encoder_on_what_the_first_was_shown(
+def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = DataSettings(synthetic_patients=8, synthetic_seconds=40)
     data = load_training_data(settings, 0)
-    run = tmp_path / "nano" / "fold0"
     network = build_network(TrainConfig(preset="nano"))
-    unseen = data.training[0]
-    save_checkpoint(run / "checkpoint", network, {"config": {"preset": "nano"}, "validation": [unseen.name]})
-    read = tool.read_config
+    for name in ("fold0", "all"):
+        meta = {"config": {"preset": "nano"}, "member": name}
+        save_checkpoint(tmp_path / "nano" / name / "checkpoint", network, meta)
+    read = stages.read_config
 
     def short(path: Path) -> TrainConfig:
         config: TrainConfig = read(path)
         optim = replace(config.optim, steps=2, batch=2, seconds=20)
         return replace(config, workers=0, optim=optim)
 
-    shown: list[str] = []
+    hides: list[list[frozenset[int]]] = []
 
-    class Watched(Trainer):
-        def __init__(self, config, records, *rest, **more) -> None:  # type: ignore[no-untyped-def]
-            shown.extend(record.name for record in records)
-            super().__init__(config, records, *rest, **more)
+    class Watched(Group):
+        def __init__(self, config, members, *rest, **more) -> None:  # type: ignore[no-untyped-def]
+            hides.append([member.hidden for member in members])
+            super().__init__(config, members, *rest, **more)
 
-    monkeypatch.setattr(tool, "read_config", short)
-    monkeypatch.setattr(tool, "Trainer", Watched)
-    recipe = replace(read(tool.ROOT / "tools" / "release" / "nano.toml"), data=settings)
+    monkeypatch.setattr(stages, "read_config", short)
+    monkeypatch.setattr(tool, "Group", Watched)
+    monkeypatch.setattr(tool, "hidden", lambda records, fold, folds: frozenset({3}))
+    names = ["fold0", "all"]
+    recipe = replace(read(stages.RECIPES / "nano.toml"), data=settings)
     with pytest.raises(ConfigError, match="must have the"):
-        tool.refine(run, data, recipe)
-    recipe = short(tool.ROOT / "tools" / "release" / "refine.toml")
-    tool.refine(run, data, recipe)
-    refined = load_checkpoint(run / tool.REFINED)
-    assert unseen.name not in shown
-    assert len(shown) == len(data.training) - 1
-    assert refined.meta["validation"] == [unseen.name]
-    before = {name: value.numpy() for name, value in network.state_dict().items()}
-    for name, value in refined.network.state_dict().items():
-        same = np.array_equal(value.numpy(), before[name])
-        assert same if name.startswith("token.") else not same or value.numel() == 1
+        tool.go_on("second", "checkpoint", {"nano": recipe}, data, tmp_path, names, 1)
+    recipe = replace(short(stages.RECIPES / "refine.toml"), preset="nano")
+    tool.go_on("second", "checkpoint", {"nano": recipe}, data, tmp_path, names, 1)
+    tool.go_on("refined", "second", {"nano": recipe}, data, tmp_path, names, 1)
+    assert hides == [[frozenset({3}), frozenset()]] * 2
+    before = network.state_dict()
+    for name in names:
+        stage = [load_checkpoint(tmp_path / "nano" / name / stage) for stage in stages.LATER]
+        assert stage[1].meta["member"] == name
+        assert stage[1].meta["second"]["augment"]["insert"] == 0
+        assert stage[1].meta["refined"]["augment"]["insert"] > 0
+        for made in stage:
+            for weight, value in made.network.state_dict().items():
+                same = np.array_equal(value.numpy(), before[weight].numpy())
+                assert same if weight.startswith("token.") else not same or value.numel() == 1
+            before = made.network.state_dict()
+        before = network.state_dict()
 
 
 def test_a_fold_is_corrected_by_the_other_folds_only() -> None:

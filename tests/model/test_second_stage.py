@@ -1,0 +1,90 @@
+"""The second stage of many networks at once: beat encoders alone, on the tokens of each."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgeecg.data.dataset import Windows
+from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.recording import TrainingRecord
+from edgeecg.errors import ConfigError
+from edgeecg.model.config import OptimSettings, TrainConfig
+from edgeecg.model.losses import Objective
+from edgeecg.model.many import Group, Member
+from edgeecg.model.together import train_groups
+from edgeecg.model.train import build_network, learning_rate, to_tensors
+
+CONFIG = TrainConfig(preset="nano", optim=OptimSettings(steps=8, batch=4, seconds=10, checkpoint_every=4))
+FROZEN = replace(
+    CONFIG, optim=replace(CONFIG.optim, freeze_tokens=True), loss=replace(CONFIG.loss, retain=0.5)
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def records() -> list[TrainingRecord]:
+    return load_training_data(DataSettings(synthetic_patients=6, synthetic_seconds=30), seed=0).training
+
+
+def windows(records: list[TrainingRecord]) -> Windows:
+    return Windows(
+        records,
+        [],
+        build_network(CONFIG).spec,
+        CONFIG.signal,
+        CONFIG.augment,
+        {"synthetic": 1.0},
+        seconds=CONFIG.optim.seconds,
+        batch=CONFIG.optim.batch,
+    )
+
+
+def test_hidden_rows_teach_a_beat_encoder_nothing(records: list[TrainingRecord]) -> None:
+    """Not even to go on saying what it says: other signals and beats of theirs change no bit."""
+    batch = windows(records)(3)
+    batch["record"][:2], batch["record"][2:], batch["fuse"][:] = 0, 1, 0
+    other = {name: value.copy() for name, value in batch.items()}
+    for name in ("signal", "beat_rr", "beat_present", "beat_class"):
+        other[name][:2] = other[name][1::-1]
+    outcome = []
+    for each in (batch, other):
+        begun = [build_network(CONFIG)] * 2
+        members = [Member("blind", 0, frozenset({0})), Member("sees")]
+        group = Group(FROZEN, members, 2, CPU, initial=begun)
+        group.train_step(to_tensors(each))
+        outcome.append({name: value.detach().clone() for name, value in group.weights.items()})
+    one, two = outcome
+    assert all(torch.equal(value[0], two[name][0]) for name, value in one.items())
+    assert not all(torch.equal(value[1], two[name][1]) for name, value in one.items())
+
+
+def test_beat_encoders_alone_end_where_one_would(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The second stage of two networks at once: tokens as they were, beats as by the loss of one."""
+    begun = [build_network(replace(CONFIG, seed=seed)) for seed in (0, 1)]
+    with pytest.raises(ConfigError, match="finished tokens"):
+        Group(FROZEN, [Member("a"), Member("b")], len(records), CPU)
+    group = Group(FROZEN, [Member("a"), Member("b")], len(records), CPU, initial=begun)
+    list(train_groups([group], windows(records), workers=0, out=tmp_path))
+    for network, made in zip(begun, group.networks().values(), strict=True):
+        for name, value in network.token.state_dict().items():
+            assert torch.equal(value, made.token.state_dict()[name])
+        alone = copy.deepcopy(network)
+        alone.token.requires_grad_(False)
+        objective = Objective(alone, FROZEN.loss, copy.deepcopy(network.beat).requires_grad_(False))
+        optimizer = torch.optim.AdamW(alone.beat.parameters(), weight_decay=FROZEN.optim.decay)
+        for step in range(FROZEN.optim.steps):
+            optimizer.param_groups[0]["lr"] = learning_rate(step, FROZEN)
+            objective(to_tensors(windows(records)(step)))["total"].backward()
+            torch.nn.utils.clip_grad_norm_(alone.beat.parameters(), FROZEN.optim.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        number = begun.index(network)
+        for name, value in alone.beat.named_parameters():
+            torch.testing.assert_close(
+                group.weights[f"network.beat.{name}"][number], value, rtol=0, atol=1e-4
+            )

@@ -1,0 +1,83 @@
+"""The recipes of a release: `tools/release/PRESET.toml` of the first stage, and those of the later ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import atomic_path
+from edgeecg.model.config import TrainConfig, read_config
+
+RECIPES = Path(__file__).parent / "release"
+LATER = {"second": "refine.toml", "refined": "lasting.toml"}
+"""Stages behind the first, of the beat encoders alone: folder of what comes out, and recipe."""
+
+
+def recipes(
+    presets: Sequence[str], data: Path, seed: int, steps: int | None = None
+) -> dict[str, TrainConfig]:
+    """The configurations of the first stage; refused where one does not fit on the others' batches."""
+    configs = {name: read_config(RECIPES / f"{name}.toml") for name in presets}
+    first = next(iter(configs.values()))
+    for name, config in configs.items():
+        optim = replace(
+            config.optim, rate=first.optim.rate, decay=first.optim.decay, dropout=first.optim.dropout
+        )
+        if replace(config, preset=first.preset, optim=optim, loss=first.loss) != first:
+            raise ConfigError(f"{name}.toml may differ in preset, rate, decay, dropout and loss only")
+    return {
+        name: shortened(replace(config, seed=seed, data=replace(config.data, root=str(data))), steps)
+        for name, config in configs.items()
+    }
+
+
+def later(stage: str, recipe: TrainConfig) -> TrainConfig:
+    """The configuration of a stage of ``LATER``, on the data of the first."""
+    name = LATER[stage]
+    config = read_config(RECIPES / name)
+    config = replace(
+        shortened(config, recipe.optim.steps),
+        preset=recipe.preset,
+        seed=recipe.seed,
+        data=replace(config.data, root=recipe.data.root),
+    )
+    if (config.data, config.signal) != (recipe.data, recipe.signal):
+        raise ConfigError(f"{name} must have the [data] and [signal] of the presets")
+    return config
+
+
+def shortened(config: TrainConfig, steps: int | None) -> TrainConfig:
+    """The same with so many steps at most."""
+    if steps is None:
+        return config
+    if steps < 1:
+        raise ConfigError(f"--steps {steps}: a rehearsal has at least one")
+    return replace(config, optim=replace(config.optim, steps=min(steps, config.optim.steps)))
+
+
+def recipe_of(config: TrainConfig) -> str:
+    """What all stages of a network are made by, wherever the data lie, as a digest."""
+    first = replace(config, data=replace(config.data, root="")).to_dict()
+    total = hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode())
+    for name in LATER.values():
+        total.update((RECIPES / name).read_bytes())
+    return total.hexdigest()[:12]
+
+
+def same_release(path: Path, facts: Mapping[str, int | str]) -> None:
+    """Refuse to go on with networks that were made otherwise; the first run writes down how."""
+    if path.is_file():
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path} cannot be read: delete it, or name another --work") from error
+        if before != facts:
+            told = ", ".join(f"{n} {before.get(n)}" for n in facts if before.get(n) != facts[n])
+            raise ConfigError(f"the networks of {path.parent} were made with {told}: name another --work")
+        return
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(facts), encoding="utf-8")
