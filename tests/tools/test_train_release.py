@@ -56,7 +56,7 @@ def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.Monke
     assert {config.preset for config in configs.values()} == set(tool.PRESETS)
     read = stages.read_config
     monkeypatch.setattr(
-        tool, "read_config", lambda path: replace(read(path), seed=1 if "nano" in path.name else 0)
+        stages, "read_config", lambda path: replace(read(path), seed=1 if "nano" in path.name else 0)
     )
     with pytest.raises(ConfigError, match="may differ in"):
         tool.recipes(tool.PRESETS, Path("data"), 1)
