@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgeecg.data.augment import AugmentSettings, clipped, glitches
+from edgeecg.data.dataset import Windows
 from edgeecg.data.insert import N, V, inserted
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
-from edgeecg.specs import MODEL_FS
+from edgeecg.model.presets import preset
+from edgeecg.specs import MODEL_FS, SignalSpec
 
 SPAN = 60 * MODEL_FS
 
@@ -88,3 +91,35 @@ def test_nothing_is_put_where_nobody_knows(records: list[TrainingRecord]) -> Non
         assert np.array_equal(
             piece.beats, record.beats[(record.beats >= 256) & (record.beats < 256 + SPAN)] - 256
         )
+
+
+def test_single_samples_are_wrong_and_no_others() -> None:
+    wrong = glitches(SPAN, np.random.default_rng(0))
+    places = np.flatnonzero(wrong)
+    assert 1 <= len(places) < SPAN / MODEL_FS
+    assert ((np.abs(wrong[places]) >= 0.1) & (np.abs(wrong[places]) <= 3)).all()
+
+
+def test_a_recorder_cuts_peaks_off(records: list[TrainingRecord]) -> None:
+    lead = records[0].signal[0].astype(np.float64)
+    for seed in range(6):
+        cut = clipped(lead, np.ptp(lead), np.random.default_rng(seed))
+        changed = cut != lead
+        assert np.ptp(cut) <= np.ptp(lead)
+        assert np.abs(cut - np.median(lead)).max() <= np.abs(lead - np.median(lead)).max()
+        assert len(np.unique(cut[changed])) <= 2
+
+
+def test_windows_hold_what_is_put_in_as_their_settings_say(records: list[TrainingRecord]) -> None:
+    record = with_v(records)
+
+    def runs(settings: AugmentSettings) -> list[int]:
+        windows = Windows(
+            [record], [], preset("nano"), SignalSpec(), settings, {"synthetic": 1.0}, seconds=30, batch=4
+        )
+        return [longest_run(row) for step in range(6) for row in windows(step)["beat_class"]]
+
+    plain = replace(AugmentSettings(), noise=0.0, warp=0.0, drop=0.0, extra=0.0)
+    assert max(runs(plain)) <= longest_run(record.labels)
+    assert max(runs(replace(plain, insert=1.0))) > 15
+    assert runs(replace(plain, insert=0.5)) == runs(replace(plain, insert=0.5))

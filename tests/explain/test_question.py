@@ -119,6 +119,6 @@ def test_the_usual_interval_is_that_of_normal_beats(why_s: Question) -> None:
     )
     question = replace(why_s, trace=found, targets=np.array([31]))
     assert usual_interval(question) == pytest.approx(0.8)
-    ectopic = replace(found, classes=np.eye(5, dtype=np.float32)[np.ones(32, int)])
+    ectopic = replace(found, classes=np.eye(5, dtype=np.float32)[np.full(32, 2)])
     table = replace(why_s.table, first=1, count=31)
     assert usual_interval(replace(question, trace=ectopic, table=table)) == pytest.approx(0.4)

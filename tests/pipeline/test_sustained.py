@@ -15,7 +15,7 @@ from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event
 from edgeecg.stream.session import Stream
 
-FS, PACE = 360, 0.42  # hertz; seconds between the beats of the tachycardia
+FS, PACE = 360, 0.5  # hertz; seconds between the beats of the tachycardia
 BEGIN, END = 40, 100  # seconds
 
 
@@ -27,7 +27,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="module")
 def tachycardia() -> Record:
     """A patient's own V, again and again, then his heart as it was."""
-    made = synthesize(SyntheticSettings(draw_patient("ventricular", 5), seconds=70, fs=FS, snr_db=25), seed=5)
+    made = synthesize(SyntheticSettings(draw_patient("ventricular", 0), seconds=70, fs=FS, snr_db=25), seed=0)
     signal, truth = made.record.signal[:, 0], made.record.annotations
     assert truth is not None
     peaks = truth.sample[(truth.symbol == "V") & (truth.sample > FS) & (truth.sample < len(signal) - FS)]
@@ -48,7 +48,7 @@ def labels(events: list[Event], begin: float, end: float) -> list[str]:
 def test_a_lasting_tachycardia_stays_v(engine: Engine, tachycardia: Record) -> None:
     events = annotate(engine, tachycardia)
     fast = labels(events, BEGIN + 20, END - 1)  # past the thirty beats that the network remembers
-    assert fast.count("V") >= 0.95 * len(fast) > 80
+    assert fast.count("V") >= 0.95 * len(fast) > 70
     assert labels(events, END + 2, END + 29).count("V") < 10  # it ends where it ends
     runs = [e for e in events if isinstance(e, Alarm) and e.label == "v-run" and e.end is not None]
     longest = max((run.end or 0) - run.start for run in runs)
