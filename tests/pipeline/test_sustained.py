@@ -49,7 +49,8 @@ def test_a_lasting_tachycardia_stays_v(engine: Engine, tachycardia: Record) -> N
     events = annotate(engine, tachycardia)
     fast = labels(events, BEGIN + 20, END - 1)  # past the thirty beats that the network remembers
     assert fast.count("V") >= 0.95 * len(fast) > 70
-    assert labels(events, END + 2, END + 29).count("V") < 10  # it ends where it ends
+    behind, before = labels(events, END + 5, END + 29), labels(events, 5, 29)  # the same half minute
+    assert behind.count("V") <= before.count("V") + 2  # it ends where it ends
     runs = [e for e in events if isinstance(e, Alarm) and e.label == "v-run" and e.end is not None]
     longest = max((run.end or 0) - run.start for run in runs)
     assert longest > 50 * FS
