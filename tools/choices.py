@@ -1,6 +1,7 @@
 """What the choices of decoding rest on: variants of the decision on the same held-out outputs.
 
     python tools/choices.py small --data DIR --work runs/release    # after train_release.py; minutes
+    python tools/choices.py small --data DIR --work tools/release/folds    # networks that are kept here
 
 In PyTorch, every patient by the network of the fold that never saw him, no beat withheld: the deployed
 figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder after each of its
@@ -139,7 +140,7 @@ def af_f1(cases: list[tuple[TrainingRecord, Heard]], settings: RhythmSettings, p
 
 
 def choices(
-    preset: Annotated[str, typer.Argument(help="nano, micro or small.")],
+    preset: Annotated[str, typer.Argument(help="nano, micro or small; or another folder of --work.")],
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
     fitted: Annotated[
@@ -157,7 +158,8 @@ def choices(
     names = ["all" if fitted else f"fold{fold}" for fold in range(FOLDS)]
     runs = [work / preset / name for name in names]
     networks = [load_checkpoint(run / REFINED).network.eval() for run in runs]
-    first_stage = [load_checkpoint(run / "checkpoint").network.beat.eval() for run in runs]
+    both = all((run / "checkpoint").exists() for run in runs)
+    first_stage = [load_checkpoint(run / ("checkpoint" if both else REFINED)).network.beat for run in runs]
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)
     fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
     cases, first = [], []
@@ -171,7 +173,8 @@ def choices(
     beats = [case for case in cases if case[0].complete]
     table = Table(f"{preset}: F1 %", *(f"{s} {c}" for s in ("mitdb", "svdb") for c in ("QRS", "V", "S")))
     table.add_row("tokens alone", *scores(beats, lambda heard: heard.shape.argmax(1)))
-    table.add_row("beat encoder, first stage", *scores(beats, lambda heard: heard.before.argmax(1)))
+    if both:
+        table.add_row("beat encoder, first stage", *scores(beats, lambda heard: heard.before.argmax(1)))
     table.add_row("beat encoder", *scores(beats, labels))
     table.add_row("beat encoder, first lead", *scores(first, labels))
     for limit in (0.3, 0.4, 0.5):
