@@ -4,10 +4,10 @@
     python tools/choices.py small --data DIR --work tools/release/folds    # networks that are kept here
 
 In PyTorch, every patient by the network of the fold that never saw him, no beat withheld: the deployed
-figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder after each of its
-later stages, the rule that no beat is S in fibrillation at several limits, the other rules about S, biases of
-the classes, and the first lead alone; and F1 of AF by record. With --fitted the same of patients that were
-trained on.
+figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder after the first
+stage (where it is kept) and the last, the rule that no beat is S in fibrillation at several limits, the other
+rules about S, biases of the classes, and the first lead alone; and F1 of AF by record. With --fitted the same
+of patients that were trained on.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Said(NamedTuple):
 def said(heard: Heard) -> Said:
     """As the stream tells it, rules included."""
     chances = torch.softmax(torch.from_numpy(heard.classes), -1).numpy()
-    return Said(heard.place, labels(heard, 0.4, behind=True, turns=True), chances)
+    return Said(heard.place, labels(heard, 0.4, behind=True, turns=True, early=True), chances)
 
 
 def partners(place: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.intp]:

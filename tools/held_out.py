@@ -22,7 +22,7 @@ from edgeecg.pipeline.annotate import annotate
 from edgeecg.specs import AAMI, BEAT_LABELS
 
 REFINED = "refined"
-"""Folder of a network's checkpoint after the second stage."""
+"""Folder of a network's checkpoint after its last stage."""
 
 SETS = ("mitdb:DS1", "mitdb:paced", "svdb")
 Lines = Mapping[str, tuple[float, float]]

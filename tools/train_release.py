@@ -317,7 +317,7 @@ def release(
         str, typer.Option(help="Bundle that finds the beats of recordings without beat labels.")
     ] = "small",
     only_folds: Annotated[bool, typer.Option(help="Leave the bundles as they are.")] = False,
-    seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation, in both stages.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation, in all stages.")] = 0,
     tables: Annotated[Path, typer.Option(help="Where the out-of-fold figures go.")] = TABLES,
     pretrain_steps: Annotated[
         int, typer.Option("--pretrain", help="Batches of pre-training on signals alone; 0: none.")

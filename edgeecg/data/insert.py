@@ -68,13 +68,19 @@ def inserted(record: TrainingRecord, begin: int, span: int, rng: np.random.Gener
 def _gap(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> int | None:
     """A place between two beats of the piece, in the middle of diastole, outside other rhythms."""
     middle = record.beats[:-1] + 0.65 * np.diff(record.beats)
-    fits = (middle > begin + 5 * MODEL_FS) & (middle < begin + 0.8 * span)
+    fits = (middle > begin + 5 * MODEL_FS) & (middle < begin + 0.8 * span) & _sinus_leads(record, middle)
+    return int(rng.choice(middle[fits])) if fits.any() else None
+
+
+def _sinus_leads(record: TrainingRecord, places: Floats) -> NDArray[np.bool_]:
+    """Which of these places lie in no other rhythm."""
     spans = [record.masked, record.ectopic]
     if record.atrial_fibrillation is not None:
         spans.append(record.atrial_fibrillation)
+    leads = np.ones(len(places), bool)
     for start, end in np.concatenate(spans):
-        fits &= (middle < start) | (middle > end)
-    return int(rng.choice(middle[fits])) if fits.any() else None
+        leads &= (places < start) | (places > end)
+    return leads
 
 
 def _lasting(record: TrainingRecord, peaks: Floats, rng: np.random.Generator) -> _Made | None:
@@ -109,8 +115,8 @@ def _beat(record: TrainingRecord, peak: float, start: int, size: int) -> Floats:
 
 def _standstill(record: TrainingRecord, rng: np.random.Generator) -> _Made | None:
     """P waves, or nothing, and no QRS; sometimes the beats of an escape rhythm."""
-    sinus = record.beats[(record.labels == N) & (record.beats > MODEL_FS)]
-    sinus = sinus[sinus < record.signal.shape[1] - MODEL_FS]
+    inside = (record.beats > MODEL_FS) & (record.beats < record.signal.shape[1] - MODEL_FS)
+    sinus = record.beats[(record.labels == N) & inside & _sinus_leads(record, record.beats)]
     if not len(sinus):
         return None
     length = round(np.exp(rng.uniform(*np.log(STILL_SECONDS))) * MODEL_FS)

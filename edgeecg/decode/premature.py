@@ -3,8 +3,9 @@
 An S is *premature*: it comes before the sinus would have sent the next beat. When the sinus itself is fast,
 in exercise say, P lies on the T before and looks like the P of an S; but no beat comes early against those
 before. So an S must come ``EARLY`` against what was usual, or follow one that did while the rhythm stays
-faster than what was usual before it. Bigeminy, which has a rule of its own
-(`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too little is known.
+``FASTER`` than what was usual before it. Bigeminy, which has a rule of its own
+(`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too little is known; a
+stream that begins within a run of S hears it until it knows nothing else.
 
 What it takes and gives: docs/models/README.md, docs/ablations.md.
 """
@@ -61,7 +62,7 @@ def late(
     places = []
     for place, (label, interval) in enumerate(zip(labels.tolist(), recent[:, -1].tolist(), strict=True)):
         if label == N:
-            before = NO_RUN
+            before = before if interval < FASTER * before else NO_RUN  # one N ends no run that goes on
         elif label != S or not known[place]:
             continue
         elif bigeminal[place]:

@@ -39,6 +39,7 @@ def told(gaps: list[float], labels: str, pieces: int = 1) -> str:
         ),  # a run, early against what was before
         ([0.5, 0.78, 0.79], "SSS", "SNN"),  # the run is over, whatever the network says
         ([0.5, 0.5, 0.9, 0.78], "SVSS", "SVNN"),  # a V ends no run, a slow beat does
+        ([0.4] * 40, "S" * 19 + "N" + "S" * 20, "S" * 19 + "N" + "S" * 20),  # though one of them is told N
         ([0.8 * 0.99**n for n in range(60)], "S" * 60, "N" * 60),  # a sinus that quickens to 135 a minute
         ([0.5] * 30, "S" * 30, "S" * 30),  # and a run that lasts stays one, past what the median knows
     ],
@@ -49,6 +50,12 @@ def test_an_s_comes_early(gaps: list[float], labels: str, expected: str, pieces:
 
 def test_bigeminy_is_left_to_its_own_rule() -> None:
     assert told([0.74, 0.84] * 8, "SN" * 8)[-6:] == "SNSNSN"
+
+
+def test_a_stream_that_begins_within_a_run_hears_it_until_it_knows_nothing_else() -> None:
+    intervals = past_intervals(np.cumsum([0.4] * 41))
+    places, _ = late(np.full(41, S), intervals, np.zeros(41, bool), NO_RUN)
+    assert places == list(range(USUAL + 1, 41))
 
 
 def test_where_too_little_is_known_the_network_is_believed() -> None:

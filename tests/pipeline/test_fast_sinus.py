@@ -57,4 +57,5 @@ def test_an_explanation_names_the_rule(engine: Engine, exercise: Record) -> None
     expected = labels(annotate(engine, record, withhold=False))
     assert found.labels[: len(expected)] == expected[: len(found.labels)]
     changed = [n for n, rule in enumerate(found.verdict.rule) if rule == "late"]
+    assert changed
     assert all(found.labels[n] == "N" and found.verdict.network[n] == "S" for n in changed)

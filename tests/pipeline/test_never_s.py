@@ -131,3 +131,15 @@ def test_what_cannot_be_read_is_no_fibrillation(tmp_path: Path) -> None:
         told.append([event for event in events if isinstance(event, Rhythm)])
     assert told[0]
     assert not told[1]
+
+
+def test_a_fresh_row_knows_no_run_of_s(tmp_path: Path) -> None:
+    with open_engine(make_bundle(tmp_path, "nano"), "onnxruntime") as engine:
+        stage = BeatRows(engine.beat, engine.bundle.spec, Thresholds(), 2)
+        saved = stage.snapshot(0)
+        stage.restore(0, {**saved, "usual": np.float64(0.8)})
+        stage.restore(1, {**saved, "usual": np.float64(0.7)})
+        assert float(stage.snapshot(1)["usual"]) == 0.7
+        stage.reset(slice(1, 2))
+        assert np.isnan(stage.snapshot(1)["usual"])
+        assert float(stage.snapshot(0)["usual"]) == 0.8
