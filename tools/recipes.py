@@ -15,6 +15,8 @@ from edgeecg.model.config import TrainConfig, read_config
 RECIPES = Path(__file__).parent / "release"
 LATER = {"second": "refine.toml", "refined": "lasting.toml"}
 """Stages behind the first, of the beat encoders alone: folder of what comes out, and recipe."""
+SHARE = {"second": 1.0, "refined": 0.5}
+"""How far the weights go, of the way from the stage before to where training ends (docs/models/README.md)."""
 
 
 def recipes(

@@ -37,7 +37,7 @@ import torch
 import typer
 from held_out import REFINED, confidence, told  # beside this file
 from pretraining import pretrain  # beside this file
-from recipes import LATER, later, recipe_of, recipes, same_release  # beside this file
+from recipes import LATER, SHARE, later, recipe_of, recipes, same_release  # beside this file
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -57,6 +57,7 @@ from edgeecg.model.config import TrainConfig
 from edgeecg.model.many import Group, Member
 from edgeecg.model.together import train_groups
 from edgeecg.model.train import build_network, find_pseudo_beats
+from edgeecg.model.transformer import Network
 from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
@@ -156,19 +157,29 @@ def go_on(
     hidden from it.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    groups, done = [], {}
+    groups, begun = [], {}
     for preset, recipe in configs.items():
         config = later(stage, recipe)
-        made = [load_checkpoint(work / preset / name / before) for name in names]
+        begun[preset] = [load_checkpoint(work / preset / name / before) for name in names]
         members = members_of(data, names, folds, recipe.seed)
-        networks = [each.network for each in made]
+        networks = [each.network for each in begun[preset]]
         groups.append(Group(config, members, len(data.training), device, initial=networks))
-        done[preset] = [each.meta for each in made]
     seconds = advance(stage, groups, groups[0].config, data, work / f"{stage}-networks")
-    for (preset, metas), group in zip(done.items(), groups, strict=True):
-        for meta, (name, network) in zip(metas, group.networks().items(), strict=True):
-            facts = {**meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
-            save_checkpoint(work / preset / name / stage, network, facts)
+    for (preset, first), group in zip(begun.items(), groups, strict=True):
+        for each, (name, network) in zip(first, group.networks().items(), strict=True):
+            facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
+            facts[f"{stage}_share"] = SHARE[stage]
+            save_checkpoint(
+                work / preset / name / stage, part_way(each.network, network, SHARE[stage]), facts
+            )
+
+
+def part_way(begin: Network, end: Network, share: float) -> Network:
+    """The network whose weights lie so far on the way from one to the other."""
+    end.load_state_dict(
+        {name: value.lerp(end.state_dict()[name], share) for name, value in begin.state_dict().items()}
+    )
+    return end
 
 
 def members_of(data: TrainingData, names: Sequence[str], folds: int, seed: int) -> list[Member]:

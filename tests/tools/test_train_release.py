@@ -121,6 +121,15 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
         before = network.state_dict()
 
 
+def test_the_last_stage_goes_half_way(tool: ModuleType) -> None:
+    begin, end = (build_network(TrainConfig(preset="nano", seed=seed)) for seed in (0, 1))
+    before = {name: value.clone() for name, value in end.state_dict().items()}
+    made = tool.part_way(begin, end, 0.5).state_dict()
+    for name, value in begin.state_dict().items():
+        torch.testing.assert_close(made[name], (value + before[name]) / 2)
+    assert stages.SHARE.keys() == stages.LATER.keys()
+
+
 def test_a_fold_is_corrected_by_the_other_folds_only() -> None:
     rng = np.random.default_rng(0)
 
