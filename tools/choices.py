@@ -55,14 +55,14 @@ class Heard(NamedTuple):
     shape: NDArray[np.float32]
     classes: NDArray[np.float32]
     before: NDArray[np.float32]
-    """``classes`` of the beat encoder before its second stage."""
+    """``classes`` of the beat encoder after its first stage; of the last where the first is not kept."""
     afib: NDArray[np.float32]
     quality: NDArray[np.float32]
 
 
 @torch.no_grad()
 def hear(
-    network: Network, before: BeatEncoder, windows: Windows, record: TrainingRecord, leads: int
+    network: Network, before: BeatEncoder | None, windows: Windows, record: TrainingRecord, leads: int
 ) -> Heard:
     """The outputs at the beats, leads fused by how readable the network finds each."""
     patch = network.spec.patch
@@ -78,7 +78,7 @@ def hear(
         place=np.maximum(found.place - windows.bandpass.latency, 0.0),
         shape=said[:, SHAPE : SHAPE + len(BEAT_LABELS)],
         classes=found.classes,
-        before=before(torch.from_numpy(found.inputs[None]))[0][0].numpy(),
+        before=before(torch.from_numpy(found.inputs[None]))[0][0].numpy() if before else found.classes,
         afib=torch.from_numpy(found.rhythm).softmax(-1)[:, 1].numpy(),
         quality=1 / (1 + np.exp(-said[:, QUALITY])),
     )
@@ -159,7 +159,7 @@ def choices(
     runs = [work / preset / name for name in names]
     networks = [load_checkpoint(run / REFINED).network.eval() for run in runs]
     both = all((run / "checkpoint").exists() for run in runs)
-    first_stage = [load_checkpoint(run / ("checkpoint" if both else REFINED)).network.beat for run in runs]
+    first_stage = [load_checkpoint(run / "checkpoint").network.beat.eval() if both else None for run in runs]
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)
     fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
     cases, first = [], []

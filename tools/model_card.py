@@ -35,10 +35,6 @@ FAILURES = (  # record, what the reference says, what was said
     ("svdb/841", "V", "S"),
 )
 SECONDS = 10.0
-SINCE = (
-    "What is shipped has learnt one stage more (V that last), and one rule about S is new; the tables are of "
-    "before. What both change: [models](README.md#since-the-tables).\n"
-)
 CALIBRATED = """Expected calibration error by the label told, beats of held-out patients: before the
 correction that the bundle carries (`thresholds.confidence`), and with one that was fitted without their fold.
 """
@@ -187,7 +183,6 @@ def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) 
     parts += [
         "## Out of fold\n",
         protocol,
-        SINCE,
         *gross(groups),
         "",
         *rhythm(groups),

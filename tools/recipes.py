@@ -65,8 +65,8 @@ def recipe_of(config: TrainConfig) -> str:
     """What all stages of a network are made by, wherever the data lie, as a digest."""
     first = replace(config, data=replace(config.data, root="")).to_dict()
     total = hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode())
-    for name in LATER.values():
-        total.update((RECIPES / name).read_bytes())
+    for stage, name in LATER.items():
+        total.update((RECIPES / name).read_bytes() + str(SHARE[stage]).encode())
     return total.hexdigest()[:12]
 
 

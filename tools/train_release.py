@@ -99,7 +99,7 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
 def train(
     configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str, pretrained: int
 ) -> None:
-    """Every network of every preset: all on the same batches, then the beat encoder of each for itself."""
+    """Every network of every preset, stage after stage, all on the same batches."""
     names = [*(f"fold{fold}" for fold in range(folds)), *(["all"] if shipped else [])]
     wanted = [work / preset / name for preset in configs for name in names]
     first = next(iter(configs.values()))

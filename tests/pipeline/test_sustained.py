@@ -15,7 +15,7 @@ from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event
 from edgeecg.stream.session import Stream
 
-FS, PACE = 360, 0.5  # hertz; seconds between the beats of the tachycardia
+FS = 360
 BEGIN, END = 40, 100  # seconds
 
 
@@ -24,21 +24,26 @@ def engine() -> Engine:
     return open_engine("small", "onnxruntime")
 
 
-@pytest.fixture(scope="module")
-def tachycardia() -> Record:
-    """A patient's own V, again and again, then his heart as it was."""
-    made = synthesize(SyntheticSettings(draw_patient("ventricular", 0), seconds=70, fs=FS, snr_db=25), seed=0)
+def lasting(seed: int, pace: float) -> Record:
+    """A patient's own V again and again, so many seconds apart, then his heart as it was."""
+    patient = draw_patient("ventricular", seed)
+    made = synthesize(SyntheticSettings(patient, seconds=70, fs=FS, snr_db=25), seed=seed)
     signal, truth = made.record.signal[:, 0], made.record.annotations
     assert truth is not None
     peaks = truth.sample[(truth.symbol == "V") & (truth.sample > FS) & (truth.sample < len(signal) - FS)]
     pieces: list[NDArray[np.float64]] = []
-    size = round(PACE * FS)
-    for n in range(round((END - BEGIN) / PACE)):
+    size = round(pace * FS)
+    for n in range(round((END - BEGIN) / pace)):
         start = peaks[n % len(peaks)] - round(0.13 * FS)
         piece, ramp = signal[start : start + size], np.linspace(0, 1, size)
         pieces.append(piece - piece[0] * (1 - ramp) - piece[-1] * ramp)  # so that the ends meet
     whole = np.concatenate([signal[: BEGIN * FS], *pieces, signal[: 30 * FS]])
     return Record("made", whole[:, None], float(FS), ("MLII",))
+
+
+@pytest.fixture(scope="module")
+def tachycardia() -> Record:
+    return lasting(5, pace=0.42)
 
 
 def labels(events: list[Event], begin: float, end: float) -> list[str]:
@@ -48,9 +53,8 @@ def labels(events: list[Event], begin: float, end: float) -> list[str]:
 def test_a_lasting_tachycardia_stays_v(engine: Engine, tachycardia: Record) -> None:
     events = annotate(engine, tachycardia)
     fast = labels(events, BEGIN + 20, END - 1)  # past the thirty beats that the network remembers
-    assert fast.count("V") >= 0.95 * len(fast) > 70
-    behind, before = labels(events, END + 5, END + 29), labels(events, 5, 29)  # the same half minute
-    assert behind.count("V") <= before.count("V") + 2  # it ends where it ends
+    assert fast.count("V") >= 0.95 * len(fast) > 80
+    assert labels(events, END + 2, END + 29).count("V") < 10  # it ends where it ends
     runs = [e for e in events if isinstance(e, Alarm) and e.label == "v-run" and e.end is not None]
     longest = max((run.end or 0) - run.start for run in runs)
     assert longest > 50 * FS
@@ -67,7 +71,9 @@ def test_in_a_stream_and_over_a_snapshot_as_in_a_recording(engine: Engine, tachy
     assert labels(told, 0, 200) == labels(expected, 0, 200)
 
 
-def test_an_explanation_names_the_rule(engine: Engine, tachycardia: Record) -> None:
+def test_an_explanation_names_the_rule(engine: Engine) -> None:
+    """Of a patient whose V the network by itself gives up."""
+    tachycardia = lasting(0, pace=0.5)
     found = trace(engine.bundle, load_network(engine.bundle), tachycardia, (END - 2) * FS)
     expected = labels(annotate(engine, tachycardia, withhold=False), 0, END)
     assert found.labels[: len(expected)] == expected

@@ -62,7 +62,9 @@ def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.Monke
         tool.recipes(tool.PRESETS, Path("data"), 1)
 
 
-def test_a_recipe_is_known_by_what_it_says(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_recipe_is_known_by_what_it_says(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever the data lie; a rehearsal, or a file that was edited meanwhile, is another one."""
     here, there = (tool.recipes(["nano"], tmp_path / name, 0)["nano"] for name in "ab")
     assert tool.recipe_of(here) == tool.recipe_of(there)
@@ -71,6 +73,9 @@ def test_a_recipe_is_known_by_what_it_says(tool: ModuleType, tmp_path: Path) -> 
     assert tool.recipe_of(short) != tool.recipe_of(here)
     with pytest.raises(ConfigError, match="at least one"):
         tool.recipes(["nano"], tmp_path, 0, steps=0)
+    as_it_was = tool.recipe_of(here)
+    monkeypatch.setitem(stages.SHARE, "refined", 1.0)
+    assert tool.recipe_of(here) != as_it_was
 
 
 def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
