@@ -19,6 +19,7 @@ __all__ = ["inserted"]
 Floats = NDArray[np.float64]
 
 N, V = BEAT_LABELS.index("N"), BEAT_LABELS.index("V")
+LASTING = 0.7  # chance of V that last, where the recording has any
 SHAPES = 8  # V of the recording that a run is made of, at most
 ONSET = round(0.13 * MODEL_FS)  # samples of a V before its peak
 PAST = round(0.10 * MODEL_FS)  # samples before the next beat that are still this one's
@@ -54,39 +55,27 @@ def inserted(record: TrainingRecord, begin: int, span: int, rng: np.random.Gener
     begin, span : int
         Model samples: where the piece begins, and its length.
     """
-    ventricular = record.beats[record.labels == V]
     made = None
-    if record.complete and len(record.beats) > 3:
-        made = _lasting(record, ventricular, rng) if len(ventricular) and rng.random() < 0.7 else None
+    if record.complete:
+        made = _lasting(record, rng) if rng.random() < LASTING else None
         made = made or _standstill(record, rng)
     place = _gap(record, begin, span, rng)
     if made is None or place is None:
-        return _cut(record, begin, span, begin, None)
+        place, made = begin, _Made(np.empty((len(record.signal), 0)), np.empty(0), N, np.empty(0))
     return _cut(record, begin, span, place, made)
 
 
 def _gap(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> int | None:
     """A place between two beats of the piece, in the middle of diastole, outside other rhythms."""
     middle = record.beats[:-1] + 0.65 * np.diff(record.beats)
-    fits = (middle > begin + 5 * MODEL_FS) & (middle < begin + 0.8 * span) & _sinus_leads(record, middle)
+    fits = (middle > begin + 5 * MODEL_FS) & (middle < begin + 0.8 * span) & record.sinus_leads(middle)
     return int(rng.choice(middle[fits])) if fits.any() else None
 
 
-def _sinus_leads(record: TrainingRecord, places: Floats) -> NDArray[np.bool_]:
-    """Which of these places lie in no other rhythm."""
-    spans = [record.masked, record.ectopic]
-    if record.atrial_fibrillation is not None:
-        spans.append(record.atrial_fibrillation)
-    leads = np.ones(len(places), bool)
-    for start, end in np.concatenate(spans):
-        leads &= (places < start) | (places > end)
-    return leads
-
-
-def _lasting(record: TrainingRecord, peaks: Floats, rng: np.random.Generator) -> _Made | None:
+def _lasting(record: TrainingRecord, rng: np.random.Generator) -> _Made | None:
     """The patient's own V again and again."""
-    whole = record.signal.shape[1]
-    peaks = peaks[(peaks > ONSET) & (peaks < whole - MODEL_FS)]
+    peaks = record.beats[record.labels == V]
+    peaks = peaks[(peaks > ONSET) & (peaks < record.signal.shape[1] - MODEL_FS)]
     if not len(peaks):
         return None
     peaks = rng.choice(peaks, min(SHAPES, len(peaks)), replace=False)
@@ -116,7 +105,7 @@ def _beat(record: TrainingRecord, peak: float, start: int, size: int) -> Floats:
 def _standstill(record: TrainingRecord, rng: np.random.Generator) -> _Made | None:
     """P waves, or nothing, and no QRS; sometimes the beats of an escape rhythm."""
     inside = (record.beats > MODEL_FS) & (record.beats < record.signal.shape[1] - MODEL_FS)
-    sinus = record.beats[(record.labels == N) & inside & _sinus_leads(record, record.beats)]
+    sinus = record.beats[(record.labels == N) & inside & record.sinus_leads(record.beats)]
     if not len(sinus):
         return None
     length = round(np.exp(rng.uniform(*np.log(STILL_SECONDS))) * MODEL_FS)
@@ -159,35 +148,21 @@ def _add(signal: Floats, wave: Floats, places: Floats) -> None:
         room += wave[:, : room.shape[1]]
 
 
-def _cut(record: TrainingRecord, begin: int, span: int, place: int, made: _Made | None) -> TrainingRecord:
+def _cut(record: TrainingRecord, begin: int, span: int, place: int, made: _Made) -> TrainingRecord:
     """The piece from ``begin``, with the stretch put in at ``place``; everything behind it comes later."""
-    signal = record.signal[:, begin : begin + span]
+    signal, at, extra = record.signal[:, begin : begin + span], place - begin, made.signal.shape[1]
     inside = (record.beats >= begin) & (record.beats < begin + signal.shape[1])
-    beats, labels, extra = record.beats[inside] - begin, record.labels[inside], 0
-    waves = None if record.p_waves is None else record.p_waves - begin
-    at = place - begin
-    if made is not None:
-        extra = made.signal.shape[1]
-        level = np.linspace(signal[:, at], signal[:, at], extra).T
-        signal = np.concatenate([signal[:, :at], level + made.signal, signal[:, at:]], axis=1)
-        beats = np.where(beats >= at, beats + extra, beats)
-        order = np.argsort(np.r_[beats, made.beats + at], kind="stable")
-        beats = np.r_[beats, made.beats + at][order]
-        labels = np.r_[labels, np.full(len(made.beats), made.label)][order]
-        if waves is not None:
-            waves = np.sort(np.r_[np.where(waves >= at, waves + extra, waves), made.p_waves + at])
 
-    def moved(spans: Floats) -> Floats:
-        return np.asarray(np.where(spans - begin >= at, spans - begin + extra, spans - begin))
+    def moved(places: Floats) -> Floats:
+        return np.asarray(np.where(places >= place, places + extra, places) - begin)
 
-    af = record.atrial_fibrillation
-    return replace(
-        record,
-        signal=signal[:, :span].astype(np.float32),
-        beats=beats[beats < span],
-        labels=labels[beats < span],
-        atrial_fibrillation=None if af is None else moved(af),
-        masked=moved(record.masked),
-        ectopic=moved(record.ectopic),
-        p_waves=waves,
-    )
+    beats = np.r_[moved(record.beats[inside]), made.beats + at]
+    labels = np.r_[record.labels[inside], np.full(len(made.beats), made.label)]
+    order = np.argsort(beats, kind="stable")
+    order = order[beats[order] < span]
+    lodged = signal[:, at : at + 1] + made.signal
+    longer = np.concatenate([signal[:, :at], lodged, signal[:, at:]], axis=1)
+    piece = record.piece(longer[:, :span], beats[order], labels[order], moved)
+    if piece.p_waves is None:
+        return piece
+    return replace(piece, p_waves=np.sort(np.r_[piece.p_waves, made.p_waves + at]))

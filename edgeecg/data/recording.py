@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,3 +85,30 @@ class TrainingRecord:
 
     def __post_init__(self) -> None:
         self.power = tuple(qrs_power(lead, self.beats) for lead in self.signal)
+
+    def sinus_leads(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of these places lie in no other rhythm, and in nothing that is left out."""
+        leads = np.ones(len(places), bool)
+        for start, end in np.concatenate([self.masked, self.ectopic]):
+            leads &= (places < start) | (places > end)
+        return leads
+
+    def piece(
+        self,
+        signal: NDArray[np.floating],
+        beats: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        moved: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    ) -> TrainingRecord:
+        """The record cut down to a piece with these beats; ``moved`` says where a place of it lies there."""
+        af, waves = self.atrial_fibrillation, self.p_waves
+        return replace(
+            self,
+            signal=signal.astype(np.float32),
+            beats=beats,
+            labels=labels,
+            atrial_fibrillation=None if af is None else moved(af),
+            masked=moved(self.masked),
+            ectopic=moved(self.ectopic),
+            p_waves=None if waves is None else moved(waves),
+        )

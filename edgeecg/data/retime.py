@@ -7,9 +7,6 @@ its height, sign or both. Which rhythm: `edgeecg.data.replan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,7 +93,7 @@ def retimed(record: TrainingRecord, begin: int, span: int, rng: np.random.Genera
     inside = (record.beats >= begin) & (record.beats < begin + signal.shape[1])
     old, labels = record.beats[inside] - begin, record.labels[inside]
     if len(old) < 2:
-        return _piece(record, signal[:, :span], old, labels, lambda places: places - begin)
+        return record.piece(signal[:, :span], old, labels, lambda places: places - begin)
     plan = replan(old, labels, _plain(record, inside), rng)
     knots_old, knots_new = time_map(old, plan.places)
 
@@ -108,7 +105,7 @@ def retimed(record: TrainingRecord, begin: int, span: int, rng: np.random.Genera
     leads = np.stack([np.interp(source, np.arange(signal.shape[1]), lead) for lead in signal])
     for lead in leads:
         _ectopic_p(lead, plan.places[plan.made], rng)
-    return _piece(record, leads, plan.places, plan.labels, moved)
+    return record.piece(leads, plan.places, plan.labels, moved)
 
 
 def _plain(record: TrainingRecord, inside: Flags) -> Flags:
@@ -117,27 +114,4 @@ def _plain(record: TrainingRecord, inside: Flags) -> Flags:
     plain = labels == N
     if record.weak_label == "N":  # a record of normal rhythm, whose beats nobody labelled
         plain |= labels == UNKNOWN
-    for start, end in np.concatenate([record.masked, record.ectopic]):
-        plain &= (places < start) | (places > end)
-    return np.asarray(plain)
-
-
-def _piece(
-    record: TrainingRecord,
-    signal: NDArray[np.floating],
-    beats: Floats,
-    labels: NDArray[np.int64],
-    moved: Callable[[Floats], Floats],
-) -> TrainingRecord:
-    """The record cut down to a piece, with every place of it moved."""
-    af, waves = record.atrial_fibrillation, record.p_waves
-    return replace(
-        record,
-        signal=signal.astype(np.float32),
-        beats=beats,
-        labels=labels,
-        atrial_fibrillation=None if af is None else moved(af),
-        masked=moved(record.masked),
-        ectopic=moved(record.ectopic),
-        p_waves=None if waves is None else moved(waves),
-    )
+    return np.asarray(plain & record.sinus_leads(places))
