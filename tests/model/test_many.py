@@ -12,7 +12,6 @@ import torch
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.config import OptimSettings, TrainConfig
@@ -21,6 +20,7 @@ from edgeecg.model.many import TARGETS, Group, Member
 from edgeecg.model.together import STATE, Batches, train_groups
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from edgeecg.specs import HEADS
+from tests.model.batches import some_records, windows_of
 
 CONFIG = TrainConfig(
     preset="nano",
@@ -32,20 +32,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def records() -> list[TrainingRecord]:
-    return load_training_data(DataSettings(synthetic_patients=6, synthetic_seconds=30), seed=0).training
+    return some_records()
 
 
 def windows(records: list[TrainingRecord]) -> Windows:
-    return Windows(
-        records,
-        [],
-        build_network(CONFIG).spec,
-        CONFIG.signal,
-        CONFIG.augment,
-        {"synthetic": 1.0},
-        seconds=CONFIG.optim.seconds,
-        batch=CONFIG.optim.batch,
-    )
+    return windows_of(records, CONFIG)
 
 
 def trained(records: list[TrainingRecord], members: list[Member], out: Path, steps: int = 6) -> Group:

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import OptimSettings, TrainConfig
@@ -18,6 +17,7 @@ from edgeecg.model.losses import Objective
 from edgeecg.model.many import Group, Member
 from edgeecg.model.together import train_groups
 from edgeecg.model.train import build_network, learning_rate, to_tensors
+from tests.model.batches import some_records, windows_of
 
 CONFIG = TrainConfig(preset="nano", optim=OptimSettings(steps=8, batch=4, seconds=10, checkpoint_every=4))
 FROZEN = replace(
@@ -28,20 +28,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def records() -> list[TrainingRecord]:
-    return load_training_data(DataSettings(synthetic_patients=6, synthetic_seconds=30), seed=0).training
+    return some_records()
 
 
 def windows(records: list[TrainingRecord]) -> Windows:
-    return Windows(
-        records,
-        [],
-        build_network(CONFIG).spec,
-        CONFIG.signal,
-        CONFIG.augment,
-        {"synthetic": 1.0},
-        seconds=CONFIG.optim.seconds,
-        batch=CONFIG.optim.batch,
-    )
+    return windows_of(records, CONFIG)
 
 
 def test_hidden_rows_teach_a_beat_encoder_nothing(records: list[TrainingRecord]) -> None:
