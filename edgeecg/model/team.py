@@ -5,10 +5,12 @@ All run the same program. The first one (rank 0) alone writes, evaluates and tal
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import NoReturn, TypeVar, cast
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
@@ -56,6 +58,8 @@ class Team:
                 f"cannot train on accelerator {config.accelerator!r}, devices {config.devices}, nodes "
                 f"{config.nodes}, precision {config.precision!r}: {error}"
             ) from error
+        if dist.is_available() and dist.is_initialized():
+            atexit.register(_part)
 
     @property
     def leads(self) -> bool:
@@ -89,6 +93,16 @@ class Team:
         if self.leads and problem is not None:
             raise problem
         raise SystemExit(0)
+
+
+def _part() -> None:
+    """Leave the other processes in order.
+
+    Fabric does so for NCCL only; the threads of a gloo group that is there at the interpreter's end can abort
+    a process that has done its work.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _attempt(action: Callable[[], T]) -> tuple[T | None, Exception | None]:

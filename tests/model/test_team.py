@@ -42,12 +42,14 @@ checkpoint_every = 2
 
 # Fabric starts the other processes by the command line of the first: it must be a program
 PROGRAM = """
-import hashlib, os, signal, sys
+import atexit, hashlib, os, signal, sys
 from pathlib import Path
+from torch import distributed
 from edgeecg.model.config import read_config
 from edgeecg.model.run import train_run
 from edgeecg.model.train import Trainer
 
+atexit.register(lambda: print("in a group at the end:", distributed.is_initialized()))
 config, out, mark, die = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 step = Trainer.train_step
 
@@ -141,6 +143,12 @@ def test_each_process_draws_windows_of_its_own(folder: Path) -> None:
 def test_the_average_is_the_same_in_every_process(folder: Path) -> None:
     first, second = (marks(folder, "whole", rank) for rank in (0, 1))
     assert [line[3] for line in first] == [line[3] for line in second]
+
+
+def test_every_process_leaves_in_order(folder: Path) -> None:
+    """A group that is left to the interpreter's end aborted a process once, by a thread that still ran."""
+    for rank in (0, 1):
+        assert "in a group at the end: False" in (folder / f"said{rank}.txt").read_text()
 
 
 def test_one_process_writes_and_talks(folder: Path) -> None:
