@@ -290,4 +290,5 @@ class Windows:
             "beat_weak": weak,
             "beat_rhythm": rhythm,
             "beat_present": present,
+            "beat_retained": present * (not record.remade),
         }

@@ -63,6 +63,8 @@ class TrainingRecord:
     ectopic : (n_spans, 2) float64
         Spans in a rhythm that does not come from the sinus, AF among them.
     p_waves : (waves,) float64 or None
+    remade : bool
+        A piece in another rhythm than the recording's own: what a network says of it is no guide.
     digest : str
         SHA-256 of the samples as they were read; empty for made ones.
     """
@@ -80,6 +82,7 @@ class TrainingRecord:
     masked: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     ectopic: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     p_waves: NDArray[np.float64] | None = None
+    remade: bool = False
     digest: str = ""
     power: tuple[float, ...] = ()
 
@@ -111,4 +114,5 @@ class TrainingRecord:
             masked=moved(self.masked),
             ectopic=moved(self.ectopic),
             p_waves=None if waves is None else moved(waves),
+            remade=True,
         )

@@ -93,6 +93,17 @@ def _groups(piece: _Stretch, rng: np.random.Generator) -> Flags:
     return piece.early(wanted, ratio + rng.normal(0, 0.05, count), pause * rng.uniform(1.0, 1.7))
 
 
+def _sick(piece: _Stretch, rng: np.random.Generator) -> Flags:
+    """Runs of any length at one rate, each ended by a pause and a sinus beat: a sick sinus again."""
+    count = len(piece)
+    lengths = 1 + np.exp(rng.uniform(0, np.log(rng.uniform(3, 50)), count)).astype(np.int64)
+    ends = np.cumsum(lengths)
+    wanted = ~np.isin(np.arange(count), ends)
+    steady = rng.uniform(0.5, 0.92) * (1 + rng.normal(0, rng.uniform(0.005, 0.08), count))
+    pause = rng.uniform(0.9, 1.9) * np.exp(rng.normal(0, 0.12, count))
+    return piece.early(wanted, steady * np.median(piece.usual) / piece.usual, pause)
+
+
 def _prematurity(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """How early beats come, and how long the pause after each is: as shares of the usual interval."""
     ratio = rng.uniform(0.5, 0.9) + rng.normal(0, 0.025, count)
@@ -114,7 +125,7 @@ def _run(piece: _Stretch, rng: np.random.Generator) -> Flags:
 def _breath(piece: _Stretch, rng: np.random.Generator) -> Flags:
     """Sinus arrhythmia."""
     phase = 2 * np.pi * np.cumsum(piece.rr) / rng.uniform(2.5, 8.0) + rng.uniform(0, 2 * np.pi)
-    return _scaled(piece, 1 + rng.uniform(0.05, 0.25) * np.sin(phase))
+    return _scaled(piece, 1 + rng.uniform(0.05, 0.35) * np.sin(phase))
 
 
 def _faster(piece: _Stretch, rng: np.random.Generator) -> Flags:
@@ -125,9 +136,9 @@ def _faster(piece: _Stretch, rng: np.random.Generator) -> Flags:
 
 
 def _exercise(piece: _Stretch, rng: np.random.Generator) -> Flags:
-    """A sinus that quickens over some beats to 100 to 170 a minute, stays there, and calms down again."""
+    """A sinus that quickens over 12 to 60 beats to 100 to 170 a minute, stays there, and calms down again."""
     beat, count = np.arange(len(piece)), len(piece)
-    up, down = rng.uniform(4, 40, 2)
+    up, down = rng.uniform(12, 60, 2)
     risen = np.minimum(np.minimum(beat / up, (count - 1 - beat) / down), 1)
     share = rng.uniform(0.35, 0.6) / np.median(piece.usual)
     jitter = np.exp(rng.normal(0, rng.uniform(0.002, 0.02), count))
@@ -151,16 +162,17 @@ def _scaled(piece: _Stretch, factor: Floats) -> Flags:
 
 
 KINDS: dict[Callable[[_Stretch, np.random.Generator], Flags], float] = {
-    _nothing: 0.17,
-    _single: 0.20,
-    _often: 0.11,
-    _groups: 0.07,
+    _nothing: 0.12,
+    _single: 0.17,
+    _often: 0.10,
+    _groups: 0.05,
+    _sick: 0.12,
     _run: 0.12,
-    _breath: 0.09,
-    _faster: 0.07,
-    _exercise: 0.06,
-    _pauses: 0.05,
-    _ragged: 0.06,
+    _breath: 0.10,
+    _faster: 0.05,
+    _exercise: 0.08,
+    _pauses: 0.04,
+    _ragged: 0.05,
 }
 """What may become of a stretch of 8 to 160 beats, and the chance of each."""
 

@@ -2,10 +2,11 @@
 
 An S is *premature*: it comes before the sinus would have sent the next beat. When the sinus itself is fast,
 in exercise say, P lies on the T before and looks like the P of an S; but no beat comes early against those
-before. So an S must come ``EARLY`` against what was usual, or follow one that did while the rhythm stays
-``FASTER`` than what was usual before it. Bigeminy, which has a rule of its own
-(`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too little is known; a
-stream that begins within a run of S hears it until it knows nothing else.
+before. So an S must come ``EARLY`` against the beat before it, and either ``EARLY`` against what was usual or
+far sooner than after the *pauses* of this rhythm: where most beats are S, as in a sick sinus, they are what
+is usual. Or it follows an S that did while the rhythm stays ``FASTER`` than before that one. Bigeminy, which
+has a rule of its own (`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too
+little is known; a stream that begins within a run of S hears it until it knows nothing else.
 
 What it takes and gives: docs/models/README.md, docs/ablations.md.
 """
@@ -23,7 +24,13 @@ __all__ = ["NO_RUN", "late"]
 N, S = BEAT_LABELS.index("N"), BEAT_LABELS.index("S")
 
 EARLY = 0.92
-"""Longest interval of an S that follows no other, in usual ones."""
+"""Longest interval of an S that follows no other, in usual ones, and in that of the beat before."""
+
+BEHIND_PAUSE = 0.7
+"""Longest interval of an S that comes early against pauses only, in pauses."""
+
+PAUSES = 2
+"""Which of the intervals known is the pause, from the longest on: one alone may be a beat that was missed."""
 
 FASTER = 0.95
 """Longest interval of an S that follows another, in those that were usual before the first of them."""
@@ -59,8 +66,12 @@ def late(
     recent = intervals[:, -USUAL - 1 :]
     known = np.isfinite(recent.sum(axis=1)).tolist()
     usual: list[float] = median(recent[:, :-1]).tolist()
+    longest = np.partition(np.nan_to_num(intervals[:, :-1]), -PAUSES, axis=1)[:, -PAUSES]
+    paused: list[float] = (BEHIND_PAUSE * longest).tolist()
     places = []
-    for place, (label, interval) in enumerate(zip(labels.tolist(), recent[:, -1].tolist(), strict=True)):
+    for place, (label, last, interval) in enumerate(
+        zip(labels.tolist(), recent[:, -2].tolist(), recent[:, -1].tolist(), strict=True)
+    ):
         if label == N:
             before = before if interval < FASTER * before else NO_RUN  # one N ends no run that goes on
         elif label != S or not known[place]:
@@ -69,8 +80,10 @@ def late(
             before = usual[place] if np.isnan(before) else before
         elif interval < FASTER * before:
             continue
-        elif interval < EARLY * usual[place]:
+        elif interval < EARLY * min(last, usual[place]):
             before = usual[place]
+        elif interval < min(EARLY * last, paused[place]):
+            before = min(last, paused[place] / FASTER)
         else:
             places.append(place)
             before = NO_RUN

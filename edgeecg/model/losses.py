@@ -174,7 +174,7 @@ class Objective(nn.Module):
             parts = token_losses(heads, batch, self.weights) | parts
         else:
             before = self.teacher(beats)[1]
-            parts["retain"] = retained(rhythm, before, batch["beat_present"])
+            parts["retain"] = retained(rhythm, before, batch["beat_retained"])
         parts["total"] = torch.stack(
             [getattr(self.settings, name) * loss for name, loss in parts.items()]
         ).sum()

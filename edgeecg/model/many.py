@@ -213,7 +213,8 @@ class Group:
         for name in TARGETS:
             rows = keep.view(-1, *(1,) * (batch[name].dim() - 1))
             batch = {**batch, name: torch.where(rows, batch[name], UNKNOWN)}
-        batch["beat_present"] = torch.where(keep[:, None], batch["beat_present"], 0)  # nor is rhythm retained
+        for name in ("beat_present", "beat_retained"):  # nor is rhythm retained
+            batch[name] = torch.where(keep[:, None], batch[name], 0)
         parts: dict[str, Tensor] = functional_call(self._template, weights, (batch,))
         return parts["total"]
 

@@ -42,6 +42,10 @@ def told(gaps: list[float], labels: str, pieces: int = 1) -> str:
         ([0.4] * 40, "S" * 19 + "N" + "S" * 20, "S" * 19 + "N" + "S" * 20),  # though one of them is told N
         ([0.8 * 0.99**n for n in range(60)], "S" * 60, "N" * 60),  # a sinus that quickens to 135 a minute
         ([0.5] * 30, "S" * 30, "S" * 30),  # and a run that lasts stays one, past what the median knows
+        ([1.4, 0.7, 0.7, 0.7] * 8, "NSSS" * 8, "NSSS" * 8),  # a sick sinus: what is usual are S, not pauses
+        ([1.4, *[0.7] * 20] * 2, "N" + "S" * 41, "N" + "S" * 20 + "N" + "S" * 20),  # of any length
+        ([1.4, *[0.8] * 20], "N" + "S" * 20, "N" * 21),  # one pause, and the sinus as before
+        ([0.8 * 0.95**n for n in range(12)], "S" * 12, "N" * 12),  # no step down, though it quickens soon
     ],
 )
 def test_an_s_comes_early(gaps: list[float], labels: str, expected: str, pieces: int) -> None:

@@ -40,7 +40,7 @@ def test_hidden_rows_teach_a_beat_encoder_nothing(records: list[TrainingRecord])
     batch = windows(records)(3)
     batch["record"][:2], batch["record"][2:], batch["fuse"][:] = 0, 1, 0
     other = {name: value.copy() for name, value in batch.items()}
-    for name in ("signal", "beat_rr", "beat_present", "beat_class"):
+    for name in ("signal", "beat_rr", "beat_present", "beat_retained", "beat_class"):
         other[name][:2] = other[name][1::-1]
     outcome = []
     for each in (batch, other):
@@ -52,6 +52,20 @@ def test_hidden_rows_teach_a_beat_encoder_nothing(records: list[TrainingRecord])
     one, two = outcome
     assert all(torch.equal(value[0], two[name][0]) for name, value in one.items())
     assert not all(torch.equal(value[1], two[name][1]) for name, value in one.items())
+
+
+def test_a_rhythm_that_was_made_is_not_held_to_what_the_network_said(records: list[TrainingRecord]) -> None:
+    """It takes S in bigeminy for fibrillation, say: that is what it is to unlearn."""
+    for share in (0.0, 1.0):
+        made = windows_of(records, replace(CONFIG, augment=replace(CONFIG.augment, retime=share)))
+        batch = to_tensors(made(3))
+        assert torch.equal(batch["beat_retained"], batch["beat_present"] * int(share == 0))
+        network = build_network(CONFIG)
+        teacher = copy.deepcopy(network.beat)
+        with torch.no_grad():
+            teacher.rhythm.bias += torch.tensor([0.0, 9.0])
+        loss = Objective(network, FROZEN.loss, teacher)(batch)["retain"]
+        assert (loss > 0.5) if share == 0 else (loss == 0)
 
 
 def test_beat_encoders_alone_end_where_one_would(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
