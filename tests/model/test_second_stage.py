@@ -65,7 +65,7 @@ def test_a_rhythm_that_was_made_is_not_held_to_what_the_network_said(records: li
         with torch.no_grad():
             teacher.rhythm.bias += torch.tensor([0.0, 9.0])
         loss = Objective(network, FROZEN.loss, teacher)(batch)["retain"]
-        assert (loss > 0.5) if share == 0 else (loss == 0)
+        assert (loss > 0.1) if share == 0 else (loss == 0)
 
 
 def test_beat_encoders_alone_end_where_one_would(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
