@@ -13,9 +13,9 @@ from edgeecg.io.atomic import atomic_path
 from edgeecg.model.config import TrainConfig, read_config
 
 RECIPES = Path(__file__).parent / "release"
-LATER = {"second": "refine.toml", "refined": "lasting.toml"}
+LATER = {"second": "refine.toml", "third": "lasting.toml", "refined": "rhythms.toml"}
 """Stages behind the first, of the beat encoders alone: folder of what comes out, and recipe."""
-SHARE = {"second": 1.0, "refined": 0.5}
+SHARE = {"second": 1.0, "third": 0.5, "refined": 0.7}
 """How far the weights go, of the way from the stage before to where training ends (docs/models/README.md)."""
 
 

@@ -161,23 +161,25 @@ def _scaled(piece: _Stretch, factor: Floats) -> Flags:
     return np.zeros(len(piece), bool)
 
 
-KINDS: dict[Callable[[_Stretch, np.random.Generator], Flags], float] = {
-    _nothing: 0.12,
-    _single: 0.17,
-    _often: 0.10,
-    _groups: 0.05,
-    _sick: 0.12,
-    _run: 0.12,
-    _breath: 0.10,
-    _faster: 0.05,
-    _exercise: 0.08,
-    _pauses: 0.04,
-    _ragged: 0.05,
+KINDS: dict[str, tuple[Callable[[_Stretch, np.random.Generator], Flags], float]] = {
+    "as it is": (_nothing, 0.12),
+    "single": (_single, 0.17),
+    "often": (_often, 0.10),
+    "groups": (_groups, 0.05),
+    "sick sinus": (_sick, 0.12),
+    "run": (_run, 0.12),
+    "breath": (_breath, 0.10),
+    "faster": (_faster, 0.05),
+    "exercise": (_exercise, 0.08),
+    "pauses": (_pauses, 0.04),
+    "ragged": (_ragged, 0.05),
 }
 """What may become of a stretch of 8 to 160 beats, and the chance of each."""
 
 
-def replan(places: Floats, labels: NDArray[np.int64], plain: Flags, rng: np.random.Generator) -> Replan:
+def replan(
+    places: Floats, labels: NDArray[np.int64], plain: Flags, rng: np.random.Generator, only: str | None = None
+) -> Replan:
     """New places for the beats of a piece of a recording.
 
     Parameters
@@ -187,12 +189,14 @@ def replan(places: Floats, labels: NDArray[np.int64], plain: Flags, rng: np.rand
         Index into ``BEAT_LABELS`` or ``UNKNOWN``.
     plain : (beats,) bool
         Sinus beats, known or believed to be: only these are moved and become S.
+    only : str, optional
+        Name of ``KINDS``: this rhythm all through in place of stretches of any, and nothing else is moved.
     """
     intervals = np.diff(places, prepend=places[0] - MODEL_FS) / MODEL_FS
     free = plain & np.r_[False, plain[:-1]]
     whole = _Stretch(intervals.copy(), _usual(intervals, free), free)
     labels, made = labels.copy(), np.zeros(len(places), bool)
-    kinds, chances = list(KINDS), list(KINDS.values())
+    kinds, chances = zip(*KINDS.values(), strict=True) if only is None else ([KINDS[only][0]], [1.0])
     begin = 1
     while begin < len(places):
         part = slice(begin, begin + int(np.exp(rng.uniform(np.log(8), np.log(160)))))
@@ -200,7 +204,7 @@ def replan(places: Floats, labels: NDArray[np.int64], plain: Flags, rng: np.rand
         made[part] = bend(_Stretch(whole.rr[part], whole.usual[part], free[part]), rng)
         begin = part.stop
     labels[made] = S
-    if rng.random() < INTERPOLATED:
+    if only is None and rng.random() < INTERPOLATED:
         _interpolate(whole, labels, plain, rng)
     least = np.where(whole.rr != intervals, np.minimum(SHORTEST, intervals), 0)
     rr = np.maximum(whole.rr, least)

@@ -79,7 +79,9 @@ def _ectopic_p(lead: Floats, beats: Floats, rng: np.random.Generator) -> None:
             wave += change * taper * (wave - np.linspace(wave[0], wave[-1], len(wave)))
 
 
-def retimed(record: TrainingRecord, begin: int, span: int, rng: np.random.Generator) -> TrainingRecord:
+def retimed(
+    record: TrainingRecord, begin: int, span: int, rng: np.random.Generator, only: str | None = None
+) -> TrainingRecord:
     """A piece of a recording with another rhythm made from its own beats.
 
     Beats that are no sinus beats stay as they are, and so does any rhythm that the sinus does not lead.
@@ -88,13 +90,15 @@ def retimed(record: TrainingRecord, begin: int, span: int, rng: np.random.Genera
     ----------
     begin, span : int
         Model samples: where the piece begins, and its length where there is enough.
+    only : str, optional
+        The one rhythm that is wanted, out of `edgeecg.data.replan.KINDS`.
     """
     signal = record.signal[:, begin : begin + 2 * span]  # beats that come faster need more of it
     inside = (record.beats >= begin) & (record.beats < begin + signal.shape[1])
     old, labels = record.beats[inside] - begin, record.labels[inside]
     if len(old) < 2:
         return record.piece(signal[:, :span], old, labels, lambda places: places - begin)
-    plan = replan(old, labels, _plain(record, inside), rng)
+    plan = replan(old, labels, _plain(record, inside), rng, only)
     knots_old, knots_new = time_map(old, plan.places)
 
     def moved(places: Floats) -> Floats:

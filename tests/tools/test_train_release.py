@@ -109,24 +109,25 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
     with pytest.raises(ConfigError, match="must have the"):
         tool.go_on("second", "checkpoint", {"nano": recipe}, data, tmp_path, names, 1)
     recipe = replace(short(stages.RECIPES / "refine.toml"), preset="nano")
-    tool.go_on("second", "checkpoint", {"nano": recipe}, data, tmp_path, names, 1)
-    tool.go_on("refined", "second", {"nano": recipe}, data, tmp_path, names, 1)
-    assert hides == [[frozenset({3}), frozenset()]] * 2
-    before = network.state_dict()
+    for stage, before in zip(stages.LATER, ("checkpoint", *stages.LATER), strict=False):
+        tool.go_on(stage, before, {"nano": recipe}, data, tmp_path, names, 1)
+    assert hides == [[frozenset({3}), frozenset()]] * 3
+    weights = network.state_dict()
     for name in names:
         stage = [load_checkpoint(tmp_path / "nano" / name / stage) for stage in stages.LATER]
-        assert stage[1].meta["member"] == name
-        assert stage[1].meta["second"]["augment"]["insert"] == 0
-        assert stage[1].meta["refined"]["augment"]["insert"] > 0
+        meta = stage[-1].meta
+        assert meta["member"] == name
+        assert [meta[key]["augment"]["insert"] > 0 for key in stages.LATER] == [False, True, True]
+        assert [meta[f"{key}_share"] for key in stages.LATER] == list(stages.SHARE.values())
         for made in stage:
             for weight, value in made.network.state_dict().items():
-                same = np.array_equal(value.numpy(), before[weight].numpy())
+                same = np.array_equal(value.numpy(), weights[weight].numpy())
                 assert same if weight.startswith("token.") else not same or value.numel() == 1
-            before = made.network.state_dict()
-        before = network.state_dict()
+            weights = made.network.state_dict()
+        weights = network.state_dict()
 
 
-def test_the_last_stage_goes_half_way(tool: ModuleType) -> None:
+def test_a_stage_goes_part_of_the_way(tool: ModuleType) -> None:
     begin, end = (build_network(TrainConfig(preset="nano", seed=seed)) for seed in (0, 1))
     before = {name: value.clone() for name, value in end.state_dict().items()}
     made = tool.part_way(begin, end, 0.5).state_dict()
