@@ -7,14 +7,15 @@
 
 With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
 
-All networks of all presets, those of the folds and those that are shipped, are trained together on one
-stream of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten
-minutes on an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and
-changed rhythms (`tools/release/refine.toml`), on V that last (`lasting.toml`), and once more on rhythms
-(`rhythms.toml`). Then each preset goes its way by the public verbs: annotate with the networks of the folds
-and evaluate; export, calibrate, quantize, build. The work lies under `--work`: kill it and start it again at
-will. What is there is not made again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`, `all/final`, `graphs` and `quantized` of each preset, and
-`precisions` of `tools/precisions.py` in it and in its folds.
+All networks of all presets, those of the folds and those that are shipped, are trained together on one stream
+of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten minutes on
+an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and changed rhythms
+(`tools/release/refine.toml`), on V that last (`lasting.toml`), and once more on rhythms (`rhythms.toml`).
+Then each preset goes its way by the public verbs: annotate with the networks of the folds and evaluate;
+export, calibrate, quantize, build. The work lies under `--work`: kill it and start it again at will. What is
+there is not made again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`,
+`all/final`, `graphs` and `quantized` of each preset, and `precisions` of `tools/precisions.py` in it and in
+its folds.
 
 Out of it come `edgeecg/zoo/PRESET.edgeecg`, the evidence `calibration/PRESET`, the out-of-fold figures
 `docs/models/PRESET.json`, and what was released, `docs/models/released.json`, which `tests/test_released.py`
