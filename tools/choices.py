@@ -190,9 +190,15 @@ def choices(
         table.add_row(f"all four, {sum(bias):+.1f} for {name}", *cells)
     records_only = [case for case in cases if case[0].weak_label]
     rhythm = Table(f"{preset}: AF by record", "F1 %")
-    for leave, power in ((0.4, 0.0), (0.3, 0.0), (0.3, 1.0)):
-        name = f"episode ends below {leave}" + (", times quality" if power else "")
-        rhythm.add_row(name, af_f1(records_only, RhythmSettings(leave=leave), power))
+    for enter, leave, power in (
+        (0.6, 0.4, 0.0),
+        (0.6, 0.3, 0.0),
+        (0.6, 0.3, 1.0),
+        (0.5, 0.2, 1.0),
+        (0.4, 0.2, 1.0),
+    ):
+        name = f"an episode from {enter} on, ends below {leave}" + (", times quality" if power else "")
+        rhythm.add_row(name, af_f1(records_only, RhythmSettings(enter=enter, leave=leave), power))
     Console(width=110).print(table, rhythm)
 
 

@@ -18,6 +18,9 @@ LATER = {"second": "refine.toml", "third": "lasting.toml", "refined": "rhythms.t
 SHARE = {"second": 1.0, "third": 0.5, "refined": 0.7}
 """How far the weights go, of the way from the stage before to where training ends (docs/models/README.md)."""
 
+BIAS = {"S": -0.3}
+"""Added to the logits of the packaged bundles: the fourth stage shows more S than hearts have."""
+
 
 def recipes(
     presets: Sequence[str], data: Path, seed: int, steps: int | None = None

@@ -38,7 +38,7 @@ import torch
 import typer
 from held_out import REFINED, confidence, told  # beside this file
 from pretraining import pretrain  # beside this file
-from recipes import LATER, SHARE, later, recipe_of, recipes, same_release  # beside this file
+from recipes import BIAS, LATER, SHARE, later, recipe_of, recipes, same_release  # beside this file
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -286,7 +286,8 @@ def final(work: Path, data: Path, folds: int) -> Path:
     if not (target / SETTINGS).exists():
         shipped = load_checkpoint(work / "all" / REFINED)
         lines = confidence(told(work, data)) if folds else {}
-        save_checkpoint(target, shipped.network, {**shipped.meta, "thresholds": {"confidence": lines}})
+        thresholds = {"bias": BIAS, "confidence": lines}
+        save_checkpoint(target, shipped.network, {**shipped.meta, "thresholds": thresholds})
     return target
 
 

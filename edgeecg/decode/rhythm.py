@@ -44,8 +44,8 @@ class RhythmSettings:
     """
 
     smoothing: float = 5.0
-    enter: float = 0.6
-    leave: float = 0.3
+    enter: float = 0.5
+    leave: float = 0.2
     beats: int = 8
     hold_seconds: float = 30.0
 

@@ -40,14 +40,14 @@ def test_fewer_beats_than_asked_are_never_told():
 
 
 def test_between_the_two_thresholds_nothing_changes():
-    assert decode([0.5] * 20)[0] == []
-    assert len(decode([1, 1, 1, 0.5, 0.5, 0.5])[0]) == 1
+    assert decode([0.35] * 20)[0] == []
+    assert len(decode([1, 1, 1, 0.35, 0.35, 0.35])[0]) == 1
 
 
 def test_the_end_is_where_the_probability_began_to_fall():
-    events, _, _ = decode([1, 1, 1, 0.5, 0.5, 0.1])
+    events, _, _ = decode([1, 1, 1, 0.35, 0.35, 0.1])
     assert events[-1].end == 3 * 200
-    recovered, _, _ = decode([1, 1, 1, 0.5, 0.9, 0.1])
+    recovered, _, _ = decode([1, 1, 1, 0.35, 0.9, 0.1])
     assert recovered[-1].end == 5 * 200
 
 
@@ -80,7 +80,7 @@ def test_the_state_is_plain_and_survives_json():
     assert decoder.beat(1000, 0.9, restored) == decoder.beat(1000, 0.9, state)
 
 
-@pytest.mark.parametrize("wrong", [{"enter": 0.2}, {"smoothing": 0}, {"beats": 0}, {"leave": 0}])
+@pytest.mark.parametrize("wrong", [{"enter": 0.1}, {"smoothing": 0}, {"beats": 0}, {"leave": 0}])
 def test_thresholds_out_of_order_are_refused(wrong):
     with pytest.raises(ConfigError, match="rhythm needs"):
         RhythmSettings(**wrong)
