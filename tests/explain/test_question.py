@@ -72,7 +72,7 @@ def test_random_weights_too(bundle: Bundle, ventricular: Trace) -> None:
         inputs = beat_inputs(joined, ventricular.place, bundle.spec.patch, bundle.spec.delay)
         classes, _ = other.beat(torch.from_numpy(inputs[None]))
     which = ["N", "S", "V", "F", "P"].index(question.label)
-    logits = classes[0, 50]
+    logits = classes[0, 50] + torch.from_numpy(question.bias)
     rest = torch.cat([logits[:which], logits[which + 1 :]])
     assert question.answer == pytest.approx(float(logits[which] - rest.logsumexp(0)), abs=1e-3)
 
