@@ -170,6 +170,8 @@ def go_on(
         for each, (name, network) in zip(first, group.networks().items(), strict=True):
             facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
             facts[f"{stage}_share"] = SHARE[stage]
+            if stage == REFINED:
+                facts["thresholds"] = {"bias": BIAS}
             save_checkpoint(
                 work / preset / name / stage, part_way(each.network, network, SHARE[stage]), facts
             )
@@ -286,7 +288,7 @@ def final(work: Path, data: Path, folds: int) -> Path:
     if not (target / SETTINGS).exists():
         shipped = load_checkpoint(work / "all" / REFINED)
         lines = confidence(told(work, data)) if folds else {}
-        thresholds = {"bias": BIAS, "confidence": lines}
+        thresholds = {**shipped.meta["thresholds"], "confidence": lines}
         save_checkpoint(target, shipped.network, {**shipped.meta, "thresholds": thresholds})
     return target
 

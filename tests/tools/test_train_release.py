@@ -119,6 +119,7 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
         assert meta["member"] == name
         assert [meta[key]["augment"]["insert"] > 0 for key in stages.LATER] == [False, True, True]
         assert [meta[f"{key}_share"] for key in stages.LATER] == list(stages.SHARE.values())
+        assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": stages.BIAS}]
         for made in stage:
             for weight, value in made.network.state_dict().items():
                 same = np.array_equal(value.numpy(), weights[weight].numpy())
