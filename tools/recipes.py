@@ -70,6 +70,7 @@ def recipe_of(config: TrainConfig) -> str:
     total = hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode())
     for stage, name in LATER.items():
         total.update((RECIPES / name).read_bytes() + str(SHARE[stage]).encode())
+    total.update(str(BIAS).encode())
     return total.hexdigest()[:12]
 
 

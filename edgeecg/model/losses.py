@@ -31,8 +31,9 @@ class LossSettings:
     classes : list of float
         Weight of each class of ``BEAT_LABELS`` in the cross-entropy: rare classes count more.
     retain : float
-        While the tokens are frozen: how firmly the rhythm is held to what the initial network says of it;
-        the weights of the token encoder's heads (``beat`` to ``quality``) mean nothing then.
+        While the tokens are frozen: how firmly the rhythm is held to what the initial network says of it,
+        save in windows whose rhythm was made; the weights of the token encoder's heads (``beat`` to
+        ``quality``) mean nothing then.
     """
 
     beat: NotNegative = 4.0

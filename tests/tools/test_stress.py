@@ -15,6 +15,8 @@ def nano() -> Engine:
 
 def test_shares_are_what_their_rows_say(nano: Engine) -> None:
     assert stress.fast_sinus(nano, 0, 75) < 0.05  # a slow heart has next to no S
+    assert stress.laid(nano, 0, "pauses", "N") < 0.5
+    assert stress.laid(nano, 0, "pauses", "S") is None  # a sinus that pauses has none
     assert stress.lasting(nano, 2, 140) > 0.9
     assert stress.standstill(nano, 0, 0) > 0.9  # without P waves asystole is told all the while
 

@@ -74,6 +74,10 @@ def test_a_recipe_is_known_by_what_it_says(
     with pytest.raises(ConfigError, match="at least one"):
         tool.recipes(["nano"], tmp_path, 0, steps=0)
     as_it_was = tool.recipe_of(here)
+    monkeypatch.setitem(stages.BIAS, "S", 0.0)
+    assert tool.recipe_of(here) != as_it_was
+    monkeypatch.undo()
+    assert tool.recipe_of(here) == as_it_was
     monkeypatch.setitem(stages.SHARE, "refined", 1.0)
     assert tool.recipe_of(here) != as_it_was
 
