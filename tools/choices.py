@@ -19,11 +19,12 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
+from held_out import network_of  # beside this file
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from train_release import REFINED, hidden  # beside this file
+from train_release import hidden
 
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings
@@ -157,7 +158,7 @@ def choices(
     records = load_training_data(DataSettings(root=str(data), sets=sets), 0).training
     names = ["all" if fitted else f"fold{fold}" for fold in range(FOLDS)]
     runs = [work / preset / name for name in names]
-    networks = [load_checkpoint(run / REFINED).network.eval() for run in runs]
+    networks = [network_of(run) for run in runs]
     both = all((run / "checkpoint").exists() for run in runs)
     first_stage = [load_checkpoint(run / "checkpoint").network.beat.eval() if both else None for run in runs]
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)

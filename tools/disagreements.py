@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import typer
 from choices import FOLDS, SIGNAL, Heard, hear, labels  # beside this file
-from held_out import REFINED
+from held_out import network_of
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -32,7 +32,6 @@ from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.metrics.match import match
-from edgeecg.model.checkpoint import load_checkpoint
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 SETS = {"mitdb": 1.0, "svdb": 1.0}
@@ -122,10 +121,7 @@ def disagreements(
         (source, label): {} for source in SETS for label in CLASSES
     }
     for fold in range(FOLDS):
-        networks = [
-            load_checkpoint(work / preset / f"fold{fold}" / REFINED).network.eval()
-            for preset in (first, second)
-        ]
+        networks = [network_of(work / preset / f"fold{fold}") for preset in (first, second)]
         windows = Windows(every, [], networks[0].spec, SIGNAL, AugmentSettings(), SETS)
         unseen = [every[number] for number in sorted(hidden(every, fold, FOLDS))]
         for record in track(unseen, f"fold {fold}"):

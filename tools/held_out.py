@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgeecg import open_engine
@@ -17,7 +18,8 @@ from edgeecg.errors import ConfigError
 from edgeecg.metrics.calibration import fit_confidence
 from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.score import said_by_events, score
-from edgeecg.model.checkpoint import SETTINGS
+from edgeecg.model.checkpoint import SETTINGS, load_checkpoint
+from edgeecg.model.transformer import Network
 from edgeecg.pipeline.annotate import annotate
 from edgeecg.specs import AAMI, BEAT_LABELS
 
@@ -36,6 +38,16 @@ class Told(NamedTuple):
     probability: NDArray[np.float64]
     label: NDArray[np.str_]
     true: NDArray[np.str_]
+
+
+def network_of(run: Path) -> Network:
+    """The network of a fold after its last stage, in PyTorch; a bias that belongs to it is in its logits."""
+    checkpoint = load_checkpoint(run / REFINED)
+    bias = checkpoint.meta.get("thresholds", {}).get("bias", {})
+    network = checkpoint.network.eval()
+    with torch.no_grad():
+        network.beat.classes.bias += torch.tensor([bias.get(label, 0.0) for label in BEAT_LABELS])
+    return network
 
 
 def folds(work: Path) -> Iterator[tuple[Path, set[str]]]:

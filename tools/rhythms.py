@@ -20,10 +20,11 @@ import numpy as np
 import torch
 import typer
 from choices import FOLDS, SIGNAL, Heard, hear, labels  # beside this file
+from held_out import network_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from train_release import REFINED, hidden
+from train_release import hidden
 
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings
@@ -33,7 +34,6 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.retime import retimed
 from edgeecg.decode.fibrillation import smoothed
 from edgeecg.metrics.match import match
-from edgeecg.model.checkpoint import load_checkpoint
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 RHYTHMS = {
@@ -92,9 +92,7 @@ def rhythms(
     """Print a row for each rhythm."""
     torch.set_num_threads(1)
     records = load_training_data(DataSettings(root=str(data), sets=SETS), 0).training
-    networks = [
-        load_checkpoint(work / preset / f"fold{fold}" / REFINED).network.eval() for fold in range(FOLDS)
-    ]
+    networks = [network_of(work / preset / f"fold{fold}") for fold in range(FOLDS)]
     fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), SETS)
     chosen = [n for n, record in enumerate(records) if not (record.labels == PACED).any()]

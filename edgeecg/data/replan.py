@@ -77,10 +77,10 @@ def _single(piece: _Stretch, rng: np.random.Generator) -> Flags:
 
 
 def _often(piece: _Stretch, rng: np.random.Generator) -> Flags:
-    """Bigeminy, trigeminy, quadrigeminy, with or without couplets."""
-    count = len(piece)
-    wanted = np.arange(count) % int(rng.integers(2, 5)) == 0
-    if rng.random() < 0.2:
+    """Bigeminy, or trigeminy and quadrigeminy with or without couplets: a sinus beat follows all of them."""
+    count, every = len(piece), int(rng.integers(2, 5))
+    wanted = np.arange(count) % every == 0
+    if rng.random() < 0.2 and every > 2:
         wanted |= np.r_[False, wanted[:-1]]
     return piece.early(wanted, *_prematurity(count, rng))
 

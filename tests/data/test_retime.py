@@ -65,6 +65,13 @@ def test_in_a_sick_sinus_most_beats_are_s_and_pauses_end_their_runs(record: Trai
     assert made > 0.5 * len(seeds())
 
 
+def test_in_bigeminy_and_its_like_a_sinus_beat_follows_every_early_one_or_two(record: TrainingRecord) -> None:
+    for rng in seeds(60):
+        made = replan(record.beats, record.labels, record.labels == N, rng, "often").made
+        runs = np.diff(np.flatnonzero(np.diff(np.r_[0, made, 0])))[::2]
+        assert runs.max(initial=0) <= 4  # two couplets, where one stretch ends and another begins
+
+
 def test_beats_that_are_no_sinus_beats_keep_their_label_and_come_no_later(record: TrainingRecord) -> None:
     labels = record.labels.copy()
     labels[10:60:7] = V

@@ -18,7 +18,7 @@ from edgeecg.errors import ConfigError
 pytest.importorskip("torch")
 import recipes as stages  # tools/
 import torch
-from held_out import Told, by_beat_label, confidence, corrected  # tools/
+from held_out import REFINED, Told, by_beat_label, confidence, corrected, network_of  # tools/
 
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
@@ -130,6 +130,15 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
                 assert same if weight.startswith("token.") else not same or value.numel() == 1
             weights = made.network.state_dict()
         weights = network.state_dict()
+
+
+@pytest.mark.parametrize("bias", [0.0, -0.3])
+def test_a_network_of_a_fold_is_heard_with_its_bias(tmp_path: Path, bias: float) -> None:
+    network = build_network(TrainConfig(preset="nano"))
+    save_checkpoint(tmp_path / REFINED, network, {"thresholds": {"bias": {"S": bias}}} if bias else {})
+    beats = torch.randn(1, 3, network.spec.beat_inputs)
+    before, heard = (one.eval().beat(beats)[0] for one in (network, network_of(tmp_path)))
+    assert torch.allclose(heard - before, torch.tensor([0.0, bias, 0.0, 0.0, 0.0]), atol=1e-6)
 
 
 def test_a_stage_goes_part_of_the_way(tool: ModuleType) -> None:
