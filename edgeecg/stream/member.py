@@ -5,19 +5,24 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable
-from typing import Literal, Union
+from typing import Any, Literal, Union
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from edgeecg.errors import ConfigError
 from edgeecg.pipeline import Intake
 from edgeecg.signal.block import Block, Piece
+from edgeecg.stream.snapshot import pack_arrays, pack_piece, unpack_arrays, unpack_piece
 
-__all__ = ["Mark", "Member", "Patient"]
+__all__ = ["Mark", "Member", "Patient", "plain_name"]
 
 Patient = Union[str, int]
 """What a pool calls a patient."""
 
 Mark = Literal["flush", "leave"]
+
+NUMBERS = -(2**63), 2**64  # names that are numbers: what a snapshot can hold
 
 
 class Member:
@@ -89,3 +94,36 @@ class Member:
             if type(piece) is Block:
                 self.waiting -= piece.end - piece.start
             return piece
+
+    def saved(self) -> dict[str, Any]:
+        """What a snapshot keeps of the queue and the signal before it; its lock is held."""
+        return {
+            "patient": self.patient,
+            "fs": float(self.intake.fs),
+            "leads": self.intake.leads,
+            "lost": self.lost,
+            "dropped": self.dropped,
+            "intake": pack_arrays(self.state.to_arrays()),
+            "queue": [piece if isinstance(piece, str) else pack_piece(piece) for piece in self.queue],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from :meth:`saved`; its lock is held."""
+        self.state = self.intake.restored(unpack_arrays(saved["intake"]))
+        self.lost, self.dropped = saved["lost"], saved["dropped"]
+        self.put(_unpacked(piece) for piece in saved["queue"])
+
+
+def plain_name(patient: Patient | np.integer[Any]) -> Patient:
+    """A name as a snapshot holds it; raises ``ConfigError``."""
+    if isinstance(patient, str) and not any("\ud800" <= letter <= "\udfff" for letter in patient):
+        return str(patient)
+    whole = isinstance(patient, (int, np.integer)) and not isinstance(patient, bool)
+    if whole and NUMBERS[0] <= int(patient) < NUMBERS[1]:
+        return int(patient)
+    raise ConfigError(f"patient {patient!r}: a name is text or a whole number of 64 bits")
+
+
+def _unpacked(packed: Any) -> Piece | Mark:
+    """A piece or a mark of a saved queue."""
+    return "flush" if packed == "flush" else unpack_piece(packed)

@@ -8,33 +8,23 @@ from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, InputError, StateError
-from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, hop_samples, plain_rate, rows_of
+from edgeecg.pipeline import DecoderSettings, Intake, Latency, hop_samples, plain_rate, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
 from edgeecg.signal.chunk import whole
 from edgeecg.specs import Event
-from edgeecg.stream.member import Mark, Member, Patient
-from edgeecg.stream.snapshot import (
-    check_settings,
-    pack_arrays,
-    pack_piece,
-    read,
-    unpack_arrays,
-    unpack_piece,
-    write,
-)
+from edgeecg.stream.member import Mark, Member, Patient, plain_name
+from edgeecg.stream.seats import Seats
+from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
 
 __all__ = ["Patient", "StreamPool", "check_queue"]
 
-FIRST = 64  # patients that a new cohort has room for
 LONGEST = 86400.0  # seconds that a queue may hold
-NUMBERS = -(2**63), 2**64  # names that are numbers: what a snapshot can hold
 
 
 class StreamPool:
@@ -83,8 +73,7 @@ class StreamPool:
         self._members: dict[Patient, Member] = {}
         self._leaving: set[Patient] = set()  # patients who were removed and whose last events are to come
         self._names = 0
-        self._cohorts: dict[int, Cohort] = {}
-        self._free: dict[int, list[int]] = {}
+        self._seats = Seats(engine, self._hop, self._policy, self._settings)
         self._ready: deque[Member] = deque()
         self._told: deque[tuple[Patient, Event]] = deque()  # events that no poll has given yet
         self._lock = threading.Lock()  # of the members
@@ -110,9 +99,9 @@ class StreamPool:
             If the rate or the leads are out of range, the name is none, or the patient is there already, or
             was removed and no poll has yet told what its signal still held.
         """
-        patient = None if patient is None else _name(patient)
+        patient = None if patient is None else plain_name(patient)
         fs = plain_rate(fs)
-        tail = self._cohort(rows_of(self._policy, leads)).tail(fs)
+        tail = self._seats.cohort(rows_of(self._policy, leads)).tail(fs)
         intake = Intake(fs, int(leads), self._policy, self._hop, tail)
         with self._lock:
             if patient is None:
@@ -263,59 +252,33 @@ class StreamPool:
 
     def _round(self, members: dict[Member, None], told: deque[tuple[Patient, Event]]) -> None:
         """One piece of each; those that have no more are taken out of ``members``."""
-        cohorts = list(self._cohorts)  # others may be added meanwhile
-        work: dict[int, list[tuple[int, Piece]]] = {leads: [] for leads in cohorts}
-        names: dict[int, dict[int, Patient]] = {leads: {} for leads in cohorts}
+        work: dict[int, list[tuple[int, Piece]]] = {rows: [] for rows in self._seats}
+        names: dict[int, dict[int, Patient]] = {rows: {} for rows in work}
         for member in list(members):
             piece = member.take()
             if piece is None:
                 del members[member]
                 continue
             if member.slot < 0:
-                self._seat(member)
-            slot, leads = member.slot, member.rows
+                self._seats.take(member)
+            slot, rows = member.slot, member.rows
             if isinstance(piece, str):
-                told += [(member.patient, event) for event in self._cohorts[leads].flush(slot)]
+                told += [(member.patient, event) for event in self._seats.cohort(rows).flush(slot)]
                 if piece == "leave":
-                    self._unseat(member)
+                    self._seats.leave(member)
                     self._leaving.discard(member.patient)
                 continue
-            work[leads].append((slot, piece))
-            names[leads][slot] = member.patient
+            work[rows].append((slot, piece))
+            names[rows][slot] = member.patient
         failed: list[DeviceError] = []
-        for leads, pairs in work.items():
-            called = names[leads]
+        for rows, pairs in work.items():
+            called = names[rows]
             try:
-                told += [(called[slot], event) for slot, event in self._cohorts[leads].advance(pairs)]
+                told += [(called[slot], event) for slot, event in self._seats.cohort(rows).advance(pairs)]
             except DeviceError as error:  # the others' pieces are taken too
                 failed.append(error)
         if failed:
             raise failed[0]
-
-    def _cohort(self, leads: int) -> Cohort:
-        """The cohort of patients with so many leads in the network."""
-        with self._lock:
-            if leads not in self._cohorts:
-                self._cohorts[leads] = Cohort(
-                    self._engine, FIRST, leads, hop=self._hop, policy=self._policy, settings=self._settings
-                )
-                self._free[leads] = list(range(FIRST))[::-1]
-            return self._cohorts[leads]
-
-    def _seat(self, member: Member) -> None:
-        """Give the member a slot; that is when its first piece has come."""
-        cohort, free = self._cohorts[member.rows], self._free[member.rows]
-        if not free:
-            free += list(range(cohort.slots, 2 * cohort.slots))[::-1]
-            cohort.grow(2 * cohort.slots)
-        member.slot = free.pop()
-        cohort.open(member.slot, member.intake.fs)
-
-    def _unseat(self, member: Member) -> None:
-        if member.slot >= 0:
-            self._cohorts[member.rows].close(member.slot)
-            self._free[member.rows].append(member.slot)
-            member.slot = -1
 
     # ---- snapshot -------------------------------------------------------------------------------
 
@@ -345,7 +308,7 @@ class StreamPool:
                 member = self._members.pop(patient)
                 member.forget()
                 with self._polling:
-                    self._unseat(member)
+                    self._seats.leave(member)
             foreign = not isinstance(error, EdgeECGError)
             if foreign and isinstance(error, (LookupError, TypeError, ValueError, OverflowError)):
                 raise StateError(
@@ -359,29 +322,19 @@ class StreamPool:
 
     def _saved(self, member: Member) -> dict[str, Any]:
         with member.lock:
-            saved: dict[str, Any] = {
-                "patient": member.patient,
-                "fs": float(member.intake.fs),
-                "leads": member.intake.leads,
-                "lost": member.lost,
-                "dropped": member.dropped,
-                "intake": pack_arrays(member.state.to_arrays()),
-                "queue": [piece if isinstance(piece, str) else pack_piece(piece) for piece in member.queue],
-            }
+            saved = member.saved()
             if member.slot >= 0:
-                arrays, plain = self._cohorts[member.rows].snapshot(member.slot)
+                arrays, plain = self._seats.cohort(member.rows).snapshot(member.slot)
                 saved |= {"arrays": pack_arrays(arrays), "decoder": plain}
             return saved
 
     def _restore_member(self, member: Member, saved: dict[str, Any]) -> None:
         with self._polling, member.lock:
-            member.state = member.intake.restored(unpack_arrays(saved["intake"]))
-            member.lost, member.dropped = saved["lost"], saved["dropped"]
-            member.put(_unpacked(saved_piece) for saved_piece in saved["queue"])
+            member.restore(saved)
             if "arrays" in saved:
-                self._seat(member)
+                self._seats.take(member)
                 arrays = unpack_arrays(saved["arrays"])
-                self._cohorts[member.rows].restore(member.slot, arrays, saved["decoder"])
+                self._seats.cohort(member.rows).restore(member.slot, arrays, saved["decoder"])
             self._announce(member)
 
 
@@ -389,21 +342,6 @@ def check_queue(queue: float, hop: float) -> None:
     """Refuse a queue that holds less than two hops or more than a day, in seconds; raises ``ConfigError``."""
     if not 2 * hop <= queue <= LONGEST:
         raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s, and a day at most")
-
-
-def _name(patient: Patient | np.integer[Any]) -> Patient:
-    """A name as a snapshot holds it; raises ``ConfigError``."""
-    if isinstance(patient, str) and not any("\ud800" <= letter <= "\udfff" for letter in patient):
-        return str(patient)
-    whole = isinstance(patient, (int, np.integer)) and not isinstance(patient, bool)
-    if whole and NUMBERS[0] <= int(patient) < NUMBERS[1]:
-        return int(patient)
-    raise ConfigError(f"patient {patient!r}: a name is text or a whole number of 64 bits")
-
-
-def _unpacked(packed: Any) -> Piece | Mark:
-    """A piece or a mark of a saved queue."""
-    return "flush" if packed == "flush" else unpack_piece(packed)
 
 
 def _check_there(member: Member) -> None:

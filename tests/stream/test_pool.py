@@ -376,12 +376,12 @@ def test_nobody_joins_where_a_restore_fails(nano: Engine) -> None:
         pool.push(pool.add(FS, patient=name), heart(8, FS))
     taken = StreamPool(nano)
     taken.add(FS, patient="second")
-    free = len(taken._free[1])
+    free = len(taken._seats._free[1])
     with pytest.raises(ConfigError, match="in the pool already"):
         taken.restore(pool.snapshot())
     assert list(taken) == ["second"]
     assert taken.poll() == []
-    assert len(taken._free[1]) == free
+    assert len(taken._seats._free[1]) == free
 
 
 def test_a_flush_that_waits_is_kept(nano: Engine) -> None:
@@ -400,12 +400,12 @@ def test_who_has_left_takes_no_more(nano: Engine) -> None:
     member = pool._members["bed"]
     pool.remove("bed")
     pool.poll()
-    free = len(pool._free[1])
+    free = len(pool._seats._free[1])
     pool._members["bed"] = member
     with pytest.raises(InputError, match="no patient 'bed'"):
         pool.push("bed", heart(4, FS))
     assert pool.poll() == []
-    assert len(pool._free[1]) == free
+    assert len(pool._seats._free[1]) == free
 
 
 @pytest.mark.parametrize("place", [9, 14, 20, 33])
