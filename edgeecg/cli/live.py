@@ -117,9 +117,9 @@ class LiveView:
         per_minute = rate.per_minute(self._rate, self.fs)
         table.add_row("heart rate", "..." if per_minute is None else f"{per_minute:.0f} /min")
         table.add_row("rhythm", self._open.get("Rhythm", "no atrial fibrillation"))
-        beats = Text(" ").join(Text(beat.label, COLOURS[beat.label]) for beat in self._beats)
+        beats = Text(" ").join(Text(beat.label, COLOURS[beat.label]) for beat in self._beats.copy())
         table.add_row("beats", beats)
-        table.add_row("so far", "  ".join(f"{label} {n}" for label, n in sorted(self._counts.items())))
+        table.add_row("so far", "  ".join(f"{label} {n}" for label, n in sorted(self._counts.copy().items())))
         table.add_row("signal", self._open.get("Quality", "good") + self._lost())
         table.add_row(
             "alarms", Text(", ".join(sorted(self._alarms)) or "none", "red" if self._alarms else "")

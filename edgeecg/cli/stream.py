@@ -22,6 +22,7 @@ from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Event
 from edgeecg.stream.clock import Piece
 from edgeecg.stream.feed import Feed
+from edgeecg.stream.member import plain_name
 from edgeecg.stream.session import Stream
 from edgeecg.stream.sinks import Fanout, Header, open_sink
 from edgeecg.stream.sinks.base import KEEP, event_sample
@@ -143,6 +144,7 @@ def stream(
         "units": units,
         "gain": gain,
     }
+    patient = str(plain_name(patient))
     piped = ["-"] if sys.stdout is not None and not sys.stdout.isatty() else []  # none: it was closed
     with ExitStack() as stack:
         halt = stack.enter_context(Halt().listening())
@@ -274,8 +276,6 @@ class Session:
 
     def take(self, piece: Piece) -> None:
         """Push a piece and tell what became known."""
-        if self.feed.units.look(piece.samples):
-            human_console().print(f"warning: {self.feed.units.doubt}")
         if piece.missing:
             self.tell(self.stream.gap(piece.missing))
         self.sinks.signal(piece.start, piece.samples, self.patient)

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import read_annotations, write_annotations
@@ -19,21 +20,11 @@ from edgeecg.io.atomic import is_hidden, named_when_full, workshop
 from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import Annotations, Record
+from edgeecg.io.wfdb_header import BROKEN, check_sizes, one_line, read_header, units_of, without_gain
 
 __all__ = ["find_headers", "read_wfdb", "wfdb_stem", "write_wfdb"]
 
-_BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 3 / 2}
-_GAIN = re.compile(r"^(?P<gain>-?\d+(\.\d*)?([eE][-+]?\d+)?)(\(-?\d+\))?(/(?P<unit>\S+))?$")
 _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
-_NUMBER = r"\d*\.?\d+\.?"
-_RATE = re.compile(rf"{_NUMBER}(/-?{_NUMBER}(\(-?{_NUMBER}\))?)?")  # the rate, that of a counter, its base
-_PUBLISHED_WITHOUT_GAIN = (
-    # Records of PhysioNet's svdb and the noise of nstdb state gain 0, which stands for 200 counts per mV:
-    # name, names of the signals, rate.
-    (re.compile(r"^8\d\d$"), ("ECG1", "ECG2"), 128.0),
-    (re.compile(r"^(bw|em|ma)$"), ("noise1", "noise2"), 360.0),
-)
-_BROKEN = (ValueError, IndexError, KeyError, TypeError, AttributeError)  # what wfdb raises on a broken header
 
 
 def read_wfdb(
@@ -74,7 +65,7 @@ def read_wfdb(
     """
     wfdb = load_wfdb("reading WFDB records")
     stem = wfdb_stem(path)
-    header = _header(wfdb, stem)
+    header = read_header(wfdb, stem)
     read = _read_segments if getattr(header, "n_seg", None) is not None else _read_signals
     channels = read(wfdb, stem, header, gain is not None)
     chosen = chosen_channels(stem.name, channels, leads, any_unit=gain is not None or units is not None)
@@ -138,79 +129,75 @@ def wfdb_stem(path: str | os.PathLike[str]) -> Path:
     return plain.with_suffix("") if plain.suffix in (".hea", ".dat", ".mat") else plain
 
 
-def _line(error: BaseException) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _header(wfdb: ModuleType, stem: Path) -> Any:
-    """The parsed header of a record, or of a record of segments."""
-    path = stem.parent / f"{stem.name}.hea"
-    if not path.is_file():
-        near = sorted(p.stem for p in stem.parent.glob("*.hea"))[:5] if stem.parent.is_dir() else []
-        hint = f"; that folder has {', '.join(near)} ..." if near else ""
-        raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
-    if path.stat().st_size == 0:
-        raise RecordError(f"header {path} is empty: fetch it again")
-    _check_rate(path)
-    try:
-        header = wfdb.rdheader(str(stem))
-    except (*_BROKEN, OSError) as error:
-        raise RecordError(f"header {path} is not a WFDB header ({_line(error)}): fetch it again") from error
-    if not header.n_sig or not header.fs > 0:
-        wrong = "lists no signals" if not header.n_sig else f"states a rate of {header.fs} Hz"
-        raise RecordError(f"record {stem}: its header {wrong}: fetch it again")
-    if getattr(header, "n_seg", None) is None and None in (header.file_name, header.fmt, header.adc_gain):
-        raise RecordError(f"record {stem}: its header breaks off after the first line: fetch it again")
-    return header
-
-
-def _check_rate(path: Path) -> None:
-    """Refuse a rate that is no number: wfdb would take 250 Hz for it, or the digits that it begins with."""
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            words = line.split()
-            if len(words) > 2 and not _RATE.fullmatch(words[2]):
-                raise RecordError(
-                    f"{path}: rate {words[2]!r} is not a number of hertz: correct the first line"
-                )
-            return
-
-
 def _read_segments(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) -> list[Channel]:
     """Signals of a record in several segments, by name, on one time line; NaN where a segment lacks one."""
     joined: dict[str, Channel] = {}
+    total = sum(header.seg_len)
+    if header.sig_len not in (None, total):
+        raise RecordError(
+            f"record {stem}: its header states {header.sig_len} samples, its segments hold {total}: "
+            "correct the first line"
+        )
     begin = 0  # in frames
     for name, length in zip(header.seg_name, header.seg_len, strict=True):
         if name != "~" and length > 0:  # neither a gap nor a layout, which holds names only
-            part = stem.parent / name
-            for channel in _read_signals(wfdb, part, _header(wfdb, part), as_counts):
+            for channel in _read_segment(wfdb, stem, header, name, length, as_counts):
+                frame = round(channel.fs / header.fs)
                 whole = joined.get(channel.name)
                 if whole is None:
-                    frame = round(channel.fs / header.fs)
-                    whole = channel._replace(samples=np.full(header.sig_len * frame, np.nan))
+                    whole = channel._replace(samples=_nothing(stem, total * frame))
                     joined[channel.name] = whole
                 if (whole.fs, whole.unit) != (channel.fs, channel.unit):
                     raise RecordError(
                         f"record {stem}: lead {channel.name} changes its rate or unit in segment {name}: "
                         f"read the segments one by one"
                     )
-                at = round(begin * channel.fs / header.fs)
-                whole.samples[at : at + len(channel.samples)] = channel.samples
+                whole.samples[begin * frame : (begin + length) * frame] = channel.samples
         begin += length
     return list(joined.values())
 
 
+def _read_segment(
+    wfdb: ModuleType, stem: Path, header: Any, name: str, length: int, as_counts: bool
+) -> list[Channel]:
+    """Signals of one segment, which must be what the record's header says of it."""
+    part = read_header(wfdb, stem.parent / name)
+    if getattr(part, "n_seg", None) is not None:
+        raise RecordError(f"record {stem}: segment {name} is in segments itself: read it by itself")
+    if part.fs != header.fs:
+        raise RecordError(
+            f"record {stem}: it has {header.fs:g} Hz, its segment {name} {part.fs:g}: correct the header "
+            "that is wrong, or read the segments one by one"
+        )
+    channels = _read_signals(wfdb, stem.parent / name, part, as_counts)
+    if any(len(channel.samples) != length * round(channel.fs / header.fs) for channel in channels):
+        raise RecordError(
+            f"record {stem}: segment {name} does not hold the {length} samples that the record's header "
+            "states: correct the headers"
+        )
+    return channels
+
+
+def _nothing(stem: Path, samples: int) -> NDArray[np.float64]:
+    """So many missing samples."""
+    try:
+        return np.full(samples, np.nan)
+    except (ValueError, MemoryError) as error:
+        raise RecordError(
+            f"record {stem}: its header states {samples} samples, which no memory holds: correct it"
+        ) from error
+
+
 def _read_signals(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) -> list[Channel]:
     """Signals of a record in one piece, in the header's units or as counts above their baseline."""
-    _check_sizes(stem, header)
-    units = _units(stem, header.n_sig)
-    if _published(stem.name, header):
+    check_sizes(stem, header)
+    units = units_of(stem, header.n_sig)
+    if without_gain(stem.name, header):
         units = ["mV"] * len(units)
     try:
         raw = wfdb.rdrecord(str(stem), smooth_frames=False)  # each signal as it was sampled
-    except (*_BROKEN, OSError) as error:
-        raise RecordError(f"record {stem}: its files do not fit its header ({_line(error)})") from error
+    except (*BROKEN, OSError) as error:
+        raise RecordError(f"record {stem}: its files do not fit its header ({one_line(error)})") from error
     return [
         Channel(
             name or f"ECG{i + 1}",
@@ -222,57 +209,6 @@ def _read_signals(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) ->
             zip(raw.sig_name, raw.e_p_signal, raw.adc_gain, raw.samps_per_frame, units, strict=True)
         )
     ]
-
-
-def _check_sizes(stem: Path, header: Any) -> None:
-    """Every signal file must be as long as the header says."""
-    for name in dict.fromkeys(header.file_name):
-        members = [i for i, file in enumerate(header.file_name) if file == name]
-        path = stem.parent / name
-        if not path.is_file():
-            raise RecordError(f"record {stem}: its signal file {name} is missing: fetch it again")
-        size = path.stat().st_size
-        if size == 0:
-            raise RecordError(f"record {stem}: its signal file {name} is empty: fetch it again")
-        width = _BYTES.get(str(header.fmt[members[0]]))
-        if width is None or not header.sig_len:  # compressed, or the length is not stated
-            continue
-        frame = width * sum(header.samps_per_frame[i] or 1 for i in members)
-        offset = header.byte_offset[members[0]] or 0
-        # Format 212 packs two samples in three bytes: an odd last sample may lack its padding.
-        if size - offset + 1 < int(header.sig_len * frame):
-            there = max(0, int((size - offset) / frame))
-            raise RecordError(
-                f"record {stem}: {name} is truncated, it holds {there} of {header.sig_len} samples: "
-                "fetch it again, or correct the number of samples in the header"
-            )
-
-
-def _units(stem: Path, n_sig: int) -> list[str | None]:
-    """Unit of each signal by the header's own text, ``None`` where the gain is missing or 0.
-
-    wfdb would fill in 200 for such a gain, and drop the first letter of a microvolt that is not ASCII.
-    """
-    content = (stem.parent / f"{stem.name}.hea").read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    units: list[str | None] = []
-    for fields in lines[1 : 1 + n_sig]:
-        match = _GAIN.match(fields[2]) if len(fields) > 2 else None
-        units.append((match["unit"] or "mV") if match is not None and float(match["gain"]) != 0 else None)
-    return units
-
-
-def _published(name: str, header: Any) -> bool:
-    """Whether this is one of the public records whose gain is known though their header has none."""
-    signals, fs = tuple(header.sig_name or ()), float(header.fs)
-    return any(
-        pattern.match(name) and (signals, fs) == (names, rate)
-        for pattern, names, rate in _PUBLISHED_WITHOUT_GAIN
-    )
 
 
 def _annotations(stem: Path, annotator: str | None, n: int, fs: float) -> Annotations | None:

@@ -11,6 +11,8 @@ from edgeecg.errors import SignalError
 
 __all__ = ["checked", "plain", "whole"]
 
+LONGEST_GAP = 2**48  # samples, nine thousand years: many of them still fit a count of 64 bits
+
 
 def whole(length: int) -> int:
     """The length of a gap as Python's own number: a small one of numpy's would overflow in the count.
@@ -20,8 +22,8 @@ def whole(length: int) -> int:
     SignalError
         It is no number of samples.
     """
-    if not isinstance(length, (int, np.integer)) or length < 0:
-        raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 or more")
+    if not isinstance(length, (int, np.integer)) or not 0 <= length <= LONGEST_GAP:
+        raise SignalError(f"a gap of {length} samples: give the number of missing samples, 0 to 2**48")
     return int(length)
 
 

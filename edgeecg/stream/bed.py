@@ -7,7 +7,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeecg.errors import InputError
+from edgeecg.errors import EdgeECGError, InputError
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import PatientConfig
 from edgeecg.stream.link import Ended, Link, Opened
@@ -43,6 +43,7 @@ class Bed:
         self._streams = 1
         self._source: Source | None = None  # that is open, or was last
         self._overrun_before = self._dropped_before = 0  # of earlier sources and streams
+        self._doubted = ""  # what the log knows of the unit
         self._said, self._said_at = 0, -REPEAT  # what the log knows of what was dropped, and since when
 
     def drain(self) -> bool:
@@ -92,6 +93,15 @@ class Bed:
         except InputError:  # left the pool meanwhile
             return self._dropped_before
 
+    @property
+    def doubt(self) -> str:
+        """What is wrong with the unit of the samples."""
+        pool = self._gateway.pool
+        try:
+            return "" if self.feed is None else pool.doubt(self.name)
+        except InputError:  # left the pool meanwhile
+            return ""
+
     def warn(self) -> None:
         """Say in the log what was dropped since it was last said, but not all the time."""
         overrun, dropped = self.overrun, self.dropped
@@ -119,9 +129,10 @@ class Bed:
         self.feed, self.leads = Feed(source.fs, source.jitter), source.leads
         self._gateway.admit(self, self.feed)
 
-    def fail(self) -> None:
+    def fail(self, error: EdgeECGError) -> None:
         """What comes cannot be used: the stream ends with what was told, and the link is closed."""
         self.ended = self.failed = True
+        self.link.error = str(error)
         self._dropped_before = self.dropped
         self.feed = None
         self.link.close()
@@ -138,13 +149,14 @@ class Bed:
 
     def _take(self, pieces: Any) -> None:
         for piece in pieces:
-            if self.feed is not None and self.feed.units.look(piece.samples):
-                log.warning("source %d: %s", self.link.number, self.feed.units.doubt)
             if piece.missing:
                 self._gateway.pool.gap(self.name, piece.missing)
             self._gateway.signal(piece.start, piece.samples, self.name)
             self._gateway.make_room(self.name, len(piece.samples))
             self._gateway.pool.push(self.name, piece.samples)
+        if self.doubt and self.doubt != self._doubted:
+            log.warning("source %d: %s", self.link.number, self.doubt)
+            self._doubted = self.doubt
 
     def snapshot(self) -> dict[str, Any]:
         """What is needed to go on; only after :meth:`settle`."""
@@ -173,5 +185,6 @@ class Bed:
             "dropped_packets": 0 if feed is None else feed.dropped,
             "overrun_packets": self.overrun,
             "dropped_samples": self.dropped,
-            "doubt": "" if feed is None else feed.units.doubt,
+            "doubt": self.doubt,
+            "error": link.error,
         }

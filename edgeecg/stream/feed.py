@@ -9,7 +9,6 @@ import msgspec
 from edgeecg.errors import StateError
 from edgeecg.stream.clock import Piece, TimeBase, TimeState
 from edgeecg.stream.sources.base import Packet
-from edgeecg.stream.units import UnitWatch
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Feed"]
@@ -29,13 +28,11 @@ class Feed:
     ----------
     clock : WallClock
         From sample numbers to time of day.
-    units : UnitWatch
-        Whether the samples look like millivolts.
     """
 
     def __init__(self, fs: float, jitter: float = 0.0) -> None:
         self.fs, self.jitter = fs, jitter
-        self.clock, self.units = WallClock(fs), UnitWatch(fs)
+        self.clock = WallClock(fs)
         self._base = TimeBase(fs, jitter=jitter)
         self._state = self._base.initial()
 

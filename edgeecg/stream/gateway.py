@@ -66,7 +66,7 @@ class Gateway:
             withhold=config.withhold,
             alarms=config.alarms,
         )
-        self.beds = [Bed(n, patient, self) for n, patient in enumerate(config.patients)]
+        self.beds = [Bed(n, patient, self) for n, patient in enumerate(config.patients, 1)]
         self._names: dict[str, tuple[Bed, WallClock]] = {}  # of the patients in the pool
 
     def run(self, stop: threading.Event) -> None:
@@ -123,7 +123,7 @@ class Gateway:
             raise
         except EdgeECGError as error:
             log.error("source %d cannot be used any more: %s", bed.link.number, error)
-            bed.fail()
+            bed.fail(error)
             return False
 
     def _tell(self) -> None:
@@ -252,7 +252,8 @@ class Gateway:
         try:
             patients = set(self.pool.restore(body["pool"]))
             for name, saved in body["beds"].items():
-                if name in known and saved["patient"] in patients:
+                free = saved["patient"] == name or saved["patient"] not in known  # else somebody else's now
+                if name in known and saved["patient"] in patients and free:
                     known[name].restore(saved)
                     patients.discard(saved["patient"])
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:

@@ -39,7 +39,7 @@ class Link:
     Parameters
     ----------
     number : int
-        Of the patient in the gateway's file: what the log calls it.
+        Of the patient in the gateway's file, the first is 1: what the log calls it.
     source : str
         As for :func:`open_source`.
 
@@ -51,6 +51,8 @@ class Link:
         When the last packet came, ``time.monotonic``.
     attempts : int
         Times that the source was opened, or tried to be.
+    error : str
+        Why nothing comes; empty while something does.
     """
 
     def __init__(self, number: int, source: str) -> None:
@@ -59,6 +61,7 @@ class Link:
         self.state: LinkState = "connecting"
         self.heard = time.monotonic()
         self.attempts = 0
+        self.error = ""
         self._source: Source | None = None  # once it is open
         self._guard = threading.Lock()  # of the source, between who opens and who closes
         self._stop = threading.Event()
@@ -105,12 +108,12 @@ class Link:
                 return
             except (LinkError, PacketError) as error:
                 log.warning("source %d broke off, again in %.0f s: %s", self.number, pause, error)
-                self.state = "waiting"
+                self.state, self.error = "waiting", str(error)
                 self._stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             except EdgeECGError as error:
                 log.error("source %d cannot be used: %s", self.number, error)
-                self.state = "failed"
+                self.state, self.error = "failed", str(error)
                 return
 
     def _reached(self, source: Source) -> bool:
@@ -121,7 +124,7 @@ class Link:
 
     def _read(self, source: Source) -> None:
         for packet in source:
-            self.state, self.heard = "live", time.monotonic()
+            self.state, self.heard, self.error = "live", time.monotonic(), ""
             self._put(packet)
             if self._stop.is_set():
                 return

@@ -14,6 +14,7 @@ from edgeecg.errors import ConfigError
 from edgeecg.pipeline import Intake
 from edgeecg.signal.block import Block, Piece
 from edgeecg.stream.snapshot import pack_arrays, pack_piece, unpack_arrays, unpack_piece
+from edgeecg.stream.units import UnitWatch
 
 __all__ = ["Mark", "Member", "Patient", "plain_name"]
 
@@ -31,9 +32,9 @@ class Member:
     def __init__(self, patient: Patient, intake: Intake, limit: int) -> None:
         self.patient, self.intake, self.limit = patient, intake, limit
         self.lock = threading.Lock()
-        self.state = intake.initial()
+        self.state, self.units = intake.initial(), UnitWatch(intake.fs)
         self.queue: deque[Piece | Mark] = deque()
-        self.waiting = 0  # samples in the queue that came; what carries a segment on to its end is none
+        self.waiting = 0  # samples in the queue that came; what is held before or behind a segment is none
         self.lost = 0  # samples dropped since the last one that was taken
         self.dropped = 0  # samples dropped in all
         self.ready = False  # whether the pool knows that the queue holds something
@@ -51,23 +52,29 @@ class Member:
             self.lost = 0
         pieces = self.intake.blocks.take(data, self.state)
         if pieces:
+            if self.units.watching:
+                self.units.take(pieces)
             self.put(pieces)
 
     def _full(self, count: int) -> bool:
         """Whether there is no room for so many samples; once there was none, half the queue must go first."""
-        room = self.limit // 2 if self.lost else self.limit - count
-        if self.waiting <= room:
+        if self.waiting + count <= self.limit and not self.choked:
             return False
         self.lost += count
         self.dropped += count
         return True
+
+    @property
+    def choked(self) -> bool:
+        """Whether samples were dropped, and more than half of the queue has not been worked off since."""
+        return self.lost > 0 and self.waiting > self.limit // 2
 
     def put(self, pieces: Iterable[Piece | Mark]) -> None:
         """Queue pieces."""
         for piece in pieces:
             self.queue.append(piece)
             if type(piece) is Block:
-                self.waiting += piece.end - piece.start
+                self.waiting += _came(piece)
 
     def end(self, mark: Mark) -> None:
         """Queue what is left, and a mark behind it."""
@@ -92,7 +99,7 @@ class Member:
                 return None
             piece = self.queue.popleft()
             if type(piece) is Block:
-                self.waiting -= piece.end - piece.start
+                self.waiting -= _came(piece)
             return piece
 
     def saved(self) -> dict[str, Any]:
@@ -122,6 +129,11 @@ def plain_name(patient: Patient | np.integer[Any]) -> Patient:
     if whole and NUMBERS[0] <= int(patient) < NUMBERS[1]:
         return int(patient)
     raise ConfigError(f"patient {patient!r}: a name is text or a whole number of 64 bits")
+
+
+def _came(block: Block) -> int:
+    """Samples of a block that came: up to a segment's first one its value is held."""
+    return max(0, block.end - max(block.start, block.first))
 
 
 def _unpacked(packed: Any) -> Piece | Mark:

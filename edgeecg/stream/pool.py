@@ -141,7 +141,11 @@ class StreamPool:
     def room(self, patient: Patient) -> int:
         """Samples that can be pushed before the queue is full; nothing waits where it is all of it."""
         member = self._member(patient)
-        return 0 if member.lost and member.waiting else max(0, member.limit - member.waiting)
+        return 0 if member.choked else max(0, member.limit - member.waiting)
+
+    def doubt(self, patient: Patient) -> str:
+        """What is wrong with the unit of a patient's samples, once half a minute has come; else empty."""
+        return self._member(patient).units.doubt
 
     def samples(self, patient: Patient) -> int:
         """Samples so far, missing ones included: the number of the next one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
@@ -15,8 +16,11 @@ from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Event
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
+from edgeecg.stream.units import UnitWatch
 
 __all__ = ["Stream"]
+
+log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -103,8 +107,16 @@ class Stream:
         """Declared latency, by stage."""
         return self._cohort.latency(self.fs)
 
+    @property
+    def doubt(self) -> str:
+        """What is wrong with the unit of the samples, once half a minute of them has come; else empty."""
+        return self._units.doubt
+
     def push(self, chunk: ArrayLike) -> list[Event]:
         """Take the samples that follow.
+
+        They must be millivolts: in microvolts beats are found as well, but the noise of a heart that stands
+        still is as loud as an ECG. What cannot be millivolts is told in the log, see :attr:`doubt`.
 
         Parameters
         ----------
@@ -121,7 +133,11 @@ class Stream:
             If the chunk has another shape or is not real numbers; nothing of it has been taken then.
         """
         pieces = self._intake.push(chunk, self._state)
-        return self._cohort.run(0, pieces) if pieces else []
+        if not pieces:
+            return []
+        if self._units.watching and self._units.take(pieces):
+            log.warning("%s", self.doubt)
+        return self._cohort.run(0, pieces)
 
     def gap(self, length: int) -> list[Event]:
         """Say that the next ``length`` samples are missing; the same as pushing that many NaN."""
@@ -133,7 +149,7 @@ class Stream:
 
     def reset(self) -> None:
         """Forget everything: the next sample is sample 0 of another patient."""
-        self._state = self._intake.initial()
+        self._state, self._units = self._intake.initial(), UnitWatch(self.fs)
         self._cohort.open(0, self.fs)
 
     async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:

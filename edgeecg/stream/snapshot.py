@@ -75,7 +75,7 @@ def read(kind: str, bundle: Bundle, data: bytes) -> dict[str, Any]:
     StateError
         Not a snapshot, a damaged one, of another kind or version, or taken with another bundle.
     """
-    if len(data) < 40 or not data.startswith(MAGIC[:7]):
+    if not isinstance(data, (bytes, bytearray)) or len(data) < 40 or not data.startswith(MAGIC[:7]):
         raise StateError("this is not a snapshot of EdgeECG: start without it")
     if data[7] != VERSION:
         raise StateError(f"snapshot version {data[7]}, but this release reads {VERSION}: start without it")

@@ -1,11 +1,14 @@
-"""Do the first samples of a live source look like millivolts? A wrong unit makes a silent stream."""
+"""Do the first samples of a stream look like millivolts? In another unit no silence raises an alarm."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.io.channels import PLAUSIBLE_MILLIVOLTS, WINDOW_SECONDS, typical_span
+from edgeecg.signal.block import Block, Piece
 
 __all__ = ["UnitWatch"]
 
@@ -13,7 +16,7 @@ WINDOWS = 3
 
 
 class UnitWatch:
-    """Looks at the first half minute.
+    """Looks at the first half minute, ten seconds at a time.
 
     Parameters
     ----------
@@ -29,21 +32,45 @@ class UnitWatch:
     def __init__(self, fs: float) -> None:
         self.fs = fs
         self.doubt = ""
-        self._wanted = round(WINDOWS * WINDOW_SECONDS * fs)
-        self._seen: list[NDArray[np.float64]] = []
+        self._width = round(WINDOW_SECONDS * fs)
+        self._left = WINDOWS
+        self._seen: list[NDArray[np.float64]] = []  # of the window that is not full yet
+        self._spans: list[list[float]] = []  # of each window, by lead
+
+    @property
+    def watching(self) -> bool:
+        """Whether it wants to see more."""
+        return self._left > 0
+
+    def take(self, pieces: Iterable[Piece]) -> bool:
+        """As :meth:`look`, at the samples of blocks."""
+        found = [self.look(piece.samples.T) for piece in pieces if isinstance(piece, Block)]
+        return any(found)
 
     def look(self, samples: NDArray[np.float64]) -> bool:
         """Take ``(n, leads)`` millivolts; whether there is a doubt that was not there before."""
-        if self._wanted <= 0 or not len(samples):
-            return False
-        self._seen.append(samples)
-        self._wanted -= len(samples)
-        if self._wanted > 0:
-            return False
-        signal, self._seen = np.concatenate(self._seen), []
-        span = max(typical_span(signal[:, lead], self.fs) for lead in range(signal.shape[1]))
-        least, most = PLAUSIBLE_MILLIVOLTS
-        if span > most or 0 < span < least:
-            wrong = f"samples span {span:.2g} mV, no ECG does"
-            self.doubt = f"{wrong}: are the units right (--units uV, units=uV, or a gain), and the leads on?"
-        return bool(self.doubt)
+        while len(samples) and self._left:
+            missing = self._width - sum(map(len, self._seen))
+            self._seen.append(samples[:missing])
+            if len(samples) < missing:
+                return False
+            samples = samples[missing:]
+            signal, self._seen = np.concatenate(self._seen), []
+            self._spans.append([typical_span(lead, self.fs) for lead in signal.T])
+            self._left -= 1
+            if not self._left:
+                self.doubt = _doubt(float(np.median(self._spans, axis=0).max()))
+                return bool(self.doubt)
+        return False
+
+
+def _doubt(span: float) -> str:
+    """What is wrong with samples that span so many millivolts."""
+    least, most = PLAUSIBLE_MILLIVOLTS
+    if span > most:
+        cure = "are they microvolts (--units uV, units=uV) or counts (a gain)"
+    elif 0 < span < least:
+        cure = "are they volts (--units V, units=V), or millivolts that were taken for microvolts"
+    else:
+        return ""
+    return f"samples span {span:.2g} mV, no ECG does: {cure}, and are the leads on? Alarms may fail so"

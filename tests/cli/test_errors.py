@@ -161,6 +161,7 @@ CASES: dict[str, str] = {
     "evaluate @good @good": "twice",
     "stream @good --speed 0 --start nan": "start",
     "stream @good --speed 0 --hop nan": "hop",
+    "stream @good --speed 0 --patient \udcff": "a name is text",
     "stream nosuch://thing": "nosuch",
     "stream @good --sink nosuch:thing": "nosuch",
     "stream @good --faults gremlins=1": "gremlins",

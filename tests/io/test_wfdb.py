@@ -199,6 +199,31 @@ def test_segments_of_other_leads_each_have_their_own_column(tmp_path: Path) -> N
     assert np.abs(record.lead("V1")[600:] - ecg(400)[:, 0]).max() < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("r/2 2 250 900\na 600\nb 400\n", "states 900 samples, its segments hold 1000"),
+        ("r/2 2 360 1000\na 600\nb 400\n", "it has 360 Hz, its segment a 250"),
+        ("r/2 2 250 900\na 500\nb 400\n", "segment a does not hold the 500 samples"),
+        ("r/2 2 250 1000\na 600\nr 400\n", "segment r is in segments itself"),
+        ("r/2 2 250\na 600\n~ 99999999999999999999\n", "no memory holds"),
+        ("r/2 2 250 1000\na 600\nc 400\n", "its header c.hea is missing"),
+    ],
+)
+def test_segments_that_do_not_fit_are_named(tmp_path: Path, text: str, told: str) -> None:
+    write(tmp_path, ecg(600), name="a")
+    write(tmp_path, ecg(400), name="b")
+    header(tmp_path, text)
+    with pytest.raises(RecordError, match=told):
+        read_record(tmp_path / "r")
+
+
+def test_the_length_of_segments_need_not_be_stated(tmp_path: Path) -> None:
+    write(tmp_path, ecg(600), name="a")
+    header(tmp_path, f"r/2 2 {FS}\na 600\n~ 200\n")
+    assert len(read_record(tmp_path / "r")) == 800
+
+
 def test_truncated_signal_file(tmp_path: Path) -> None:
     stem = write(tmp_path, ecg(), fmt=["212"] * 2)
     data = stem.with_suffix(".dat")

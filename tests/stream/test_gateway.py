@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeecg.errors import ConfigError, LinkError, MissingExtra, StateError
+from edgeecg.errors import ConfigError, EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap, Quality
@@ -182,8 +182,8 @@ def test_what_is_dropped_is_on_the_page_and_in_the_log(
     told = made.report()["patients"]["a"]
     assert (told["overrun_packets"], told["dropped_samples"]) == (7, FS)
     assert len(caplog.messages) == 1
-    assert "source 0: 7 packets and 0 samples dropped" in caplog.messages[0]
-    bed.fail()
+    assert "source 1: 7 packets and 0 samples dropped" in caplog.messages[0]
+    bed.fail(EdgeECGError("no more"))
     assert made.report()["patients"]["a"]["dropped_samples"] == FS
 
 
@@ -323,7 +323,7 @@ def test_a_source_that_cannot_be_used_is_told(
     made.run(threading.Event())
     assert set(events_of(tmp_path / "events.jsonl")) == {"b"}
     assert made.report()["patients"]["a"]["state"] == "failed"
-    assert any("source 0 cannot be used" in line for line in caplog.messages)
+    assert any("source 1 cannot be used" in line for line in caplog.messages)
 
 
 def test_a_feed_goes_on_after_a_restart() -> None:

@@ -143,6 +143,33 @@ def test_who_comes_back_with_another_rate_takes_a_name_that_is_free(
     assert all(len(beats(tmp_path / "events.jsonl", name)) > 3 for name in told)
 
 
+def test_a_snapshot_takes_no_name_of_a_patient_of_the_file(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    """`bed` went on as `bed-2`; then the file gets a patient of that name."""
+    rates = iter([FS, 2 * FS, FS])
+
+    def twice() -> Scripted:
+        return Scripted(next(rates), breaking)
+
+    def breaking(source: Scripted) -> Iterator[Packet]:
+        yield from steady(8 if source.fs == FS else 600, 0.0 if source.fs == FS else 0.005)(source)
+        if source.fs == FS:
+            raise link.LinkError("it broke off")
+
+    scripts |= {"script:twice": twice, "script:good": lambda: Scripted(FS, steady(600, pace=0.005))}
+    first = gateway(nano, tmp_path, {"bed": "script:twice"}, snapshot="context")
+    with running(first) as raised:
+        eventually(lambda: "bed-2" in first.pool)
+    assert not raised
+    second = gateway(nano, tmp_path, {"bed": "script:good", "bed-2": "script:good"}, snapshot="context")
+    (tmp_path / "events.jsonl").unlink()
+    with running(second) as raised:
+        eventually(lambda: len(beats(tmp_path / "events.jsonl", "bed-2")) > 3)
+        assert {bed["state"] for bed in second.report()["patients"].values()} == {"live"}
+    assert not raised
+
+
 def test_a_snapshot_that_cannot_be_written_stops_nobody(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -340,6 +340,34 @@ def test_room_is_what_can_be_pushed(nano: Engine) -> None:
     assert pool.dropped(bed) > 0
 
 
+@pytest.mark.parametrize("fs", [250.0, 1000.0])
+def test_what_is_held_before_a_signal_takes_no_room(nano: Engine, fs: float) -> None:
+    """Bad radio: 70 ms missing three times a second make many segments, each anchored before its first sample."""
+    pool = StreamPool(nano, queue=10)
+    bed, signal = pool.add(fs), heart(9, fs)
+    period, missing = round(0.3 * fs), int(0.0625 * fs) + 2
+    for end in range(period, len(signal), period):
+        signal[end - missing : end] = np.nan
+    for at in range(0, len(signal), 50):
+        pool.push(bed, signal[at : at + 50])
+    assert pool.dropped(bed) == 0
+    assert pool.room(bed) >= fs
+
+
+def test_after_a_loss_no_chunk_is_longer_than_the_room(nano: Engine) -> None:
+    pool = StreamPool(nano, queue=4)
+    bed = pool.add(FS)
+    for _ in range(12):
+        pool.push(bed, np.zeros(FS // 2))
+    assert pool.dropped(bed) > 0
+    assert pool.room(bed) == 0
+    while not pool.room(bed):
+        pool.poll(rounds=1)
+    before, room = pool.dropped(bed), pool.room(bed)
+    pool.push(bed, np.zeros(room + 1))
+    assert pool.dropped(bed) == before + room + 1
+
+
 @pytest.mark.parametrize("leads", [0, -1])
 def test_there_is_a_lead(nano: Engine, leads: int) -> None:
     with pytest.raises(ConfigError, match="at least one"):

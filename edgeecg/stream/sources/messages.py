@@ -77,7 +77,13 @@ class MessageSource(LiveSource):
     def _attempt(self) -> Message | None:
         try:
             data = self._receive()
-            return None if data is None else decode_message(data)
+            if data is None:
+                return None
+            message = decode_message(data)
+            if message.packet.samples.size or message.leads:
+                return message
+            self._declared = self._declared or message.fs  # how many leads there are it does not tell
+            return None
         except End:
             raise LinkError(f"{self._peer} ended before its first message") from None
         except PacketError as error:

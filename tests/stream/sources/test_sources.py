@@ -370,6 +370,16 @@ def test_messages_without_a_rate_need_one_and_a_change_of_rate_ends_the_stream()
         list(source)
 
 
+def test_a_message_without_samples_does_not_tell_the_leads() -> None:
+    empty, two = Packet(np.zeros((0, 1))), Packet(np.zeros((5, 2)))
+    with (
+        websocket_server([encode_json(empty, FS).decode(), encode_json(two).decode()]) as url,
+        open_source(url) as source,
+    ):
+        assert (source.fs, len(source.leads)) == (FS, 2)
+        assert len(everything(source)) == 5
+
+
 def test_only_an_arrival_here_is_measured_by_the_clock_that_is_never_set() -> None:
     """A sender's own time says when the signal was; a broker's delay is no gap."""
     sent = [encode_json(Packet(np.zeros((5, 1)), time=at), FS).decode() for at in (100.0, None)]
