@@ -251,6 +251,10 @@ def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from error
     names = packaged_names()
+    if path.is_dir() and str(source) not in names:
+        raise BundleError(
+            f"{path} is a folder, not a bundle: edgeecg build {path} --out NAME{SUFFIX} makes one of graphs"
+        )
     if str(source) in names:
         return str(source), (resources.files("edgeecg") / "zoo" / f"{source}{SUFFIX}").read_bytes()
     have = (

@@ -171,7 +171,7 @@ def go_on(
             facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
             facts[f"{stage}_share"] = SHARE[stage]
             if stage == REFINED:
-                facts["thresholds"] = {"bias": BIAS}
+                facts["thresholds"] = {"bias": BIAS[preset]}
             save_checkpoint(
                 work / preset / name / stage, part_way(each.network, network, SHARE[stage]), facts
             )

@@ -199,7 +199,8 @@ def _report(console: Console, outcomes: list[Outcome]) -> None:
         sum(outcome.afib for outcome in done),
         sum(outcome.missing for outcome in done),
     )
-    table.add_row("all", *_cells(total), f"{signal / work:,.0f}" if work else "before", style="bold")
+    pace = f"{signal / work:,.0f}" if work else "before" if done else "-"
+    table.add_row("all", *_cells(total), pace, style="bold")
     console.print(table)
 
 

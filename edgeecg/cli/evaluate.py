@@ -271,7 +271,7 @@ def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
     training = bundle.manifest.provenance.get("training", {})
     away, sets = set(training.get("validation", ())), training.get("sets", {})
     seen = (case for case in cases if was_shown(case, sets) and f"{case.home}/{case.name}" not in away)
-    known = sorted({case.group for case in seen})
+    known = sorted({case.home for case in seen})
     if known:
         human_console().print(
             f"note: {bundle.name} was trained on patients of {', '.join(known)}: their figures are too good"

@@ -97,8 +97,9 @@ def profile(
         Path | None, typer.Option("--against", metavar="FILE", help="Hold against this earlier --json file.")
     ] = None,
     max_regression: Annotated[
-        str, typer.Option(metavar="SHARE", help="How much slower than --against may be, e.g. 10%.")
-    ] = "10%",
+        str | None,
+        typer.Option(metavar="SHARE", help="How much slower than --against may be; 10% if left out."),
+    ] = None,
 ) -> None:
     """Measure latency by stage, deadlines, throughput, layers, memory and energy.
 
@@ -128,7 +129,7 @@ def profile(
         if output is not None:
             check_file(output)
     previous = load(against) if against is not None else None
-    share = parse_share(max_regression)
+    share = _allowed(max_regression, against)
     signal = None
     if record is not None:
         signal = read_record(record, leads=leads or None, fs=fs, units=units, gain=gain)
@@ -292,6 +293,13 @@ def summary(report: Report) -> str:
         for use in report.energy
     ]
     return "\n".join([*lines, *(f"Energy: {note}" for note in report.notes)])
+
+
+def _allowed(share: str | None, against: Path | None) -> float:
+    """How much slower it may be; refused where there is nothing to hold it against."""
+    if share is not None and against is None:
+        raise ConfigError("--max-regression says how much slower than --against FILE: give that too")
+    return parse_share(share or "10%")
 
 
 def hold(console: Console, previous: Report, now: Report, share: float) -> bool:

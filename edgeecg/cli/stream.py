@@ -123,7 +123,8 @@ def stream(
 
     Plays a recording at real pace or faster, or reads a device, a network stream or standard input. Lost,
     doubled and late packets are put in order; what is missing is told as a gap. Options may also stand in
-    the source's name: `serial:/dev/ttyUSB0?fs=250&board=ad8232`. docs/sources-and-sinks.md has them all.
+    the source's name, in quotes: `'serial:/dev/ttyUSB0?fs=250&board=ad8232'`. All of them:
+    docs/sources-and-sinks.md.
 
     For example:
 

@@ -135,7 +135,8 @@ def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
         af = labels[path.name] == "A" if path.name in labels else None
         truth = truth_of(record, name, af_record=af)
         if not truth.labels and truth.af is None and af is None:
-            mend = "fetch the set again" if SETS[name].beats or labels else "the set has none, name another"
+            mend = "leave it out, or fetch the set again if it should have some"
+            mend = mend if SETS[name].beats or labels else "the set has none, name another"
             raise RecordError(f"{name} {path.name} has no reference annotations: {mend}")
         return record, truth
 

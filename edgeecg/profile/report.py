@@ -165,7 +165,7 @@ def load(path: Path) -> Report:
 
 
 def parse_share(text: str) -> float:
-    """``10%`` or ``0.1`` to 0.1.
+    """``10%`` or ``0.1`` to 0.1; a bare number above 1 is more likely a forgotten ``%``.
 
     Raises
     ------
@@ -175,9 +175,10 @@ def parse_share(text: str) -> float:
     number = text.strip()
     try:
         share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+        limit = 100 if number.endswith("%") else 1
     except ValueError:
-        share = -1.0
-    if not 0 < share < 100:
+        share, limit = -1.0, 1
+    if not 0 < share <= limit:
         raise InputError(f"--max-regression {text!r}: give a share above 0, e.g. 10% or 0.1")
     return share
 

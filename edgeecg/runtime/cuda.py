@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Library = Literal["auto", "pycuda", "cuda-python"]
-ADVICE = "or run on the CPU with --backend onnxruntime"
+ADVICE = "or run on the CPU with --backend onnxruntime (backend='onnxruntime' in Python)"
 
 STICKY = {
     214: "uncorrectable ECC error",

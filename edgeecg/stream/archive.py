@@ -149,6 +149,11 @@ def find_jobs(paths: Iterable[Path], out: Path) -> list[Job]:
 
 def _jobs_of(path: Path, out: Path) -> list[Job]:
     if not path.is_dir():
+        if not is_record(path) and path.is_file():
+            raise RecordError(
+                f"{path} is no recording: name its record without extension, or a file that ends in "
+                ".hea, .edf, .bdf, .csv, .tsv or .parquet"
+            )
         if not is_record(path):
             raise RecordError(f"no record {path}: name a record, a file or a folder of them")
         return [Job(path, out / _plain(path).name)]

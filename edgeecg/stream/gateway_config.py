@@ -149,20 +149,7 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
         The file is missing, no TOML, or says something that there is not; the message names the place.
     """
     path = Path(path)
-    try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    tables = told.get("patients")
-    _no_strangers(path, told, {item.name for item in fields(GatewayConfig)} - {"folder"})
-    alarms = told.get("alarms")
-    if isinstance(alarms, dict):
-        _no_strangers(path, alarms, {item.name for item in fields(AlarmSettings)})
-    for table in tables if isinstance(tables, list) else []:
-        if isinstance(table, dict):
-            _no_strangers(path, table, {item.name for item in fields(PatientConfig)})
+    told = _tables(path)
     try:
         config = msgspec.convert({**told, "folder": str(path.parent)}, GatewayConfig, dec_hook=_decode)
         for patient in config.patients:
@@ -176,6 +163,28 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
     return config
 
 
+def _tables(path: Path) -> dict[str, Any]:
+    """What a gateway's file says, with no key that there is not."""
+    try:
+        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    if type(told.get("health")) is int:
+        told["health"] = str(told["health"])
+    tables = told.get("patients")
+    _no_strangers(path, told, {item.name for item in fields(GatewayConfig)} - {"folder"})
+    alarms = told.get("alarms")
+    if isinstance(alarms, dict):
+        _no_strangers(path, alarms, {item.name for item in fields(AlarmSettings)})
+    for table in tables if isinstance(tables, list) else []:
+        if isinstance(table, dict):
+            more = '; options of a source stand in it, source = "...?units=uV"'
+            _no_strangers(path, table, {item.name for item in fields(PatientConfig)}, more)
+    return told
+
+
 def _choices(told: str) -> str:
     """What the key may be that an error of msgspec ends with, where that is one of a few words."""
     found = re.search(r"Invalid enum value .* at `\$\.(\w+)`", told)
@@ -184,10 +193,10 @@ def _choices(told: str) -> str:
     return f": choose {', '.join(get_args(literal))}" if literal is not None else ""
 
 
-def _no_strangers(path: Path, table: dict[str, Any], known: set[str]) -> None:
+def _no_strangers(path: Path, table: dict[str, Any], known: set[str], more: str = "") -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise ConfigError(f"{path}: no key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        raise ConfigError(f"{path}: no key {unknown[0]!r}; there are {', '.join(sorted(known))}{more}")
 
 
 def _decode(kind: type, value: object) -> object:

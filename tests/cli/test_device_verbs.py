@@ -204,7 +204,7 @@ def test_a_profile_is_written_and_held_against(
         (["--batches", "1,x"], "--batches '1,x'"),
         (["--batches", "100000000"], "from 1 to 4096"),
         (["--against", "nowhere.json"], "cannot read"),
-        (["--max-regression", "lots"], "--max-regression 'lots'"),
+        (["--max-regression", "10%"], "--against FILE"),
         (["--speed", "0"], "speed above 0"),
         (["nowhere.hea"], "nowhere"),
         (["--dla", "0", "--backend", "onnxruntime"], "leave --dla out"),

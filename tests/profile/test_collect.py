@@ -236,7 +236,7 @@ def test_shares(text: str, share: float) -> None:
     assert parse_share(text) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("text", ["", "ten", "-5%", "0", "nan"])
+@pytest.mark.parametrize("text", ["", "ten", "-5%", "0", "nan", "10"])
 def test_shares_that_make_no_sense(text: str) -> None:
     with pytest.raises(InputError, match="--max-regression"):
         parse_share(text)

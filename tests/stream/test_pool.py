@@ -342,7 +342,7 @@ def test_room_is_what_can_be_pushed(nano: Engine) -> None:
 
 @pytest.mark.parametrize("fs", [250.0, 1000.0])
 def test_what_is_held_before_a_signal_takes_no_room(nano: Engine, fs: float) -> None:
-    """Bad radio: 70 ms missing three times a second make many segments, each anchored before its first sample."""
+    """70 ms missing three times a second make many segments, each anchored before its first sample."""
     pool = StreamPool(nano, queue=10)
     bed, signal = pool.add(fs), heart(9, fs)
     period, missing = round(0.3 * fs), int(0.0625 * fs) + 2

@@ -74,7 +74,7 @@ def test_a_recipe_is_known_by_what_it_says(
     with pytest.raises(ConfigError, match="at least one"):
         tool.recipes(["nano"], tmp_path, 0, steps=0)
     as_it_was = tool.recipe_of(here)
-    monkeypatch.setitem(stages.BIAS, "S", 0.0)
+    monkeypatch.setitem(stages.BIAS, "nano", {})
     assert tool.recipe_of(here) != as_it_was
     monkeypatch.undo()
     assert tool.recipe_of(here) == as_it_was
@@ -123,7 +123,7 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
         assert meta["member"] == name
         assert [meta[key]["augment"]["insert"] > 0 for key in stages.LATER] == [False, True, True]
         assert [meta[f"{key}_share"] for key in stages.LATER] == list(stages.SHARE.values())
-        assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": stages.BIAS}]
+        assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": stages.BIAS["nano"]}]
         for made in stage:
             for weight, value in made.network.state_dict().items():
                 same = np.array_equal(value.numpy(), weights[weight].numpy())

@@ -164,7 +164,7 @@ def check_rate(fs: float | None, form: str) -> float:
         If it is missing or not a positive number.
     """
     if fs is None:
-        raise ConfigError(f"{form} does not tell its sampling rate: give it by --fs HERTZ (fs= in Python)")
+        raise ConfigError(f"{form} does not tell its rate: give --fs HERTZ (?fs= in its text, fs= in Python)")
     if not (math.isfinite(fs) and fs > 0):
         raise ConfigError(f"fs={fs} is not a positive number of hertz")
     return float(fs)

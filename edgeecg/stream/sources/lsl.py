@@ -95,7 +95,9 @@ class LslSource(LiveSource):
         """Rate, leads and units from the stream's own description."""
         rate = info.nominal_srate() or self._rate
         if not rate:
-            raise SignalError(f"the stream with {shown} declares no rate: give --fs HERTZ (fs= in Python)")
+            raise SignalError(
+                f"the stream with {shown} declares no rate: give --fs HERTZ (?fs= in its text, fs= in Python)"
+            )
         if info.channel_format() == self._lsl.cf_string:
             raise SignalError(f"the stream with {shown} carries text, not samples: name the ECG stream")
         self.fs = float(rate)

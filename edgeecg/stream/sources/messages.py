@@ -68,7 +68,9 @@ class MessageSource(LiveSource):
                 )
             self._first = self._attempt()
             if self._first is not None and (self._declared or self._first.fs) is None:
-                raise PacketError(f"{self._peer} does not tell its rate: give --fs HERTZ (fs= in Python)")
+                raise PacketError(
+                    f"{self._peer} does not tell its rate: give --fs HERTZ (?fs= in its text, fs= in Python)"
+                )
         if self._first is not None:
             self._declared = self._declared or self._first.fs
             self.leads = self.leads or self._first.leads or default_leads(self._first.packet.samples.shape[1])

@@ -105,7 +105,8 @@ class PolarSource(LiveSource):
                 limit = self._retry if self._ready.is_set() else self._wait
                 if time.monotonic() - self._heard > limit:
                     raise LinkError(f"no samples from the strap for {limit:g} s: {error}") from error
-                logger.warning("the strap's link broke off and is tried anew in %g s", pause)
+                what = "broke off" if self._ready.is_set() else "could not be made"
+                logger.warning("the strap's link %s and is tried anew in %g s: %s", what, pause, error)
             if self._heard > began:
                 pause = 0.5
             await self._sleep(pause)

@@ -199,7 +199,8 @@ def _calibration(board: str, gain: float | None, rest: float | None) -> tuple[fl
         raise ConfigError(f"board={board!r} is unknown: write {', '.join(BOARDS)}, or give gain= and rest=")
     if not board and gain is None:
         raise ConfigError(
-            f"serial lines are counts: name the board ({', '.join(BOARDS)}) or give gain=COUNTS_PER_MILLIVOLT"
+            f"serial lines are counts: name the board (board={'|'.join(BOARDS)}) or give "
+            "gain=COUNTS_PER_MILLIVOLT (in a shell, quote a source with options: & ends a command)"
         )
     usual_gain, usual_rest = BOARDS.get(board, (1.0, 0.0))
     gain = usual_gain if gain is None else gain
