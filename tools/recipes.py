@@ -19,8 +19,8 @@ SHARE = {"second": 1.0, "third": 0.5, "refined": 0.7}
 """How far the weights go, of the way from the stage before to where training ends (docs/models/README.md)."""
 
 BIAS = {"nano": {"S": -0.3}, "micro": {"S": -0.3}, "small": {"S": -0.15}, "base": {"S": -0.3}}
-"""Added to the logits of the packaged bundles: the fourth stage shows more S than hearts have. In `small` it costs
-held-out patients S, so that it has half (docs/models/README.md)."""
+"""Added to the logits of the packaged bundles: the fourth stage shows more S than hearts have. All of it
+costs held-out patients of `small` S, so that it has half (docs/models/README.md)."""
 
 
 def recipes(

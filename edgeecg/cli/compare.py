@@ -198,7 +198,14 @@ def graphs_of(sides: tuple[Side, Side], wanted: str) -> tuple[GraphName, ...]:
     """Graphs that both sides have: a lone ONNX file is the one that its inputs say."""
     lone = [side for side in sides if side.bundle is None]
     if not lone:
-        return tuple(name for name in GRAPHS if wanted in (name, "both"))
+        names: tuple[GraphName, ...] = tuple(name for name in GRAPHS if wanted in (name, "both"))
+        widths = {side.bundle.spec.beat_inputs for side in sides if side.bundle is not None}
+        if "beat" in names and len(widths) > 1:  # told before anything is compared
+            raise ConfigError(
+                f"their beat graphs take beats of different widths ({', '.join(map(str, sorted(widths)))}): "
+                "they are models of different widths, of which --graph token compares heads and labels"
+            )
+        return names
     with OrtExecutor(lone[0].model("token")) as executor:
         known = {spec.name for spec in executor.inputs}
     if not known & {"signal", "beats"}:

@@ -287,7 +287,10 @@ class StreamPool:
     # ---- snapshot -------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """Every patient with its queue, without events that wait for :meth:`poll`; see :meth:`restore`."""
+        """Every patient with its queue; see :meth:`restore`.
+
+        Events that wait for :meth:`poll`, and patients who were removed, are not in it: poll before.
+        """
         with self._polling, self._lock:
             saved = [self._saved(member) for member in self._members.values()]
         return write("pool", self._engine.bundle, {"settings": self._about(), "patients": saved})
@@ -299,6 +302,8 @@ class StreamPool:
         ------
         StateError
             If it is not a snapshot of a pool with the same bundle and settings. Nobody has joined then.
+        ConfigError
+            If a patient of that name is in the pool already. Nobody has joined then either.
         """
         body = read("pool", self._engine.bundle, data)
         check_settings(body.get("settings"), self._about())
