@@ -166,7 +166,7 @@ def test_a_snapshot_takes_no_name_of_a_patient_of_the_file(
     (tmp_path / "events.jsonl").unlink()
     with running(second) as raised:
         eventually(lambda: len(beats(tmp_path / "events.jsonl", "bed-2")) > 3)
-        assert {bed["state"] for bed in second.report()["patients"].values()} == {"live"}
+        eventually(lambda: {bed["state"] for bed in second.report()["patients"].values()} == {"live"})
     assert not raised
 
 
