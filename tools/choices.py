@@ -188,7 +188,7 @@ def choices(
     table.add_row("and S only where it comes early", *cells)
     for name, bias in (("S", (0, -0.5, 0, 0, 0)), ("S", (0, 0.5, 0, 0, 0)), ("V", (0, 0, 0.5, 0, 0))):
         cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b, True, True, True))
-        table.add_row(f"all four, {sum(bias):+.1f} for {name}", *cells)
+        table.add_row(f"all four, {sum(bias):+.1f} more for {name}", *cells)
     records_only = [case for case in cases if case[0].weak_label]
     rhythm = Table(f"{preset}: AF by record", "F1 %")
     for enter, leave, power in (

@@ -34,10 +34,12 @@ def with_hidden(kept: Path, work: Path, data: Path) -> tuple[str, int]:
     records = load_training_data(settings, 0).training
     for fold, (run, checkpoint) in enumerate(zip(runs, networks, strict=True)):
         unseen = sorted(records[number].name for number in hidden(records, fold, len(runs)))
-        target = work / run.name / REFINED
+        target, meta = work / run.name / REFINED, {**checkpoint.meta, "validation": unseen}
         if not (target / SETTINGS).exists():
-            save_checkpoint(target, checkpoint.network, {**checkpoint.meta, "validation": unseen})
-        elif (target / WEIGHTS).read_bytes() != (run / REFINED / WEIGHTS).read_bytes():
+            save_checkpoint(target, checkpoint.network, meta)
+            continue
+        same = (target / WEIGHTS).read_bytes() == (run / REFINED / WEIGHTS).read_bytes()
+        if not same or load_checkpoint(target).meta != meta:
             raise ConfigError(f"{target} holds another network: name another --work")
     return networks[0].meta["config"]["preset"], len(runs)
 

@@ -299,7 +299,7 @@ def _allowed(share: str | None, against: Path | None) -> float:
     """How much slower it may be; refused where there is nothing to hold it against."""
     if share is not None and against is None:
         raise ConfigError("--max-regression says how much slower than --against FILE: give that too")
-    return parse_share(share or "10%")
+    return parse_share("10%" if share is None else share)
 
 
 def hold(console: Console, previous: Report, now: Report, share: float) -> bool:

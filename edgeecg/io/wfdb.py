@@ -24,6 +24,9 @@ from edgeecg.io.wfdb_header import BROKEN, check_sizes, one_line, read_header, u
 
 __all__ = ["find_headers", "read_wfdb", "wfdb_stem", "write_wfdb"]
 
+MOST_SAMPLES = 2**32
+"""Samples of a lead in segments, at most: 32 GiB. A gap of any length can be written into a header."""
+
 _NAME = re.compile(r"^[A-Za-z0-9_-]+$")
 
 
@@ -181,6 +184,8 @@ def _read_segment(
 def _nothing(stem: Path, samples: int) -> NDArray[np.float64]:
     """So many missing samples."""
     try:
+        if samples > MOST_SAMPLES:
+            raise MemoryError
         return np.full(samples, np.nan)
     except (ValueError, MemoryError) as error:
         raise RecordError(

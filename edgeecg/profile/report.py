@@ -179,7 +179,7 @@ def parse_share(text: str) -> float:
     except ValueError:
         share, limit = -1.0, 1
     if not 0 < share <= limit:
-        raise InputError(f"--max-regression {text!r}: give a share above 0, e.g. 10% or 0.1")
+        raise InputError(f"--max-regression {text!r}: write 10% or 0.1; a bare number is a share, 1 at most")
     return share
 
 

@@ -44,6 +44,7 @@ class Bed:
         self._source: Source | None = None  # that is open, or was last
         self._overrun_before = self._dropped_before = 0  # of earlier sources and streams
         self._doubted = ""  # what the log knows of the unit
+        self._error = ""  # why the signal cannot be used
         self._said, self._said_at = 0, -REPEAT  # what the log knows of what was dropped, and since when
 
     def drain(self) -> bool:
@@ -126,13 +127,13 @@ class Bed:
             self._gateway.pool.remove(self.name)
             self.name, self._streams = self._gateway.free_name(self.config.name, self._streams + 1)
             log.warning("source %d came back otherwise: its stream begins anew", self.link.number)
-        self.feed, self.leads = Feed(source.fs, source.jitter), source.leads
+        self.feed, self.leads, self._doubted = Feed(source.fs, source.jitter), source.leads, ""
         self._gateway.admit(self, self.feed)
 
     def fail(self, error: EdgeECGError) -> None:
         """What comes cannot be used: the stream ends with what was told, and the link is closed."""
         self.ended = self.failed = True
-        self.link.error = str(error)
+        self._error = str(error)
         self._dropped_before = self.dropped
         self.feed = None
         self.link.close()
@@ -186,5 +187,5 @@ class Bed:
             "overrun_packets": self.overrun,
             "dropped_samples": self.dropped,
             "doubt": self.doubt,
-            "error": link.error,
+            "error": self._error or link.error,
         }

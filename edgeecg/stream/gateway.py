@@ -256,6 +256,9 @@ class Gateway:
                 if name in known and saved["patient"] in patients and free:
                     known[name].restore(saved)
                     patients.discard(saved["patient"])
+                elif name in known and not free:
+                    number = known[name].link.number
+                    log.warning("source %d begins anew: its name of before is another patient's now", number)
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, EdgeECGError):
                 raise

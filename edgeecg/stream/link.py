@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -88,6 +89,9 @@ class Link:
         try:
             self._keep_open()
         finally:  # whatever ended the thread, the gateway must know that it has ended
+            unforeseen = sys.exc_info()[1]
+            if unforeseen is not None:
+                self.error = repr(unforeseen)
             if self.state != "failed":
                 self.state = "ended" if self._stop.is_set() or self.state == "ended" else "failed"
 

@@ -26,11 +26,16 @@ Mark = Literal["flush", "leave"]
 NUMBERS = -(2**63), 2**64  # names that are numbers: what a snapshot can hold
 
 
+PIECES = 32
+"""Pieces that may wait for each second of the queue: of signal in crumbs each is a block or more."""
+
+
 class Member:
     """One patient's queue; its lock is held by whoever pushes, and by the poll while it takes a piece."""
 
     def __init__(self, patient: Patient, intake: Intake, limit: int) -> None:
         self.patient, self.intake, self.limit = patient, intake, limit
+        self._most = round(PIECES * limit / intake.fs)  # pieces
         self.lock = threading.Lock()
         self.state, self.units = intake.initial(), UnitWatch(intake.fs)
         self.queue: deque[Piece | Mark] = deque()
@@ -58,7 +63,7 @@ class Member:
 
     def _full(self, count: int) -> bool:
         """Whether there is no room for so many samples; once there was none, half the queue must go first."""
-        if self.waiting + count <= self.limit and not self.choked:
+        if count <= self.room:
             return False
         self.lost += count
         self.dropped += count
@@ -67,7 +72,14 @@ class Member:
     @property
     def choked(self) -> bool:
         """Whether samples were dropped, and more than half of the queue has not been worked off since."""
-        return self.lost > 0 and self.waiting > self.limit // 2
+        return self.lost > 0 and (self.waiting > self.limit // 2 or len(self.queue) > self._most // 2)
+
+    @property
+    def room(self) -> int:
+        """Samples that there is room for."""
+        if self.choked or len(self.queue) >= self._most:
+            return 0
+        return max(0, self.limit - self.waiting)
 
     def put(self, pieces: Iterable[Piece | Mark]) -> None:
         """Queue pieces."""
@@ -128,7 +140,7 @@ def plain_name(patient: Patient | np.integer[Any]) -> Patient:
     whole = isinstance(patient, (int, np.integer)) and not isinstance(patient, bool)
     if whole and NUMBERS[0] <= int(patient) < NUMBERS[1]:
         return int(patient)
-    raise ConfigError(f"patient {patient!r}: a name is text or a whole number of 64 bits")
+    raise ConfigError(f"patient {patient!r}: a name is text in UTF-8 or a whole number of 64 bits")
 
 
 def _came(block: Block) -> int:

@@ -140,8 +140,7 @@ class StreamPool:
 
     def room(self, patient: Patient) -> int:
         """Samples that can be pushed before the queue is full; nothing waits where it is all of it."""
-        member = self._member(patient)
-        return 0 if member.choked else max(0, member.limit - member.waiting)
+        return self._member(patient).room
 
     def doubt(self, patient: Patient) -> str:
         """What is wrong with the unit of a patient's samples, once half a minute has come; else empty."""

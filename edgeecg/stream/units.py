@@ -68,7 +68,7 @@ def _doubt(span: float) -> str:
     """What is wrong with samples that span so many millivolts."""
     least, most = PLAUSIBLE_MILLIVOLTS
     if span > most:
-        cure = "are they microvolts (--units uV, units=uV) or counts (a gain)"
+        cure = "are they microvolts (--units uV, units=uV; in Python push chunk / 1000) or counts (a gain)"
     elif 0 < span < least:
         cure = "are they volts (--units V, units=V), or millivolts that were taken for microvolts"
     else:

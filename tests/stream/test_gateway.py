@@ -187,6 +187,25 @@ def test_what_is_dropped_is_on_the_page_and_in_the_log(
     assert made.report()["patients"]["a"]["dropped_samples"] == FS
 
 
+def test_the_page_says_why_nothing_comes(nano: Engine, tmp_path: Path) -> None:
+    sources = {"a": str(tmp_path / "nowhere.csv"), "b": f"{record(tmp_path, 'r', 5)}?speed=0"}
+    made = gateway(nano, tmp_path, sources)
+    made.run(threading.Event())
+    told = made.report()["patients"]
+    assert "nowhere.csv" in told["a"]["error"]
+    assert not told["b"]["error"]
+    bed = made.beds[1]
+    bed.fail(EdgeECGError("no more"))
+    bed.link.error = ""  # a packet that came meanwhile
+    assert made.report()["patients"]["b"]["error"] == "no more"
+
+
+def test_a_port_may_be_a_number(tmp_path: Path) -> None:
+    assert read_gateway_config(write(tmp_path, f"health = 8080\n{GOOD}")).health == "8080"
+    with pytest.raises(ConfigError, match=r"units=uV"):
+        read_gateway_config(write(tmp_path, GOOD + 'units = "uV"\n'))
+
+
 def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:
     """Stopped and started again, a gateway tells no beat twice and goes on with its context and its count."""
     source = f"{record(tmp_path, 'r', 60)}?speed=20&packet=0.2"

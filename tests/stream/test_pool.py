@@ -311,7 +311,7 @@ def test_who_leaves_the_async_form_loses_nothing(nano: Engine) -> None:
 
 @pytest.mark.parametrize("name", [1.5, b"bed", True, ("a",), 2**70, "\ud800"])
 def test_a_name_that_no_snapshot_holds_is_refused(nano: Engine, name: Any) -> None:
-    with pytest.raises(ConfigError, match="a name is text or a whole number"):
+    with pytest.raises(ConfigError, match="a name is text in UTF-8 or a whole number"):
         StreamPool(nano).add(FS, patient=name)
 
 
@@ -352,6 +352,20 @@ def test_what_is_held_before_a_signal_takes_no_room(nano: Engine, fs: float) -> 
         pool.push(bed, signal[at : at + 50])
     assert pool.dropped(bed) == 0
     assert pool.room(bed) >= fs
+
+
+def test_crumbs_of_signal_fill_the_queue_too(nano: Engine) -> None:
+    """A lead that hangs by a thread: each crumb is a segment of its own, whose blocks must wait somewhere."""
+    pool = StreamPool(nano, queue=10)
+    bed = pool.add(FS)
+    crumb = np.r_[0.1, 0.2, np.full(int(0.0625 * FS) + 2, np.nan)]
+    for _ in range(3000):
+        pool.push(bed, crumb)
+    assert pool.dropped(bed) > 0
+    assert pool.room(bed) == 0
+    assert len(pool._members[bed].queue) < 400
+    pool.poll()
+    assert pool.room(bed) > 8 * FS
 
 
 def test_after_a_loss_no_chunk_is_longer_than_the_room(nano: Engine) -> None:
