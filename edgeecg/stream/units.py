@@ -13,6 +13,7 @@ from edgeecg.signal.block import Block, Piece
 __all__ = ["UnitWatch"]
 
 WINDOWS = 3
+ENOUGH = 64.0  # samples a second that tell how far a signal spans
 
 
 class UnitWatch:
@@ -32,7 +33,8 @@ class UnitWatch:
     def __init__(self, fs: float) -> None:
         self.fs = fs
         self.doubt = ""
-        self._width = round(WINDOW_SECONDS * fs)
+        self._width = self._missing = round(WINDOW_SECONDS * fs)
+        self._every = max(1, round(fs / ENOUGH))
         self._left = WINDOWS
         self._seen: list[NDArray[np.float64]] = []  # of the window that is not full yet
         self._spans: list[list[float]] = []  # of each window, by lead
@@ -50,12 +52,12 @@ class UnitWatch:
     def look(self, samples: NDArray[np.float64]) -> bool:
         """Take ``(n, leads)`` millivolts; whether there is a doubt that was not there before."""
         while len(samples) and self._left:
-            missing = self._width - sum(map(len, self._seen))
-            self._seen.append(samples[:missing])
-            if len(samples) < missing:
+            part, samples = samples[: self._missing], samples[self._missing :]
+            self._seen.append(part[:: self._every].copy())  # a view would keep the whole block
+            self._missing -= len(part)
+            if self._missing:
                 return False
-            samples = samples[missing:]
-            signal, self._seen = np.concatenate(self._seen), []
+            signal, self._seen, self._missing = np.concatenate(self._seen), [], self._width
             self._spans.append([typical_span(lead, self.fs) for lead in signal.T])
             self._left -= 1
             if not self._left:
