@@ -186,9 +186,10 @@ def choices(
     table.add_row("and S in bigeminy", *cells)
     cells = scores(beats, lambda heard: labels(heard, 0.4, behind=True, turns=True, early=True))
     table.add_row("and S only where it comes early", *cells)
-    for name, bias in (("S", (0, -0.5, 0, 0, 0)), ("S", (0, 0.5, 0, 0, 0)), ("V", (0, 0, 0.5, 0, 0))):
+    for name, more in (*(("S", more) for more in (-0.5, -0.15, 0.15, 0.3, 0.5)), ("V", 0.5)):
+        bias = tuple(more * (label == name) for label in BEAT_LABELS)
         cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b, True, True, True))
-        table.add_row(f"all four, {sum(bias):+.1f} more for {name}", *cells)
+        table.add_row(f"all four, {more:+.2f} more for {name}", *cells)
     records_only = [case for case in cases if case[0].weak_label]
     rhythm = Table(f"{preset}: AF by record", "F1 %")
     for enter, leave, power in (
