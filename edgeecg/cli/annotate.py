@@ -27,7 +27,8 @@ from edgeecg.cli.common import (
 )
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import check_extension
-from edgeecg.stream.archive import FULL, ArchiveSettings, Job, Outcome, annotate_archive, find_jobs
+from edgeecg.stream.archive import FULL, ArchiveSettings, Outcome, annotate_archive
+from edgeecg.stream.jobs import Job, find_jobs
 
 __all__ = ["annotate"]
 

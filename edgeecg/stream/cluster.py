@@ -9,7 +9,8 @@ from typing import Any
 from edgeecg.errors import LinkError
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.address import need
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_jobs
+from edgeecg.stream.archive import ArchiveSettings, Outcome, annotate_jobs
+from edgeecg.stream.jobs import Job
 
 distributed = need("distributed", "distributed", "cluster", "annotating on a Dask cluster")
 WorkerPlugin: Any = distributed.WorkerPlugin

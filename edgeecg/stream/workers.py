@@ -11,7 +11,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from edgeecg.errors import DeviceError
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_jobs
+from edgeecg.stream.archive import ArchiveSettings, Outcome, annotate_jobs
+from edgeecg.stream.jobs import Job
 
 __all__ = ["ATTEMPTS", "on_processes"]
 

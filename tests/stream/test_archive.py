@@ -22,7 +22,8 @@ from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import AAMI
 from edgeecg.stream import workers
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome, annotate_archive, annotate_jobs, find_jobs
+from edgeecg.stream.archive import ArchiveSettings, Outcome, annotate_archive, annotate_jobs
+from edgeecg.stream.jobs import Job, find_jobs
 from edgeecg.stream.workers import ATTEMPTS
 from edgeecg.stream.workers import _work as work
 from tests.contract.engines import beats, heart

@@ -24,9 +24,10 @@ from edgeecg.runtime.trt.cohort import Cohort
 from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.specs import Event
 from edgeecg.stream import workers
-from edgeecg.stream.archive import ArchiveSettings, Job, Outcome
+from edgeecg.stream.archive import ArchiveSettings, Outcome
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
+from edgeecg.stream.jobs import Job
 from edgeecg.stream.sinks.lines import EventLine, read_lines
 from tests.contract.engines import assert_same_events, heart
 from tests.runtime.trt.conftest import Workshop
