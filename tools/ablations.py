@@ -25,8 +25,8 @@ from pretraining import pretrain  # beside this file
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from stages import hidden
 from torch import Tensor
-from train_release import hidden
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows

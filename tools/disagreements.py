@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from train_release import hidden
+from stages import hidden
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows

@@ -13,35 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from held_out import REFINED  # beside this file
-from train_release import hidden, out_of_fold
+from stages import with_hidden  # beside this file
+from train_release import out_of_fold
 
-from edgeecg.data.prepare import DataSettings, load_training_data
-from edgeecg.errors import ConfigError, EdgeECGError
-from edgeecg.model.checkpoint import SETTINGS, WEIGHTS, load_checkpoint, save_checkpoint
+from edgeecg.errors import EdgeECGError
 
 KEPT = Path(__file__).parent / "release" / "folds"
-
-
-def with_hidden(kept: Path, work: Path, data: Path) -> tuple[str, int]:
-    """The networks again, each with the names of the recordings that it never saw; preset, and how many."""
-    runs = sorted(kept.glob("fold*"))
-    if not runs:
-        raise ConfigError(f"no networks of folds in {kept}: give the name of a folder in {kept.parent}")
-    networks = [load_checkpoint(run / REFINED) for run in runs]
-    sets = networks[0].meta["config"]["data"]["sets"]
-    settings = DataSettings(root=str(data), sets={name: 1.0 for name in sets if name != "synthetic"})
-    records = load_training_data(settings, 0).training
-    for fold, (run, checkpoint) in enumerate(zip(runs, networks, strict=True)):
-        unseen = sorted(records[number].name for number in hidden(records, fold, len(runs)))
-        target, meta = work / run.name / REFINED, {**checkpoint.meta, "validation": unseen}
-        if not (target / SETTINGS).exists():
-            save_checkpoint(target, checkpoint.network, meta)
-            continue
-        same = (target / WEIGHTS).read_bytes() == (run / REFINED / WEIGHTS).read_bytes()
-        if not same or load_checkpoint(target).meta != meta:
-            raise ConfigError(f"{target} holds another network: name another --work")
-    return networks[0].meta["config"]["preset"], len(runs)
 
 
 def tables(

@@ -24,7 +24,7 @@ from held_out import network_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from train_release import hidden
+from stages import hidden
 
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings

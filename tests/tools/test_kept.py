@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import kept as tool  # tools/
 import pytest
+import stages as tool  # tools/
+import train_release  # tools/
 
 from edgeecg.data.prepare import TrainingData
 from edgeecg.errors import ConfigError
@@ -16,26 +17,48 @@ from edgeecg.model.train import build_network
 from tests.model.batches import some_records
 
 
+@pytest.mark.parametrize("stage", ["checkpoint", "refined"])
 def test_every_network_is_asked_about_those_that_it_never_saw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     config = TrainConfig(preset="nano")
     for fold in range(2):
         meta = {"config": config.to_dict(), "thresholds": {"bias": {"S": -0.3}}}
-        save_checkpoint(tmp_path / "kept" / f"fold{fold}" / "refined", build_network(config), meta)
+        save_checkpoint(tmp_path / "kept" / f"fold{fold}" / stage, build_network(config), meta)
     records = some_records()
     data = TrainingData(records, [], [], ())
     monkeypatch.setattr(tool, "load_training_data", lambda settings, seed: data)
     monkeypatch.setattr(tool, "hidden", lambda records, fold, folds: frozenset({fold}))
-    told = tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path)
+    told = tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path, stage)
     assert told == ("nano", 2)
     for fold in range(2):
-        meta = load_checkpoint(tmp_path / "work" / f"fold{fold}" / "refined").meta
+        meta = load_checkpoint(tmp_path / "work" / f"fold{fold}" / stage).meta
         assert meta["validation"] == [records[fold].name]
         assert meta["thresholds"] == {"bias": {"S": -0.3}}
-    tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path)  # once more: goes on
-    save_checkpoint(tmp_path / "kept" / "fold1" / "refined", build_network(replace(config, seed=9)), {})
+    tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path, stage)  # once more: goes on
+    save_checkpoint(tmp_path / "kept" / "fold1" / stage, build_network(replace(config, seed=9)), {})
     with pytest.raises(ConfigError, match="another --work"):
-        tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path)
+        tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path, stage)
     with pytest.raises(ConfigError, match="no networks"):
-        tool.with_hidden(tmp_path / "nothing", tmp_path / "work", tmp_path)
+        tool.with_hidden(tmp_path / "nothing", tmp_path / "work", tmp_path, stage)
+
+
+def test_the_folds_begin_where_kept_networks_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the preset that is named, and beside the release, never in its place."""
+    config = TrainConfig(preset="nano")
+    for fold in range(3):
+        save_checkpoint(
+            tmp_path / "kept" / f"fold{fold}" / "checkpoint",
+            build_network(config),
+            {"config": config.to_dict()},
+        )
+    data = TrainingData(some_records(), [], [], ())
+    monkeypatch.setattr(tool, "load_training_data", lambda settings, seed: data)
+    kept, work = tmp_path / "kept", tmp_path / "work"
+    assert train_release.begun(kept, ["nano"], work, tmp_path) == 3
+    assert (work / "nano" / "fold2" / "checkpoint").is_dir()
+    with pytest.raises(ConfigError, match="are nano, not small"):
+        train_release.begun(kept, ["small"], tmp_path / "other", tmp_path)
+    for presets, where in ((["nano", "micro"], work), (["nano"], train_release.WORK)):
+        with pytest.raises(ConfigError, match="makes no release"):
+            train_release.begun(kept, presets, where, tmp_path)

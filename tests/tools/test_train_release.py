@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,26 +14,16 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")
-import recipes as stages  # tools/
+import recipes  # tools/
+import stages  # tools/
 import torch
+import train_release as tool  # tools/
 from held_out import REFINED, Told, by_beat_label, confidence, corrected, network_of  # tools/
 
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.many import Group, Member
 from edgeecg.model.train import build_network
-
-TOOL = Path(__file__).parents[2] / "tools" / "train_release.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_release", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def record(source: str, number: int, person: int) -> TrainingRecord:
@@ -44,46 +32,44 @@ def record(source: str, number: int, person: int) -> TrainingRecord:
     return TrainingRecord(f"{source}/{number}", patient, source, signal, np.empty(0), np.empty(0, np.int64))
 
 
-def test_hidden_recordings_are_those_that_a_fold_holds_out(tool: ModuleType) -> None:
+def test_hidden_recordings_are_those_that_a_fold_holds_out() -> None:
     records = [record(source, n, n // 2) for source in ("mitdb", "svdb", "cinc2017") for n in range(30)]
     for fold in range(5):
         _, held = hold_out(records, DataSettings(folds=5, fold=fold))
-        assert {records[n].name for n in tool.hidden(records, fold, 5)} == {r.name for r in held}
+        assert {records[n].name for n in stages.hidden(records, fold, 5)} == {r.name for r in held}
 
 
-def test_recipes_share_their_batches(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    configs = tool.recipes(tool.PRESETS, Path("data"), 1)
+def test_recipes_share_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = recipes.recipes(tool.PRESETS, Path("data"), 1)
     assert {config.preset for config in configs.values()} == set(tool.PRESETS)
-    read = stages.read_config
+    read = recipes.read_config
     monkeypatch.setattr(
-        stages, "read_config", lambda path: replace(read(path), seed=1 if "nano" in path.name else 0)
+        recipes, "read_config", lambda path: replace(read(path), seed=1 if "nano" in path.name else 0)
     )
     with pytest.raises(ConfigError, match="may differ in"):
-        tool.recipes(tool.PRESETS, Path("data"), 1)
+        recipes.recipes(tool.PRESETS, Path("data"), 1)
 
 
-def test_a_recipe_is_known_by_what_it_says(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recipe_is_known_by_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the data lie; a rehearsal, or a file that was edited meanwhile, is another one."""
-    here, there = (tool.recipes(["nano"], tmp_path / name, 0)["nano"] for name in "ab")
-    assert tool.recipe_of(here) == tool.recipe_of(there)
-    short = tool.recipes(["nano"], tmp_path, 0, steps=20)["nano"]
+    here, there = (recipes.recipes(["nano"], tmp_path / name, 0)["nano"] for name in "ab")
+    assert recipes.recipe_of(here) == recipes.recipe_of(there)
+    short = recipes.recipes(["nano"], tmp_path, 0, steps=20)["nano"]
     assert short.optim.steps == 20
-    assert tool.recipe_of(short) != tool.recipe_of(here)
+    assert recipes.recipe_of(short) != recipes.recipe_of(here)
     with pytest.raises(ConfigError, match="at least one"):
-        tool.recipes(["nano"], tmp_path, 0, steps=0)
-    as_it_was = tool.recipe_of(here)
-    monkeypatch.setitem(stages.BIAS, "nano", {})
-    assert tool.recipe_of(here) != as_it_was
+        recipes.recipes(["nano"], tmp_path, 0, steps=0)
+    as_it_was = recipes.recipe_of(here)
+    monkeypatch.setitem(recipes.BIAS, "nano", {})
+    assert recipes.recipe_of(here) != as_it_was
     monkeypatch.undo()
-    assert tool.recipe_of(here) == as_it_was
-    monkeypatch.setitem(stages.SHARE, "refined", 1.0)
-    assert tool.recipe_of(here) != as_it_was
+    assert recipes.recipe_of(here) == as_it_was
+    monkeypatch.setitem(recipes.SHARE, "refined", 1.0)
+    assert recipes.recipe_of(here) != as_it_was
 
 
 def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = DataSettings(synthetic_patients=8, synthetic_seconds=40)
     data = load_training_data(settings, 0)
@@ -91,7 +77,7 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
     for name in ("fold0", "all"):
         meta = {"config": {"preset": "nano"}, "member": name}
         save_checkpoint(tmp_path / "nano" / name / "checkpoint", network, meta)
-    read = stages.read_config
+    read = recipes.read_config
 
     def short(path: Path) -> TrainConfig:
         config: TrainConfig = read(path)
@@ -105,25 +91,25 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
             hides.append([member.hidden for member in members])
             super().__init__(config, members, *rest, **more)
 
-    monkeypatch.setattr(stages, "read_config", short)
-    monkeypatch.setattr(tool, "Group", Watched)
-    monkeypatch.setattr(tool, "hidden", lambda records, fold, folds: frozenset({3}))
+    monkeypatch.setattr(recipes, "read_config", short)
+    monkeypatch.setattr(stages, "Group", Watched)
+    monkeypatch.setattr(stages, "hidden", lambda records, fold, folds: frozenset({3}))
     names = ["fold0", "all"]
-    recipe = replace(read(stages.RECIPES / "nano.toml"), data=settings)
+    recipe = replace(read(recipes.RECIPES / "nano.toml"), data=settings)
     with pytest.raises(ConfigError, match="must have the"):
-        tool.go_on("second", "checkpoint", {"nano": recipe}, data, tmp_path, names, 1)
-    recipe = replace(short(stages.RECIPES / "refine.toml"), preset="nano")
-    for stage, before in zip(stages.LATER, ("checkpoint", *stages.LATER), strict=False):
-        tool.go_on(stage, before, {"nano": recipe}, data, tmp_path, names, 1)
+        stages.go_on("second", "checkpoint", {"nano": recipe}, data, tmp_path, names, 1)
+    recipe = replace(short(recipes.RECIPES / "refine.toml"), preset="nano")
+    for stage, before in zip(recipes.LATER, ("checkpoint", *recipes.LATER), strict=False):
+        stages.go_on(stage, before, {"nano": recipe}, data, tmp_path, names, 1)
     assert hides == [[frozenset({3}), frozenset()]] * 3
     weights = network.state_dict()
     for name in names:
-        stage = [load_checkpoint(tmp_path / "nano" / name / stage) for stage in stages.LATER]
+        stage = [load_checkpoint(tmp_path / "nano" / name / stage) for stage in recipes.LATER]
         meta = stage[-1].meta
         assert meta["member"] == name
-        assert [meta[key]["augment"]["insert"] > 0 for key in stages.LATER] == [False, True, True]
-        assert [meta[f"{key}_share"] for key in stages.LATER] == list(stages.SHARE.values())
-        assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": stages.BIAS["nano"]}]
+        assert [meta[key]["augment"]["insert"] > 0 for key in recipes.LATER] == [False, True, True]
+        assert [meta[f"{key}_share"] for key in recipes.LATER] == list(recipes.SHARE.values())
+        assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": recipes.BIAS["nano"]}]
         for made in stage:
             for weight, value in made.network.state_dict().items():
                 same = np.array_equal(value.numpy(), weights[weight].numpy())
@@ -141,13 +127,13 @@ def test_a_network_of_a_fold_is_heard_with_its_bias(tmp_path: Path, bias: float)
     assert torch.allclose(heard - before, torch.tensor([0.0, bias, 0.0, 0.0, 0.0]), atol=1e-6)
 
 
-def test_a_stage_goes_part_of_the_way(tool: ModuleType) -> None:
+def test_a_stage_goes_part_of_the_way() -> None:
     begin, end = (build_network(TrainConfig(preset="nano", seed=seed)) for seed in (0, 1))
     before = {name: value.clone() for name, value in end.state_dict().items()}
-    made = tool.part_way(begin, end, 0.5).state_dict()
+    made = stages.part_way(begin, end, 0.5).state_dict()
     for name, value in begin.state_dict().items():
         torch.testing.assert_close(made[name], (value + before[name]) / 2)
-    assert stages.SHARE.keys() == stages.LATER.keys()
+    assert recipes.SHARE.keys() == recipes.LATER.keys()
 
 
 def test_a_fold_is_corrected_by_the_other_folds_only() -> None:
@@ -177,50 +163,50 @@ def test_nothing_to_fit_is_told() -> None:
         confidence([])
 
 
-def test_what_former_networks_made_goes_with_them(tool: ModuleType, tmp_path: Path) -> None:
+def test_what_former_networks_made_goes_with_them(tmp_path: Path) -> None:
     for stale in ("annotations/101.edg", "fold0/annotated", "fold0/refined/checkpoint.json", "all/final/x"):
         (tmp_path / "nano" / stale).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "nano" / stale).touch()
     data = load_training_data(DataSettings(synthetic_patients=3, synthetic_seconds=40), 0)
     config = TrainConfig(preset="nano")
     group = Group(config, [Member("fold0"), Member("all")], len(data.training), torch.device("cpu"))
-    tool.keep(tmp_path / "nano", group, data, 1.0)
+    stages.keep(tmp_path / "nano", group, data, 1.0)
     assert sorted(path.name for path in (tmp_path / "nano").iterdir()) == ["all", "fold0"]
     for name in ("fold0", "all"):
         assert [path.name for path in (tmp_path / "nano" / name).iterdir()] == ["checkpoint"]
 
 
 def test_pre_training_is_kept_and_knows_nobody_who_is_held_out(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = load_training_data(DataSettings(synthetic_patients=4, synthetic_seconds=40), 0)
     records = [replace(r, source="svdb") for r in made.training[:4]]
     data = replace(made, training=records)
     config = TrainConfig(preset="nano", data=DataSettings(sets={"svdb": 0.5, "synthetic": 0.5}))
     member, given = Member("fold0", 0, frozenset({1})), []
-    pretrain = tool.pretrain
+    pretrain = stages.pretrain
 
     def watched(network, windows, steps):  # type: ignore[no-untyped-def]
         given.append([record.name for record in windows.records])
         return pretrain(network, replace(windows, batch=2, seconds=10), steps)
 
-    monkeypatch.setattr(tool, "pretrain", watched)
-    first = tool.first_weights(config, member, data, tmp_path, 2)
+    monkeypatch.setattr(stages, "pretrain", watched)
+    first = stages.first_weights(config, member, data, tmp_path, 2)
     assert given == [[records[n].name for n in (0, 2, 3)]]
-    again = tool.first_weights(config, member, data, tmp_path, 2)
+    again = stages.first_weights(config, member, data, tmp_path, 2)
     assert len(given) == 1
     assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
-def test_networks_of_another_release_are_not_gone_on_with(tool: ModuleType, tmp_path: Path) -> None:
+def test_networks_of_another_release_are_not_gone_on_with(tmp_path: Path) -> None:
     facts = {"seed": 0, "folds": 5, "finder": "small 0123456789ab", "pretrain": 0, "recipe": "ba9876543210"}
     for _ in range(2):
-        tool.same_release(tmp_path / "nano.origin.json", facts)
+        recipes.same_release(tmp_path / "nano.origin.json", facts)
     with pytest.raises(ConfigError, match="were made with seed 0, folds 5: name another --work"):
-        tool.same_release(tmp_path / "nano.origin.json", {**facts, "seed": 1, "folds": 3})
+        recipes.same_release(tmp_path / "nano.origin.json", {**facts, "seed": 1, "folds": 3})
 
 
-def test_a_rehearsal_leaves_the_release_alone(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_rehearsal_leaves_the_release_alone(tmp_path: Path) -> None:
     for wrong in ({"folds": 0, "work": tmp_path}, {"folds": 5, "work": tool.WORK}):
         with pytest.raises(typer.Exit):
             tool.release(data=tmp_path, presets=["nano"], finder="small", steps=2, **wrong)
