@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgeecg.bundle import GRAPHS, HALF, PRECISIONS, Bundle, GraphName, Precision, packaged_names
+from edgeecg.bundle import GRAPHS, GraphName
 from edgeecg.cli.builder import builder_options
 from edgeecg.cli.common import (
     SeedOption,
@@ -24,96 +23,18 @@ from edgeecg.cli.common import (
     human_console,
     progress_bar,
 )
-from edgeecg.errors import ConfigError, InputError, MissingExtra
+from edgeecg.cli.sides import Side, graphs_of, onnx_tools, parse_side, unequal
+from edgeecg.errors import ConfigError, MissingExtra
 from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
 from edgeecg.runtime.executor import Executor, Tensors
-from edgeecg.runtime.ort import OrtExecutor
 
 __all__ = ["compare"]
 
-EXECUTORS = ("onnxruntime", "tensorrt", "reference")
 DISAGREE = 1
 """Exit code where labels differ."""
 
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 2e-1, "mixed": 2e-1}
 """Relative error from which on a layer departs, by the coarser precision of the two sides."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison: ``SOURCE[:PRECISION][@EXECUTOR]``."""
-
-    text: str
-    source: str
-    precision: Precision
-    executor: str
-    bundle: Bundle | None
-
-    def model(self, name: GraphName) -> bytes:
-        """The ONNX graph."""
-        return (
-            Path(self.source).read_bytes() if self.bundle is None else self.bundle.graph(name, self.precision)
-        )
-
-    def open(self, name: GraphName) -> Executor:
-        """Something that runs it."""
-        if self.executor == "reference":
-            exact: Executor = onnx_tools().ReferenceExecutor(self.model(name))
-            return exact
-        if self.executor == "tensorrt":
-            if self.bundle is None:
-                raise ConfigError(
-                    f"{self.text}: a TensorRT engine is built from a bundle, not from a graph alone"
-                )
-            from edgeecg.runtime.trt import open_executor
-
-            with progress_bar() as bars:
-                return open_executor(self.bundle, name, self.precision, builder_options(bars))
-        return OrtExecutor(self.model(name))
-
-
-def onnx_tools() -> Any:
-    """``edgeecg.deploy.layers``, which needs the extra ``train``."""
-    try:
-        import edgeecg.deploy.layers as tools
-    except ImportError as error:
-        raise MissingExtra("onnx", "train", "looking into layers and the reference executor") from error
-    return tools
-
-
-def parse_side(text: str) -> Side:
-    """Take ``small:fp16@reference`` apart; what holds FP16 goes to the reference unless told otherwise."""
-    source, _, executor = text.partition("@")
-    head, colon, tail = source.rpartition(":")
-    precision: Precision | None = None
-    if colon and tail in PRECISIONS:
-        source, precision = head, tail
-    elif colon and (head in packaged_names() or Path(head).is_file()):
-        raise ConfigError(f"{text}: no precision {tail!r}, choose {', '.join(PRECISIONS)}")
-    if executor and executor not in EXECUTORS:
-        raise ConfigError(f"{text}: no executor {executor!r}, choose {', '.join(EXECUTORS)}")
-    if source.endswith(".onnx"):
-        if not Path(source).is_file():
-            raise InputError(f"no graph {source}: give the path of an .onnx file, or a bundle")
-        precision = precision or ("fp16" if holds_half(Path(source).read_bytes()) else "fp32")
-        return Side(text, source, precision, executor or default_executor(precision), None)
-    bundle = Bundle.open(source)
-    wanted = precision or bundle.manifest.default_precision
-    return Side(text, source, wanted, executor or default_executor(wanted), bundle)
-
-
-def default_executor(precision: Precision) -> str:
-    """The reference for what ONNX Runtime's CPU would compute in FP32, and so show no overflow of."""
-    return "reference" if precision in HALF else "onnxruntime"
-
-
-def holds_half(model: bytes) -> bool:
-    """Whether a graph computes anything in FP16; without the tools of ONNX that is not known, and no."""
-    try:
-        found: bool = onnx_tools().holds_half(model)
-    except MissingExtra:
-        return False
-    return found
 
 
 def compare(
@@ -194,35 +115,12 @@ def look_if_possible(sides: tuple[Side, Side], name: GraphName, comparison: Comp
         return []
 
 
-def graphs_of(sides: tuple[Side, Side], wanted: str) -> tuple[GraphName, ...]:
-    """Graphs that both sides have: a lone ONNX file is the one that its inputs say."""
-    lone = [side for side in sides if side.bundle is None]
-    if not lone:
-        names: tuple[GraphName, ...] = tuple(name for name in GRAPHS if wanted in (name, "both"))
-        widths = {side.bundle.spec.beat_inputs for side in sides if side.bundle is not None}
-        if "beat" in names and len(widths) > 1:  # told before anything is compared
-            raise ConfigError(
-                f"their beat graphs take beats of different widths ({', '.join(map(str, sorted(widths)))}): "
-                "they are models of different widths, of which --graph token compares heads and labels"
-            )
-        return names
-    with OrtExecutor(lone[0].model("token")) as executor:
-        known = {spec.name for spec in executor.inputs}
-    if not known & {"signal", "beats"}:
-        takes = ", ".join(sorted(known))
-        raise InputError(f"{lone[0].source} takes {takes}: it is neither a token nor a beat graph")
-    return ("token",) if "signal" in known else ("beat",)
-
-
 def compare_graph(sides: tuple[Side, Side], name: GraphName, steps: int, rows: int, seed: int) -> Comparison:
     """One graph on both sides."""
     with sides[0].open(name) as ours, sides[1].open(name) as theirs:
         asked, other = ours.inputs[0], theirs.inputs[0]
         if asked.shape[2:] != other.shape[2:]:
-            raise ConfigError(
-                f"their {name} graphs take inputs of different sizes ({asked}, {other}): they are models of "
-                "different widths, of which --graph token compares heads and labels"
-            )
+            raise unequal(name, f"{asked}, {other}")
         return compare_executors(ours, theirs, feeds(ours, steps, rows, seed))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -159,6 +160,14 @@ def _complain(message: str) -> None:
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
+def _refuse(message: str, debug: bool) -> int:
+    """Tell of an error that is being handled, where it came from if somebody asked; the exit code."""
+    if debug:
+        Console(stderr=True).print(Text(traceback.format_exc()), soft_wrap=True)
+    _complain(message)
+    return INPUT_ERROR
+
+
 def _os_message(error: OSError) -> str:
     """What the operating system said, with the way out where it is known."""
     where = f": {error.filename}" if error.filename else ""
@@ -194,21 +203,14 @@ def main(argv: Sequence[str]) -> int:
         _complain(f"{error.format_message().rstrip('.')} (see '{path} --help')")
         code = INPUT_ERROR
     except EdgeECGError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        code = INPUT_ERROR
+        code = _refuse(str(error), debug)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
-        if debug or package not in EXTRA_OF:
+        if package not in EXTRA_OF:
             raise
-        _complain(str(MissingExtra(package, EXTRA_OF[package], f"edgeecg {args[0]}")))
-        code = INPUT_ERROR
+        code = _refuse(str(MissingExtra(package, EXTRA_OF[package], f"edgeecg {args[0]}")), debug)
     except OSError as error:
-        if debug:
-            raise
-        _complain(_os_message(error))
-        code = INPUT_ERROR
+        code = _refuse(_os_message(error), debug)
     if code == INTERRUPTED:
         _complain("interrupted")
     return code if isinstance(code, int) else 0

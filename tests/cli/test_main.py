@@ -65,9 +65,12 @@ def test_errors_become_one_line(capsys: pytest.CaptureFixture[str], kind: str, c
 
 @pytest.mark.usefixtures("failing_verb")
 @pytest.mark.parametrize("line", [["--debug", "fail", "record"], ["fail", "record", "--debug"]])
-def test_debug_shows_the_traceback(line: list[str]) -> None:
-    with pytest.raises(RecordError):
-        main(line)
+def test_debug_shows_the_traceback_too(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert "raise errors[kind]" in shown
+    assert shown.splitlines()[-1] == "error: record 100 is truncated: fetch it again [bold]"
 
 
 @pytest.mark.usefixtures("failing_verb")
