@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table as RichTable
+from rich.text import Text as RichText
 
 from edgeecg.errors import InputError
 from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, check_folder, check_new_folder
@@ -48,6 +52,7 @@ __all__ = [
     "quoted",
     "show_table",
     "show_whole",
+    "warnings_on",
 ]
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -118,6 +123,30 @@ def quoted(path: object) -> str:
 def human_console() -> Console:
     """Console for people: stderr, so that stdout stays clean for data. Brackets in names are no markup."""
     return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+class _Warnings(logging.Handler):
+    """A line each, as our own errors are."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one, whatever it holds."""
+        self._console.print(RichText("warning: ", "yellow").append(record.getMessage(), "default"))
+
+
+@contextmanager
+def warnings_on(console: Console) -> Iterator[None]:
+    """Show what the library warns of as lines of ours, between those of a live view too."""
+    handler = _Warnings(console)
+    log = logging.getLogger("edgeecg")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def data_console() -> Console:

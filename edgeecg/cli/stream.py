@@ -14,7 +14,7 @@ import typer
 from rich.live import Live
 
 from edgeecg.cli.builder import DeviceErrorOption, builder_options
-from edgeecg.cli.common import STOPS, BundleOption, human_console, progress_bar
+from edgeecg.cli.common import STOPS, BundleOption, human_console, progress_bar, warnings_on
 from edgeecg.cli.live import LiveView
 from edgeecg.errors import EdgeECGError
 from edgeecg.pipeline import step_tokens
@@ -295,13 +295,14 @@ class Session:
     def watched(self, quiet: bool) -> Iterator[None]:
         """Show what happens while it does; then what there was."""
         console = human_console()
-        if quiet or not console.is_terminal:
-            yield
-            return
-        live = Live(self.view, console=console, refresh_per_second=8)
-        live.start()
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # the terminal may be gone, which is why it ends
-                live.stop()
+        with warnings_on(console):
+            if quiet or not console.is_terminal:
+                yield
+                return
+            live = Live(self.view, console=console, refresh_per_second=8)
+            live.start()
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # the terminal may be gone, which is why it ends
+                    live.stop()

@@ -71,23 +71,33 @@ def test_options_reach_the_stream(record: Path, bundle: str, tmp_path: Path, mor
     assert sum(isinstance(item, EventLine) for item in read_lines(lines)) > 5
 
 
-def test_a_pipe_gets_json_lines(bundle: str) -> None:
-    """What is piped in as text comes out as events, a line each, as soon as it is known."""
-    text = "\n".join(f"{x:.4f}" for x in heart(12, FS)[:, 0]) + "\n"
+def piped(signal: np.ndarray, bundle: str) -> subprocess.CompletedProcess[str]:
+    """Samples as text into ``edgeecg stream``."""
     command = "import sys; from edgeecg.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", command, "stream", "-", "--fs", "250", "-b", bundle],
-        input=text,
+        input="\n".join(f"{x:.4f}" for x in signal) + "\n",
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
+
+
+def test_a_pipe_gets_json_lines(bundle: str) -> None:
+    """What is piped in as text comes out as events, a line each, as soon as it is known."""
+    done = piped(heart(12, FS)[:, 0], bundle)
     assert done.returncode == 0, done.stderr
     header, *events = (json.loads(line) for line in done.stdout.splitlines())
     assert header["edgeecg"] == "header"
     assert header["model"] == "nano"
     assert sum(event["event"] == "beat" for event in events) > 5
+    assert "warning" not in done.stderr
+
+
+def test_microvolts_are_warned_of_in_a_line(bundle: str) -> None:
+    warned = [line for line in piped(1000 * heart(60, FS)[:, 0], bundle).stderr.splitlines() if line]
+    assert [line[:23] for line in warned] == ["warning: samples span 1"]
 
 
 SLOW = """
