@@ -26,6 +26,7 @@ cannot be read ends those of rate and pattern; where it is loud, a pause too, si
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
@@ -49,6 +50,9 @@ class AlarmSettings:
         Silence that makes a pause, and one that makes asystole or no-beat.
     activity : float
         Asystole is quiet: its level is below this share of the level that goes with beats.
+    faint : float
+        Millivolts of that level below which a stretch is too faint to hold a QRS, if it is below ``activity``
+        too; beats in a signal that is faint for ``pause_seconds`` do not end silence.
     bradycardia, tachycardia : float
         Limits of the running rate, beats per minute.
     rate_margin : float
@@ -62,6 +66,7 @@ class AlarmSettings:
     pause_seconds: float = 2.0
     asystole_seconds: float = 4.0
     activity: float = 0.25
+    faint: float = 0.03
     bradycardia: float = 50.0
     tachycardia: float = 120.0
     rate_margin: float = 5.0
@@ -79,6 +84,8 @@ class AlarmSettings:
             raise ConfigError("alarms need bradycardia + 2 * rate_margin <= tachycardia, rate_margin >= 0")
         if self.rate_beats < 2 or self.bigeminy < 2 or not 0 <= self.activity <= 1:
             raise ConfigError("alarms need rate_beats >= 2, bigeminy >= 2 and activity in 0..1")
+        if not 0 <= self.faint < math.inf:
+            raise ConfigError("alarms need faint >= 0, in millivolts")
 
 
 class RateAlarms(NamedTuple):
@@ -117,7 +124,7 @@ class AlarmFinder:
         pause = round(self.settings.pause_seconds * self.fs)
         asystole = round(self.settings.asystole_seconds * self.fs)
         hold = round(silence.HOLD_SECONDS * self.fs)
-        return silence.SilenceLimits(pause, asystole, self.settings.activity, hold)
+        return silence.SilenceLimits(pause, asystole, self.settings.activity, hold, self.settings.faint)
 
     def initial(self) -> AlarmState:
         """State at sample 0."""
@@ -161,9 +168,15 @@ class AlarmFinder:
         """Sample up to which :meth:`advance` over readable signal tells nothing: :meth:`settled` will do."""
         return silence.quiet_until(state.silence, self.limits)
 
-    def settled(self, to: int, level: float | None, state: AlarmState) -> AlarmState:
-        """State after :meth:`advance` over readable signal, for ``to`` up to :meth:`quiet_until`."""
-        return AlarmState(silence.settled(to, level, state.silence), state.rate, state.patterns)
+    def loud_from(self, state: AlarmState) -> float:
+        """Level in millivolts from which on a stretch may hold a beat."""
+        return silence.loud_from(state.silence, self.limits)
+
+    def settled(self, to: int, level: float | None, faint: int | None, state: AlarmState) -> AlarmState:
+        """State after :meth:`advance` over readable signal, for ``to`` up to :meth:`quiet_until`;
+        ``faint``: :func:`silence.faint_since` of all its stretches.
+        """
+        return AlarmState(silence.settled(to, level, faint, state.silence), state.rate, state.patterns)
 
     def gap(self, start: int, length: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """``length`` samples from ``start`` on are missing."""

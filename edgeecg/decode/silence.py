@@ -8,6 +8,11 @@ goes on counting where the signal is unreadable. What is said of it differs: whe
 and asystole; where it is loud, beats may hide in it, and only that none is found. A link that loses packets
 ends no silence either: what is missing does not count, and the count goes on. A longer gap and a lead that is
 off start it anew.
+
+Ventricles may stand still while the atria go on, and a P wave by itself is soon taken for a beat. So where
+the signal has been *faint* for as long as a pause, a beat is told but does not count, unless its own stretch
+turns out not to be: nothing there is as large as a QRS. (One of 0.15 mV, which by IEC 60601-2-27 a monitor
+should not even find, has 0.01 mV on average over half a second.)
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ __all__ = [
     "broken",
     "detached",
     "ended",
+    "faint_since",
+    "loud_from",
     "quiet_until",
     "settled",
 ]
@@ -38,13 +45,15 @@ HOLD_SECONDS = 1.0
 
 class SilenceLimits(NamedTuple):
     """``pause``, ``asystole`` and ``hold``, the longest gap that is survived: source samples;
-    ``activity``: share of the level that goes with beats.
+    ``activity``: share of the level that goes with beats; ``faint``: millivolts that no stretch with a
+    QRS stays below.
     """
 
     pause: int
     asystole: int
     activity: float
     hold: int
+    faint: float
 
 
 class SilenceState(NamedTuple):
@@ -54,6 +63,7 @@ class SilenceState(NamedTuple):
     off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
     ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
     starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
+    ``faint``: where the signal became faint, if it is. ``open``: a beat that may yet count.
     """
 
     clock: int = 0
@@ -65,6 +75,8 @@ class SilenceState(NamedTuple):
     asystole: int | None = None
     no_beat: int | None = None
     begun: int = 0
+    faint: int | None = None
+    open: int | None = None
 
 
 def advance(
@@ -73,9 +85,14 @@ def advance(
     """All beats before sample ``to`` have been told; the signal up to it was readable, or was not."""
     to = max(to, state.clock)
     events: list[Alarm] = []
-    state = state._replace(level=level)
+    faint = faint_since(state.clock, level, state.faint, loud_from(state, limits))
+    if faint is None and state.open is not None:
+        events, state = _count(state.open, state, limits)
+    waits = state.open is not None and state.open >= state.clock  # its own stretch, and the next
+    state = state._replace(level=level, faint=faint, open=state.open if waits else None)
     if not readable and not _quiet(state, limits):
-        events, state = _end(state.clock, state, ("pause",))  # an asystole that was told waits for a beat
+        ended, state = _end(state.clock, state, ("pause",))  # an asystole that was told waits for a beat
+        events += ended
         state = state._replace(after_beat=False)
     since = state.clock if state.since is None else state.since
     state = state._replace(clock=to, since=since)
@@ -86,6 +103,18 @@ def advance(
         more, state = _silent(to, since, state, limits)
         events += more
     return events, state
+
+
+def loud_from(state: SilenceState, limits: SilenceLimits) -> float:
+    """Level from which on a stretch may hold a beat, millivolts."""
+    return 0.0 if state.usual is None else min(limits.faint, limits.activity * state.usual)
+
+
+def faint_since(begin: int, level: float | None, before: int | None, loud: float) -> int | None:
+    """Where the signal became faint, after a stretch from ``begin`` on; ``None`` if it is not."""
+    if level is None or level >= loud:
+        return None
+    return begin if before is None else before
 
 
 def _silent(
@@ -113,12 +142,22 @@ def _quiet(state: SilenceState, limits: SilenceLimits) -> bool:
 def detached(to: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
     """The lead was off up to sample ``to``: nothing is known of the heart."""
     events, state = _end(state.clock, state)
-    return events, state._replace(clock=max(to, state.clock), since=None, after_beat=False, level=None)
+    clock = max(to, state.clock)
+    state = state._replace(clock=clock, since=None, after_beat=False, level=None)
+    return events, state._replace(faint=None, open=None)
 
 
 def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
+    """A beat ends every silence; in a signal that is faint once its own stretch is seen not to be."""
+    if state.faint is not None and state.clock - state.faint > limits.pause:
+        return [], state._replace(open=sample)
+    return _count(sample, state, limits)
+
+
+def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
     """A beat ends every silence; one that grew too long just before it is told first."""
     events: list[Alarm] = []
+    state = state._replace(open=None)
     if max(sample, state.clock) > quiet_until(state, limits):
         events, state = advance(sample, True, state.level, state, limits)
         ended, state = _end(sample, state)
@@ -126,22 +165,22 @@ def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[
     level, usual = state.level, state.usual
     if level is None or usual is None:
         usual = level if usual is None else usual
-    else:
+    elif state.faint is None:  # a P wave is no measure of beats
         usual += LEVEL_MEMORY * (level - usual)
-    return events, SilenceState(max(sample, state.clock), sample, True, level, usual, begun=state.begun)
+    clock = max(sample, state.clock)
+    return events, SilenceState(clock, sample, True, level, usual, begun=state.begun, faint=state.faint)
 
 
 def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
     """Sample up to which readable signal without a beat tells nothing: only clock and level move."""
-    if state.since is None or not (state.pause is state.asystole is state.no_beat is None):
+    if state.since is None or not (state.pause is state.asystole is state.no_beat is state.open is None):
         return -1
     return state.since + (limits.pause if state.after_beat else limits.asystole)
 
 
-def settled(to: int, level: float | None, state: SilenceState) -> SilenceState:
+def settled(to: int, level: float | None, faint: int | None, state: SilenceState) -> SilenceState:
     """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
-    clock = max(to, state.clock)
-    return SilenceState(clock, state.since, state.after_beat, level, state.usual, begun=state.begun)
+    return state._replace(clock=max(to, state.clock), level=level, faint=faint)
 
 
 def broken(
@@ -152,7 +191,8 @@ def broken(
         since = None if state.since is None else state.since + stop - start
         return [], state._replace(clock=stop, since=since, after_beat=False, begun=stop)
     events, state = _end(start, state)
-    return events, state._replace(clock=stop, since=stop, after_beat=False, begun=stop)
+    state = state._replace(clock=stop, since=stop, after_beat=False, begun=stop)
+    return events, state._replace(faint=None, open=None)
 
 
 def ended(state: SilenceState) -> tuple[list[Alarm], SilenceState]:

@@ -17,6 +17,7 @@ import msgspec
 from edgeecg.bundle import Bundle
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
+from edgeecg.decode.silence import faint_since
 from edgeecg.errors import BundleError
 from edgeecg.pipeline.leads import Tick
 from edgeecg.signal.quality import LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
@@ -132,7 +133,8 @@ class Decoder:
         self._alarms = AlarmFinder(settings.alarms, fs)
         self._size, self._delay = settings.tick, settings.delay
         self._quiet = -1  # sample up to which the alarms have nothing to tell
-        self._hushed: tuple[int, float] | None = None
+        self._loud = 0.0  # millivolts from which on a tick may hold a beat
+        self._hushed: tuple[int, float, int | None] | None = None
         self.state = DecoderState()
 
     def sample(self, place: float) -> int:
@@ -246,8 +248,9 @@ class Decoder:
         readable = tick.label < UNREADABLE or state.clock < state.early
         state.clock += 1
         to = self._boundary(state.clock)
-        if readable and to <= self._quiet:
-            self._hushed = to, tick.level  # nothing to tell: alarms learn of it with the next beat
+        if readable and to <= self._quiet:  # nothing to tell: alarms learn of it with the next beat
+            begin, _, faint = self._hushed or (state.alarms.silence.clock, 0.0, state.alarms.silence.faint)
+            self._hushed = to, tick.level, faint_since(begin, tick.level, faint, self._loud)
             return
         self._settle()
         attached = tick.label < LEAD_OFF or state.clock <= state.early
@@ -257,8 +260,13 @@ class Decoder:
     def _heard(self, told: tuple[list[Alarm], AlarmState]) -> list[Alarm]:
         """Take the alarms' new state; gives what they tell."""
         found, self.state.alarms = told
-        self._quiet = self._alarms.quiet_until(self.state.alarms)
+        self._watch()
         return found
+
+    def _watch(self) -> None:
+        """Up to where, and below which level, ticks tell the alarms nothing."""
+        self._quiet = self._alarms.quiet_until(self.state.alarms)
+        self._loud = self._alarms.loud_from(self.state.alarms)
 
     def _settle(self) -> None:
         """Let the alarms know of the ticks in which there was nothing to tell."""
@@ -299,4 +307,5 @@ class Decoder:
     def restore(self, saved: Any) -> None:
         """Go on from a :meth:`snapshot`; raises ``msgspec.ValidationError`` where it is not one."""
         self.state = msgspec.convert(saved, DecoderState)
-        self._quiet, self._hushed = self._alarms.quiet_until(self.state.alarms), None
+        self._hushed = None
+        self._watch()

@@ -100,6 +100,43 @@ def test_asystole_when_the_signal_goes_quiet_and_no_beat_when_it_does_not():
     assert flutter.beats([700]).told("no-beat") == [(100, None), (100, 700)]
 
 
+def waves(stream, begin, end, level):
+    """A beat every 0.75 s, and the ticks between: those with it are at ``level``."""
+    for tick in range(begin, end, 50):
+        for sample in range(tick - 50, tick):
+            if sample % 75 == 0:
+                stream.beats([sample])
+        stream.advance(tick, level=level)
+    return stream
+
+
+def test_p_waves_alone_end_no_silence():
+    stand = waves(waves(Stream(RATELESS), 50, 1000, 0.1), 1000, 4000, 0.012)
+    (pause, end), (asystole, still) = stand.told("pause", "asystole")
+    assert end is still is None
+    assert 950 < pause == asystole < 1200
+    assert waves(stand, 4000, 4300, 0.1).told("asystole")[1:] == [(asystole, 3975)]
+
+
+@pytest.mark.parametrize(("before", "then"), [(0.012, 0.012), (0.03, 0.012), (0.4, 0.03), (0.1, 0.012)])
+def test_a_small_signal_is_a_standstill_only_beside_a_larger_one(before, then):
+    told = waves(waves(Stream(RATELESS), 50, 2000, before), 2000, 5000, then).told("asystole", "no-beat")
+    assert bool(told) == ((before, then) == (0.1, 0.012))
+
+
+def test_an_escape_beat_among_p_waves_counts():
+    stand = waves(waves(Stream(RATELESS), 50, 1000, 0.1), 1000, 2000, 0.012)
+    start = stand.told("asystole")[0][0]
+    stand.beats([1980]).advance(2000, level=0.1)
+    assert stand.told("asystole") == [(start, None), (start, 1980)]
+
+
+def test_noise_after_p_waves_makes_no_beats_of_them():
+    stand = waves(waves(Stream(RATELESS), 50, 1000, 0.1), 1000, 2000, 0.012)
+    told = stand.told("pause", "asystole")
+    assert stand.advance(2050, level=0.012).advance(2100, level=0.1).told("pause", "asystole") == told
+
+
 def test_fibrillation_that_follows_asystole_is_told_too():
     stream = Stream(RATELESS).advance(10, level=0.2).beats([20]).advance(500, level=0.03)
     assert stream.advance(600, level=0.3).told("no-beat") == [(20, None)]
@@ -129,7 +166,8 @@ def test_a_heart_that_stops_is_heard_though_nothing_can_be_read_any_more():
     assert stream.advance(250, readable=False, level=0.02).events == []
     assert stream.advance(301, readable=False, level=0.01).events == [Alarm(100, None, "pause")]
     assert stream.advance(501, readable=False, level=0.01).events[-1] == Alarm(100, None, "asystole")
-    ended = [(e.label, e.end) for e in stream.beats([900]).events if e.end]
+    assert not any(event.end for event in stream.beats([900]).events)  # may be a P wave
+    ended = [(e.label, e.end) for e in stream.advance(950, level=0.2).events if e.end]
     assert ended == [("pause", 900), ("asystole", 900)]
 
 
