@@ -16,11 +16,11 @@ RECIPES = Path(__file__).parent / "release"
 LATER = {"second": "refine.toml", "third": "lasting.toml", "refined": "rhythms.toml"}
 """Stages behind the first, of the beat encoders alone: folder of what comes out, and recipe."""
 SHARE = {"second": 1.0, "third": 0.5, "refined": 0.7}
-"""How far the weights go, of the way from the stage before to where training ends (docs/models/README.md)."""
+"""How far the weights go, from the stage before to where training ends (docs/models/decisions.md)."""
 
 BIAS = {"nano": {"S": -0.3}, "micro": {"S": -0.3}, "small": {"S": -0.15}, "base": {"S": -0.3}}
 """Added to the logits of the packaged bundles: the fourth stage shows more S than hearts have. All of it
-costs held-out patients of `small` S, so that it has half (docs/models/README.md)."""
+costs held-out patients of `small` S, so that it has half (docs/models/decisions.md)."""
 
 
 def recipes(

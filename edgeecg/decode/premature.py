@@ -8,7 +8,7 @@ is usual. Or it follows an S that did while the rhythm stays ``FASTER`` than bef
 has a rule of its own (`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too
 little is known; a stream that begins within a run of S hears it until it knows nothing else.
 
-What it takes and gives: docs/models/README.md, docs/ablations.md.
+What it takes and gives: docs/models/decisions.md, docs/ablations.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 * Intervals that are short and long in turn, again and again, are bigeminy and no sinus rhythm, however little
   the short ones differ: where the beats that end them would be N, and S is not out of question, they are S.
 
-Chosen on patients that the networks had not seen (docs/models/README.md, docs/ablations.md).
+Chosen on patients that the networks had not seen (docs/models/decisions.md, docs/ablations.md).
 """
 
 from __future__ import annotations
