@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
+from edgeecg.cli.plain import plain_line
 from edgeecg.errors import InputError
 from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, check_folder, check_new_folder
 from edgeecg.metrics.tables import Table, text
@@ -120,9 +121,17 @@ def quoted(path: object) -> str:
     return shlex.quote(str(path))
 
 
+class _Human(Console):
+    """Stderr that nobody reads any more ends nothing, and leaves stdout alone; rich would do both."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more."""
+        self.quiet = True
+
+
 def human_console() -> Console:
     """Console for people: stderr, so that stdout stays clean for data. Brackets in names are no markup."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    return _Human(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 class _Warnings(logging.Handler):
@@ -133,8 +142,10 @@ class _Warnings(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show one, whatever it holds."""
-        self._console.print(RichText("warning: ", "yellow").append(record.getMessage(), "default"))
+        """Show one."""
+        self._console.print(
+            RichText("warning: ", "yellow").append(plain_line(record.getMessage()), "default")
+        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 import edgeecg
+from edgeecg.cli.plain import plain_line
 from edgeecg.errors import EdgeECGError, MissingExtra
 
 __all__ = ["EXTRA_OF", "VERBS", "Verb", "app", "load", "main", "run"]
@@ -154,9 +155,8 @@ def overview(
 
 
 def _complain(message: str) -> None:
-    """One red line on stderr, whatever the message holds: names out of files may try to steer a terminal."""
-    plain = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
-    line = Text("error: ", style="bold red").append(plain, style="red")
+    """One red line on stderr, whatever the message holds."""
+    line = Text("error: ", style="bold red").append(plain_line(message), style="red")
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 

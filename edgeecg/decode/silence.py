@@ -11,8 +11,10 @@ off start it anew.
 
 Ventricles may stand still while the atria go on, and a P wave by itself is soon taken for a beat. So where
 the signal has been *faint* for as long as a pause, a beat is told but does not count, unless its own stretch
-turns out not to be: nothing there is as large as a QRS. (One of 0.15 mV, which by IEC 60601-2-27 a monitor
-should not even find, has 0.01 mV on average over half a second.)
+or the next turns out not to be: nothing there is as large as a QRS. (One of 0.15 mV, which by IEC 60601-2-27
+a monitor should not even find, has 0.01 mV on average over half a second.) Faint is below an absolute limit
+and a share of what many beats had. Beats that do not count pull that down, slowly: a heart whose QRS have
+become small, or whose level noise had raised, is believed after some minutes.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 LEVEL_MEMORY = 0.1  # weight of one more beat in the level that goes with beats
+LONG_MEMORY = 0.02  # and in that of many beats
+DOUBT = 0.003  # weight there of a beat that does not count
+MANY = 24  # beats from which on that is known
 ALL = ("pause", "asystole", "no-beat")
 """What silence is told as."""
 
@@ -63,7 +68,8 @@ class SilenceState(NamedTuple):
     off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
     ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
     starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
-    ``faint``: where the signal became faint, if it is. ``open``: a beat that may yet count.
+    ``faint``: where the signal became faint, if it is. ``open``: a beat that may yet count. ``beats``: how
+    many have counted since a lead was off or a long gap, as far as ``MANY``; ``long``: their level.
     """
 
     clock: int = 0
@@ -77,6 +83,8 @@ class SilenceState(NamedTuple):
     begun: int = 0
     faint: int | None = None
     open: int | None = None
+    beats: int = 0
+    long: float = 0.0
 
 
 def advance(
@@ -107,7 +115,7 @@ def advance(
 
 def loud_from(state: SilenceState, limits: SilenceLimits) -> float:
     """Level from which on a stretch may hold a beat, millivolts."""
-    return 0.0 if state.usual is None else min(limits.faint, limits.activity * state.usual)
+    return min(limits.faint, limits.activity * state.long) if state.beats >= MANY else 0.0
 
 
 def faint_since(begin: int, level: float | None, before: int | None, loud: float) -> int | None:
@@ -144,13 +152,14 @@ def detached(to: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
     events, state = _end(state.clock, state)
     clock = max(to, state.clock)
     state = state._replace(clock=clock, since=None, after_beat=False, level=None)
-    return events, state._replace(faint=None, open=None)
+    return events, state._replace(faint=None, open=None, beats=0, long=0.0)
 
 
 def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
-    """A beat ends every silence; in a signal that is faint once its own stretch is seen not to be."""
+    """A beat ends every silence; in a signal that is faint once its own stretch, or the next, is not."""
     if state.faint is not None and state.clock - state.faint > limits.pause:
-        return [], state._replace(open=sample)
+        level = state.long if state.level is None else state.level
+        return [], state._replace(open=sample, long=state.long + DOUBT * (level - state.long))
     return _count(sample, state, limits)
 
 
@@ -162,13 +171,18 @@ def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
         events, state = advance(sample, True, state.level, state, limits)
         ended, state = _end(sample, state)
         events += ended
-    level, usual = state.level, state.usual
+    level, usual, beats, long = state.level, state.usual, state.beats, state.long
     if level is None or usual is None:
         usual = level if usual is None else usual
     elif state.faint is None:  # a P wave is no measure of beats
         usual += LEVEL_MEMORY * (level - usual)
+    if level is not None and state.faint is None:
+        beats = min(beats + 1, MANY)
+        long += (1 / beats if state.beats < MANY else LONG_MEMORY) * (level - long)
     clock = max(sample, state.clock)
-    return events, SilenceState(clock, sample, True, level, usual, begun=state.begun, faint=state.faint)
+    return events, SilenceState(
+        clock, sample, True, level, usual, begun=state.begun, faint=state.faint, beats=beats, long=long
+    )
 
 
 def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
@@ -189,10 +203,12 @@ def broken(
     """Samples from ``start`` up to ``stop`` are missing; a beat may have been among them."""
     if stop - start <= limits.hold:
         since = None if state.since is None else state.since + stop - start
-        return [], state._replace(clock=stop, since=since, after_beat=False, begun=stop)
+        faint = None if state.faint is None else state.faint + stop - start
+        state = state._replace(clock=stop, since=since, after_beat=False, begun=stop)
+        return [], state._replace(faint=faint, open=None)
     events, state = _end(start, state)
     state = state._replace(clock=stop, since=stop, after_beat=False, begun=stop)
-    return events, state._replace(faint=None, open=None)
+    return events, state._replace(faint=None, open=None, beats=0, long=0.0)
 
 
 def ended(state: SilenceState) -> tuple[list[Alarm], SilenceState]:

@@ -163,6 +163,7 @@ class Decoder:
 
     def missed(self, made: int) -> None:
         """So many model samples have come in, of some of which a failed step told nothing: as before them."""
+        self._settle()
         state = self.state
         last = state.ticks[-1] if state.ticks else Tick(0, state.alarms.silence.level or 0.0)
         state.ticks += [last] * (made // TICK - state.clock - len(state.ticks))
@@ -174,6 +175,7 @@ class Decoder:
 
     def end(self, stop: int) -> list[Event]:
         """The segment's last sample was ``stop - 1``: what was found beyond it never was."""
+        self._settle()
         state = self.state
         made = math.ceil((stop - state.anchor) * self._exact)  # model samples that are real
         whole = max(state.clock, min(state.clock + len(state.ticks), made // TICK))

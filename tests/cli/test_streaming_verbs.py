@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from edgeecg.cli.common import human_console, warnings_on
 from edgeecg.cli.live import LiveView, strip
 from edgeecg.cli.main import main
 from edgeecg.cli.stream import Halt
@@ -98,6 +100,21 @@ def test_a_pipe_gets_json_lines(bundle: str) -> None:
 def test_microvolts_are_warned_of_in_a_line(bundle: str) -> None:
     warned = [line for line in piped(1000 * heart(60, FS)[:, 0], bundle).stderr.splitlines() if line]
     assert [line[:23] for line in warned] == ["warning: samples span 1"]
+
+
+def test_a_warning_that_nobody_can_read_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stderr is a pipe that was closed; stdout goes on, and what steers a terminal does not reach it."""
+    read, write = os.pipe()
+    os.close(read)
+    with io.TextIOWrapper(os.fdopen(write, "wb", buffering=0), write_through=True) as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        with warnings_on(human_console()):
+            logging.getLogger("edgeecg.anything").warning("gone")
+        monkeypatch.undo()
+    shown = io.StringIO()
+    with warnings_on(Console(file=shown, width=80)):
+        logging.getLogger("edgeecg.anything").warning("a\n\x1b[31mb")
+    assert shown.getvalue() == "warning: a ?[31mb\n"
 
 
 SLOW = """

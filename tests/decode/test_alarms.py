@@ -111,30 +111,59 @@ def waves(stream, begin, end, level):
 
 
 def test_p_waves_alone_end_no_silence():
-    stand = waves(waves(Stream(RATELESS), 50, 1000, 0.1), 1000, 4000, 0.012)
+    stand = waves(waves(Stream(RATELESS), 50, 3000, 0.1), 3000, 6000, 0.012)
     (pause, end), (asystole, still) = stand.told("pause", "asystole")
     assert end is still is None
-    assert 950 < pause == asystole < 1200
-    assert waves(stand, 4000, 4300, 0.1).told("asystole")[1:] == [(asystole, 3975)]
+    assert 2950 < pause == asystole < 3200
+    assert waves(stand, 6000, 6300, 0.1).told("asystole")[1:] == [(asystole, 5925)]
 
 
 @pytest.mark.parametrize(("before", "then"), [(0.012, 0.012), (0.03, 0.012), (0.4, 0.03), (0.1, 0.012)])
 def test_a_small_signal_is_a_standstill_only_beside_a_larger_one(before, then):
-    told = waves(waves(Stream(RATELESS), 50, 2000, before), 2000, 5000, then).told("asystole", "no-beat")
+    told = waves(waves(Stream(RATELESS), 50, 3000, before), 3000, 6000, then).told("asystole", "no-beat")
     assert bool(told) == ((before, then) == (0.1, 0.012))
 
 
+SMALL = 0.028  # a heart of 0.4 mV
+
+
+def test_a_small_heart_is_no_standstill_after_what_was_louder():
+    """The first ticks, seconds of noise; and where another lead is put on, or packets were missing."""
+    begun = waves(waves(Stream(RATELESS), 50, 100, 1.0), 100, 30000, SMALL)
+    noisy = waves(waves(waves(Stream(RATELESS), 50, 3000, SMALL), 3000, 3500, 0.5), 3500, 30000, SMALL)
+    off = waves(Stream(RATELESS), 50, 3000, 0.4).advance(9000, attached=False)
+    gap = waves(Stream(RATELESS), 50, 3000, 0.4).gap(2950, 6050)
+    for stream in (begun, noisy, waves(off, 9050, 30000, SMALL), waves(gap, 9050, 30000, SMALL)):
+        assert stream.told("pause", "asystole") == []
+
+
+def test_a_heart_that_has_become_small_is_believed_after_some_minutes():
+    stream = waves(waves(Stream(RATELESS), 50, 3000, 0.2), 3000, 60000, SMALL)
+    (start, _), (again, end) = stream.told("asystole")
+    assert start == again < 3200
+    assert end < 3000 + 5 * 6000
+
+
+def test_what_is_missing_is_not_faint():
+    """Nor may a beat before it count after it: one may have been lost."""
+    stream = waves(Stream(RATELESS), 50, 3000, 0.1).advance(3000, level=0.012).advance(3150, level=0.012)
+    assert stream.gap(3150, 90).beats([3260]).told("pause")[1:] == [(2925, 3260)]  # counts at once
+    stream = waves(waves(Stream(RATELESS), 50, 3000, 0.1), 3000, 3400, 0.012).beats([3395])
+    stream.gap(3399, 90).advance(3500, level=0.1)
+    assert stream.state.silence.since < 3395
+
+
 def test_an_escape_beat_among_p_waves_counts():
-    stand = waves(waves(Stream(RATELESS), 50, 1000, 0.1), 1000, 2000, 0.012)
+    stand = waves(waves(Stream(RATELESS), 50, 3000, 0.1), 3000, 4000, 0.012)
     start = stand.told("asystole")[0][0]
-    stand.beats([1980]).advance(2000, level=0.1)
-    assert stand.told("asystole") == [(start, None), (start, 1980)]
+    stand.beats([3980]).advance(4000, level=0.1)
+    assert stand.told("asystole") == [(start, None), (start, 3980)]
 
 
 def test_noise_after_p_waves_makes_no_beats_of_them():
-    stand = waves(waves(Stream(RATELESS), 50, 1000, 0.1), 1000, 2000, 0.012)
+    stand = waves(waves(Stream(RATELESS), 50, 3000, 0.1), 3000, 4000, 0.012)
     told = stand.told("pause", "asystole")
-    assert stand.advance(2050, level=0.012).advance(2100, level=0.1).told("pause", "asystole") == told
+    assert stand.advance(4050, level=0.012).advance(4100, level=0.1).told("pause", "asystole") == told
 
 
 def test_fibrillation_that_follows_asystole_is_told_too():
@@ -162,13 +191,13 @@ def test_a_lead_that_is_off_makes_no_alarm_and_silence_counts_from_its_end():
 
 
 def test_a_heart_that_stops_is_heard_though_nothing_can_be_read_any_more():
-    stream = Stream(RATELESS).advance(10, level=0.2).beats([20, 100])
-    assert stream.advance(250, readable=False, level=0.02).events == []
-    assert stream.advance(301, readable=False, level=0.01).events == [Alarm(100, None, "pause")]
-    assert stream.advance(501, readable=False, level=0.01).events[-1] == Alarm(100, None, "asystole")
-    assert not any(event.end for event in stream.beats([900]).events)  # may be a P wave
-    ended = [(e.label, e.end) for e in stream.advance(950, level=0.2).events if e.end]
-    assert ended == [("pause", 900), ("asystole", 900)]
+    stream = waves(Stream(RATELESS), 50, 3000, 0.2).beats([3020])
+    assert stream.advance(3170, readable=False, level=0.02).events == []
+    assert stream.advance(3221, readable=False, level=0.01).events == [Alarm(3020, None, "pause")]
+    assert stream.advance(3421, readable=False, level=0.01).events[-1] == Alarm(3020, None, "asystole")
+    assert not any(event.end for event in stream.beats([3900]).events)  # may be a P wave
+    ended = [(e.label, e.end) for e in stream.advance(3950, level=0.2).events if e.end]
+    assert ended == [("pause", 3900), ("asystole", 3900)]
 
 
 def test_of_loud_signal_that_cannot_be_read_only_that_no_beat_is_found_is_said():
@@ -271,7 +300,15 @@ def test_the_state_is_plain_and_survives_json():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"pause_seconds": 0}, {"pause_seconds": 5}, {"tachycardia": 55}, {"rate_beats": 1}, {"activity": 2}],
+    [
+        {"pause_seconds": 0},
+        {"pause_seconds": 5},
+        {"tachycardia": 55},
+        {"rate_beats": 1},
+        {"activity": 2},
+        {"faint": -1},
+        {"faint": float("nan")},
+    ],
 )
 def test_thresholds_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError, match="alarms need"):

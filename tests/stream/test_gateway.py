@@ -215,7 +215,7 @@ def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:
     thread = threading.Thread(target=first.run, args=(stop,))
     thread.start()
     eventually(lambda: len(events_of(tmp_path / "events.jsonl").get("a", [])) > 10)
-    assert (tmp_path / "context").is_file()
+    eventually((tmp_path / "context").is_file)
     stop.set()
     thread.join()
     before = events_of(tmp_path / "events.jsonl")["a"]
