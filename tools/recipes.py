@@ -20,7 +20,7 @@ SHARE = {"second": 1.0, "third": 0.5, "refined": 0.7}
 
 BIAS = {"nano": {"S": -0.3}, "micro": {"S": -0.3}, "small": {"S": -0.15}, "base": {"S": -0.3}}
 """Added to the logits of the packaged bundles: the fourth stage shows more S than hearts have. All of it
-costs held-out patients of `small` S, so that it has half (docs/models/decisions.md)."""
+cost held-out patients of a `small` S, so that it has half (docs/models/decisions.md)."""
 
 
 def recipes(

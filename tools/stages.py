@@ -224,6 +224,10 @@ def with_hidden(kept: Path, work: Path, data: Path, stage: str = REFINED) -> tup
     runs = sorted(path.parent for path in kept.glob(f"fold*/{stage}"))
     if not runs:
         raise ConfigError(f"no networks of folds in {kept}: name a folder with fold0/{stage} and its like")
+    if [run.name for run in runs] != [f"fold{number}" for number in range(len(runs))]:
+        raise ConfigError(
+            f"{kept} lacks folds: with {len(runs)} of them there are fold0 to fold{len(runs) - 1}"
+        )
     networks = [load_checkpoint(run / stage) for run in runs]
     sets = networks[0].meta["config"]["data"]["sets"]
     settings = DataSettings(root=str(data), sets={name: 1.0 for name in sets if name != "synthetic"})

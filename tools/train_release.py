@@ -127,13 +127,16 @@ def record_released() -> None:
     (ROOT / "docs" / "models" / "released.json").write_text(json.dumps(known), encoding="utf-8")
 
 
-def begun(kept: Path, presets: Sequence[str], work: Path, data: Path) -> int:
+def begun(kept: Path, presets: Sequence[str], seed: int, work: Path, data: Path) -> int:
     """Take the first stage of the folds from networks that are kept; how many folds there are."""
     if work == WORK or len(presets) != 1:
         raise ConfigError("--begin makes no release: name one preset, and a --work of its own")
     preset, folds = with_hidden(kept, work / presets[0], data, FIRST)
     if preset != presets[0]:
         raise ConfigError(f"the networks in {kept} are {preset}, not {presets[0]}: name that preset")
+    before = load_checkpoint(kept / "fold0" / FIRST).meta["config"]["seed"]
+    if seed != before:
+        raise ConfigError(f"the networks in {kept} are of seed {before}: give --seed {before}")
     return folds
 
 
@@ -155,7 +158,10 @@ def release(
     ] = 0,
     begin: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Networks of the folds after the first stage: only the later ones."),
+        typer.Option(
+            metavar="DIR",
+            help="Networks of the folds after the first stage, as many as there are: only go on.",
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="A rehearsal of the folds: so many steps a stage.")
@@ -164,8 +170,10 @@ def release(
     """Train, cross-validate, calibrate, quantize, build."""
     try:
         chosen = presets or PRESETS
+        if begin is not None and pretrain_steps:
+            raise ConfigError("--pretrain is part of the first stage, which --begin takes as it is")
         if begin is not None:
-            folds = begun(begin, chosen, work, data)
+            folds = begun(begin, chosen, seed, work, data)
         if steps is not None and (not folds or work == WORK):
             raise ConfigError("--steps rehearses the folds: leave --folds as it is, and name a --work")
         if steps is not None or begin is not None:

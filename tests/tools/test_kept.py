@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import stages as tool  # tools/
 import train_release  # tools/
+import typer
 
 from edgeecg.data.prepare import TrainingData
 from edgeecg.errors import ConfigError
@@ -55,10 +56,17 @@ def test_the_folds_begin_where_kept_networks_ended(tmp_path: Path, monkeypatch: 
     data = TrainingData(some_records(), [], [], ())
     monkeypatch.setattr(tool, "load_training_data", lambda settings, seed: data)
     kept, work = tmp_path / "kept", tmp_path / "work"
-    assert train_release.begun(kept, ["nano"], work, tmp_path) == 3
+    assert train_release.begun(kept, ["nano"], 0, work, tmp_path) == 3
     assert (work / "nano" / "fold2" / "checkpoint").is_dir()
     with pytest.raises(ConfigError, match="are nano, not small"):
-        train_release.begun(kept, ["small"], tmp_path / "other", tmp_path)
+        train_release.begun(kept, ["small"], 0, tmp_path / "other", tmp_path)
     for presets, where in ((["nano", "micro"], work), (["nano"], train_release.WORK)):
         with pytest.raises(ConfigError, match="makes no release"):
-            train_release.begun(kept, presets, where, tmp_path)
+            train_release.begun(kept, presets, 0, where, tmp_path)
+    with pytest.raises(ConfigError, match="give --seed 0"):
+        train_release.begun(kept, ["nano"], 1, tmp_path / "third", tmp_path)
+    with pytest.raises(typer.Exit):
+        train_release.release(data=tmp_path, presets=["nano"], begin=kept, work=work, pretrain_steps=2)
+    (kept / "fold1").rename(kept / "fold7")
+    with pytest.raises(ConfigError, match="fold0 to fold2"):
+        train_release.begun(kept, ["nano"], 0, tmp_path / "fourth", tmp_path)
