@@ -179,9 +179,9 @@ def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
     if level is not None and state.faint is None:
         beats = min(beats + 1, MANY)
         long += (1 / beats if state.beats < MANY else LONG_MEMORY) * (level - long)
-    clock = max(sample, state.clock)
+    clock, begun, faint = max(sample, state.clock), state.begun, state.faint
     return events, SilenceState(
-        clock, sample, True, level, usual, begun=state.begun, faint=state.faint, beats=beats, long=long
+        clock, sample, True, level, usual, None, None, None, begun, faint, None, beats, long
     )
 
 
@@ -194,7 +194,12 @@ def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
 
 def settled(to: int, level: float | None, faint: int | None, state: SilenceState) -> SilenceState:
     """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
-    return state._replace(clock=max(to, state.clock), level=level, faint=faint)
+    clock, since, after, _, usual, *_, begun, _, _, beats, long = (
+        state  # unpacked: ``_replace`` is twice as dear
+    )
+    return SilenceState(
+        max(to, clock), since, after, level, usual, None, None, None, begun, faint, None, beats, long
+    )
 
 
 def broken(

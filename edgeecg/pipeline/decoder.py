@@ -251,8 +251,12 @@ class Decoder:
         state.clock += 1
         to = self._boundary(state.clock)
         if readable and to <= self._quiet:  # nothing to tell: alarms learn of it with the next beat
-            begin, _, faint = self._hushed or (state.alarms.silence.clock, 0.0, state.alarms.silence.faint)
-            self._hushed = to, tick.level, faint_since(begin, tick.level, faint, self._loud)
+            faint = None
+            if tick.level < self._loud:
+                past = state.alarms.silence
+                begin, _, faint = self._hushed or (past.clock, 0.0, past.faint)
+                faint = faint_since(begin, tick.level, faint, self._loud)
+            self._hushed = to, tick.level, faint
             return
         self._settle()
         attached = tick.label < LEAD_OFF or state.clock <= state.early
