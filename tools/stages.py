@@ -31,7 +31,7 @@ from edgeecg.model.checkpoint import SETTINGS, WEIGHTS, load_checkpoint, network
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.many import Group, Member
 from edgeecg.model.together import train_groups
-from edgeecg.model.train import build_network, find_pseudo_beats
+from edgeecg.model.train import build_network, find_pseudo_beats, training_windows
 from edgeecg.model.transformer import Network
 
 FIRST = "checkpoint"
@@ -155,22 +155,10 @@ def members_of(data: TrainingData, names: Sequence[str], folds: int, seed: int) 
 
 def advance(told: str, groups: Sequence[Group], config: TrainConfig, data: TrainingData, out: Path) -> float:
     """Train all groups to the end of a stage; the seconds that it took."""
-    optim = config.optim
-    windows = Windows(
-        records=data.training,
-        noise=data.noise,
-        spec=groups[0].spec,
-        signal=config.signal,
-        augment=config.augment,
-        share=config.data.sets,
-        seconds=optim.seconds,
-        batch=optim.batch,
-        rare=optim.rare,
-        seed=config.seed,
-    )
+    windows = training_windows(config, data.training, data.noise, groups[0].spec, config.seed)
     clock = time.monotonic()
     steps: Iterable[int] = train_groups(groups, windows, workers=config.workers, out=out)
-    for _ in track(steps, told, total=optim.steps - groups[0].step):
+    for _ in track(steps, told, total=config.optim.steps - groups[0].step):
         pass
     return round(time.monotonic() - clock, 1)
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from edgeecg.bundle import GRAPHS, HALF, PRECISIONS, Bundle, GraphName, Precision, packaged_names
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import (
-    progress_bar,
-)
+from edgeecg.cli.common import progress_bar
 from edgeecg.errors import ConfigError, InputError, MissingExtra
 from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor

@@ -177,8 +177,9 @@ def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
     elif state.faint is None:  # a P wave is no measure of beats
         usual += LEVEL_MEMORY * (level - usual)
     if level is not None and state.faint is None:
+        weight = 1 / (beats + 1) if beats < MANY else LONG_MEMORY  # the mean, as long as it is of few
+        long += weight * (level - long)
         beats = min(beats + 1, MANY)
-        long += (1 / beats if state.beats < MANY else LONG_MEMORY) * (level - long)
     clock, begun, faint = max(sample, state.clock), state.begun, state.faint
     return events, SilenceState(
         clock, sample, True, level, usual, None, None, None, begun, faint, None, beats, long
@@ -194,9 +195,8 @@ def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
 
 def settled(to: int, level: float | None, faint: int | None, state: SilenceState) -> SilenceState:
     """What :func:`advance` over readable signal leaves behind, for ``to`` up to :func:`quiet_until`."""
-    clock, since, after, _, usual, *_, begun, _, _, beats, long = (
-        state  # unpacked: ``_replace`` is twice as dear
-    )
+    # built anew: ``_replace`` is twice as dear, and this is called with nearly every beat
+    clock, since, after, _, usual, *_, begun, _, _, beats, long = state
     return SilenceState(
         max(to, clock), since, after, level, usual, None, None, None, begun, faint, None, beats, long
     )

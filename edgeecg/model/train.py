@@ -36,6 +36,7 @@ __all__ = [
     "learning_rate",
     "seed_step",
     "to_tensors",
+    "training_windows",
     "with_dropout",
 ]
 
@@ -60,6 +61,28 @@ def with_dropout(network: Network, config: TrainConfig) -> Network:
         if isinstance(module, torch.nn.Dropout):
             module.p = config.optim.dropout
     return network
+
+
+def training_windows(
+    config: TrainConfig,
+    records: Sequence[TrainingRecord],
+    noise: Sequence[NDArray[np.float32]],
+    spec: ModelSpec,
+    seed: int,
+) -> Windows:
+    """The batches that a configuration trains on."""
+    return Windows(
+        records=records,
+        noise=noise,
+        spec=spec,
+        signal=config.signal,
+        augment=config.augment,
+        share=config.data.sets,
+        seconds=config.optim.seconds,
+        batch=config.optim.batch,
+        rare=config.optim.rare,
+        seed=seed,
+    )
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -156,18 +179,8 @@ class Trainer:
         self._objective, self._optimizer = self.fabric.setup(
             Objective(self.network, config.loss, teacher), self.optimizer
         )
-        self.windows = Windows(
-            records=records,
-            noise=noise,
-            spec=self.network.spec,
-            signal=config.signal,
-            augment=config.augment,
-            share=config.data.sets,
-            seconds=optim.seconds,
-            batch=optim.batch,
-            rare=optim.rare,
-            seed=self.team.seed(config.seed),
-        )
+        seed = self.team.seed(config.seed)
+        self.windows = training_windows(config, records, noise, self.network.spec, seed)
         self.unlabelled = [record for record in records if not record.complete]
         self.step = 0
         self.seconds = 0.0

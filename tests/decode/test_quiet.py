@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,18 @@ GAPS = st.lists(
 
 @given(GAPS)
 def test_settled_is_advance_where_nothing_is_told(beats: list[tuple[int, str, bool, bool]]) -> None:
+    compare(beats)
+
+
+@pytest.mark.parametrize("faint", [False, True])
+def test_a_regular_rhythm_goes_the_short_way(faint: bool) -> None:
+    """P waves after many beats too, until they are too long without one that counts."""
+    beats = [(75, "N", True, False)] * 40 + [(75, "N", True, faint)] * 10
+    assert compare(beats) > 40
+
+
+def compare(beats: list[tuple[int, str, bool, bool]]) -> int:
+    """Assert that both ways leave the same; how many ticks went the short one."""
     finder = AlarmFinder(AlarmSettings(), FS)
     long, short = finder.initial(), finder.initial()
     told: list[Alarm] = []
@@ -44,3 +57,4 @@ def test_settled_is_advance_where_nothing_is_told(beats: list[tuple[int, str, bo
         briefly += events
         assert long == short
     assert told == briefly
+    return shortened
