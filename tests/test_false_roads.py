@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import wfdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeecg.data.catalog import patient_folds, patient_of
+from edgeecg.data.catalog import find_records, patient_folds, patient_of
+from edgeecg.data.prepare import DEVELOPMENT, DataSettings, load_training_data
 from edgeecg.data.sets import SETS
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings
 from edgeecg.decode.peaks import REACH
@@ -115,3 +117,33 @@ def test_given_peaks_do_not_help():
     labels = np.array(["N", "V"] * 50)
     half = BeatList(samples[:50], labels[:50])
     assert compare(BeatList(samples, labels), half, 250).score("V").sensitivity == 0.5
+
+
+def labelled(folder, name, fs):
+    """A short recording with ten beats, as WFDB keeps it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    signal = np.random.default_rng(0).normal(0, 0.1, (30 * fs, 2))
+    beats = np.arange(1, 11) * 2 * fs
+    signal[beats] = 1.0
+    wfdb.wrsamp(name, fs, ["mV"] * 2, ["ECG1", "ECG2"], signal, fmt=["16"] * 2, write_dir=str(folder))
+    wfdb.wrann(name, "atr", beats, ["N"] * len(beats), write_dir=str(folder))
+
+
+def test_training_reads_nobody_who_is_kept_for_judging(tmp_path):
+    for name in ("800", "880"):
+        labelled(tmp_path / "svdb", name, 128)
+    for name in ("101", "100"):
+        labelled(tmp_path / "mitdb", name, 360)
+    for name in ("A00001", "A00002"):
+        labelled(tmp_path / "cinc2017", name, 300)
+    (tmp_path / "cinc2017" / "REFERENCE.csv").write_text("A00001,N\nA00002,N\n")
+    sets = {"svdb": 1.0, "mitdb": 1.0, "cinc2017": 1.0}
+    made = load_training_data(DataSettings(root=str(tmp_path), sets=sets), seed=0)
+    assert {record.name for record in made.training} == {"svdb/800", "mitdb/101", "cinc2017/A00001"}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["mitdb", "svdb", "cinc2017"])
+def test_what_lies_here_is_the_development_part(name, data_root):
+    there = {path.name for path in find_records(data_root, name)}
+    assert there == {record for split in DEVELOPMENT[name] for record in SETS[name].splits[split]}

@@ -40,7 +40,7 @@ from edgeecg.metrics.score import said_by_events, score
 from edgeecg.pipeline.annotate import annotate
 from edgeecg.runtime.engine import Engine
 
-SETS = {"mitdb": "mitdb:DS1", "svdb": "svdb"}
+SETS = {"mitdb": "mitdb:DS1", "svdb": "svdb:development"}
 CLASSES = ("QRS", "V", "S")
 Device = Callable[[Record], Record]
 Samples = NDArray[np.floating]

@@ -26,7 +26,7 @@ from edgeecg.specs import AAMI, BEAT_LABELS
 REFINED = "refined"
 """Folder of a network's checkpoint after its last stage."""
 
-SETS = ("mitdb:DS1", "mitdb:paced", "svdb")
+SETS = ("mitdb:DS1", "mitdb:paced", "svdb:development")
 Lines = Mapping[str, tuple[float, float]]
 
 
@@ -71,8 +71,13 @@ def told(work: Path, data: Path, sets: Sequence[str] = SETS) -> list[Told]:
                 judged = score(truth, said).judged
                 if judged is not None:
                     columns = judged.probability, by_beat_label(judged.said), by_beat_label(judged.true)
-                    found.append(Told(case.group, path.parent.name, *columns))
+                    found.append(Told(short(case.group), path.parent.name, *columns))
     return found
+
+
+def short(group: str) -> str:
+    """A group's name in the tables: of what is kept for judging nothing is ever in them."""
+    return group.removesuffix(" development")
 
 
 def by_beat_label(aami: NDArray[np.str_]) -> NDArray[np.str_]:

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from held_out import folds  # beside this file
+from held_out import folds, short  # beside this file
 from rich.console import Console
 from rich.table import Table
 from train_release import CALIBRATION, SETS, TABLES, verb
@@ -112,7 +112,7 @@ def show(preset: str, found: Mapping[str, Sequence[Change]], same: Mapping[str, 
     table = Table(f"{preset}: points of F1 more than FP32", *found)
     table.add_row("same labels, %", *(f"{100 * same[precision]:.3f}" for precision in found))
     for row in zip(*found.values(), strict=True):
-        table.add_row(f"{row[0].group}, {row[0].label}", *(cell(change) for change in row))
+        table.add_row(f"{short(row[0].group)}, {row[0].label}", *(cell(change) for change in row))
     Console(width=110).print(table)
 
 
@@ -130,7 +130,10 @@ def precisions(
             same = same_labels(preset, work, data)
             show(preset, found, same)
             rows = {
-                precision: {"same_labels": same[precision], "f1": [asdict(change) for change in some]}
+                precision: {
+                    "same_labels": same[precision],
+                    "f1": [{**asdict(change), "group": short(change.group)} for change in some],
+                }
                 for precision, some in found.items()
             }
             table = tables / f"{preset}-precisions.json"

@@ -259,7 +259,7 @@ def _bundle(
 
 
 def was_shown(case: LabelledRecord, sets: Iterable[str]) -> bool:
-    """Whether training on these sets has seen a record: of mitdb not DS2, which it never reads."""
+    """Whether training on these sets has seen a record: not what it leaves for judging."""
     if case.home not in sets:
         return False
     splits = DEVELOPMENT.get(case.home)

@@ -47,7 +47,12 @@ SYNTHETIC = "synthetic"
 NOISE = "nstdb"
 SEED_SPACE = 7_000_000  # apart from the seeds of the synthetic patients that verbs evaluate on
 LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
-DEVELOPMENT = {"mitdb": ("DS1", "paced")}  # DS2 is for judging: training never reads it
+DEVELOPMENT = {
+    "mitdb": ("DS1", "paced"),
+    "svdb": ("development",),
+    "cinc2017": ("development",),
+}
+"""Splits that training reads; the others are for judging."""
 SHARED = {"mitdb/201"}  # one patient on both sides of de Chazal's split: 201 is in DS1, 202 in DS2
 SINUS = {"N", "SBR", "B", "T", "BII", "PREX"}  # WFDB's rhythms in which the sinus leads, ectopic beats or not
 MASK_MARGIN = 0.5  # seconds around ventricular flutter
@@ -63,7 +68,8 @@ class DataSettings:
         Folder with one folder a set; empty: ``EDGEECG_DATA`` where a set needs it.
     sets : dict of str to float
         Share of each set in a batch: sets of the catalogue, ``synthetic``, or any other folder under the
-        root that holds annotated recordings of your own. mitdb is read without DS2.
+        root that holds annotated recordings of your own. Of mitdb, svdb and cinc2017 what is kept for
+        judging (``DS2``, ``test``) is never read.
     validation : list of str
         Records (``mitdb/119``) whose patients are left out of training and scored at every evaluation.
     folds, fold : int
@@ -189,14 +195,34 @@ def _synthetic(settings: DataSettings, seed: int) -> Iterator[TrainingRecord]:
 def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
     """Recordings of a set of the catalogue, its test split left out."""
     weak = record_labels(root, name) if name == "cinc2017" else {}
-    paths = [path for split in DEVELOPMENT.get(name, ("all",)) for path in find_records(root, name, split)]
-    judged = {patient_of("mitdb", record) for record in data_set("mitdb").splits["DS2"]} - SHARED
-    paths = [path for path in paths if patient_of(name, path.name, folder=path.parent) not in judged]
+    splits = data_set(name).splits
+    read = {record for split in DEVELOPMENT.get(name, ()) for record in splits[split]}
+    judged = _judged()
+    paths = [
+        path
+        for path in find_records(root, name)
+        if (not read or path.name in read) and patient_of(name, path.name, folder=path.parent) not in judged
+    ]
+    if not paths:
+        raise ConfigError(
+            f"of {name} nothing but what is kept for judging is in {root}: 'edgeecg data fetch {name}'"
+        )
     for path in paths[: limit or None]:
         label = weak.get(path.name, "")
         with _named(path):
             made = prepare_record(load_record(path, name), name, name=name, weak_label=label)
         yield made
+
+
+def _judged() -> set[str]:
+    """Patients that are kept for judging, whatever set they turn up in."""
+    kept = (
+        (name, record)
+        for name, splits in DEVELOPMENT.items()
+        for split, records in data_set(name).splits.items()
+        for record in (records if split not in splits else ())
+    )
+    return {patient_of(name, record) for name, record in kept} - SHARED
 
 
 @contextmanager

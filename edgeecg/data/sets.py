@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgeecg.data.held_back import cinc2017_split
 from edgeecg.errors import ConfigError
 
 __all__ = ["SETS", "DataSet", "data_set"]
@@ -162,6 +163,7 @@ _TABLE = (
         pattern=r"A\d{5}",
         inside="training/",
         beats=None,
+        splits=cinc2017_split(),
     ),
     DataSet(
         name="incartdb",

@@ -21,6 +21,7 @@ __all__ = [
     "WEIGHTS",
     "estimate",
     "ratios",
+    "steadiness",
     "tick_features",
 ]
 
@@ -96,11 +97,32 @@ def ratios(recent: Floats) -> Floats:
     quiet, level = means[:, 0], means[:, 1]
     largest = np.fmax.reduce(recent[:, SHARP : SIZE + 1 : 2], axis=-1) + TINY
     sharp, size = largest[:, 0], largest[:, 1]
-    sizes = recent[:, SIZE]
-    spans = np.maximum(np.maximum(sizes[..., :-2], sizes[..., 1:-1]), sizes[..., 2:])  # each holds a beat
-    weakest = np.fmin.reduce(spans, axis=-1) + TINY
+    weakest = np.fmin.reduce(_spans(recent), axis=-1) + TINY
     steady = np.where(np.isnan(weakest), size, weakest) / size
     return np.asarray(np.log(np.stack([quiet / sharp, level / size, steady, quiet / size])))
+
+
+def steadiness(recent: Floats, silent: Floats) -> Floats:
+    """The third of :func:`ratios`, where a second and a half below ``silent`` is a pause of the heart.
+
+    Parameters
+    ----------
+    recent : (rows, 5, ticks, window)
+    silent : (rows, ticks) millivolts, peak to peak
+
+    Returns
+    -------
+    (rows, ticks): NaN where there is a pause only.
+    """
+    spans = _spans(recent)
+    weakest = np.fmin.reduce(np.where(spans < silent[..., None], np.nan, spans), axis=-1)
+    return np.asarray(np.log(weakest / (np.fmax.reduce(recent[:, SIZE], axis=-1) + TINY)))
+
+
+def _spans(recent: Floats) -> Floats:
+    """Peak-to-peak sizes over a second and a half each, which holds a beat of all but a pausing heart."""
+    sizes = recent[:, SIZE]
+    return np.maximum(np.maximum(sizes[..., :-2], sizes[..., 1:-1]), sizes[..., 2:])
 
 
 def estimate(logarithms: Floats) -> Floats:

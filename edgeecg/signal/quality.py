@@ -4,7 +4,8 @@ A *tick* is 64 model samples, half a second, on the grid of the segment. The ver
 the last ``WINDOW`` ticks and is told with its last sample.
 
 * **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis, and a signal that never rests;
-  *unreadable* not before a second and a half, which may pass without a beat.
+  *unreadable* not before a second and a half, which may pass without a beat. A pause of the heart that is
+  longer is no noise: beside beats of the usual size, what lies far below it counts for silence.
 * **Clipping**, on source samples: the extreme value of a tick is taken by several samples in a row, and by
   more of them than lie close to it, in two ticks of four.
 * **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
@@ -22,7 +23,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, estimate, ratios, tick_features
+from edgeecg.signal.noise import (
+    COLUMNS,
+    HUM,
+    SIZE,
+    SPAN,
+    TICK,
+    estimate,
+    ratios,
+    steadiness,
+    tick_features,
+)
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
@@ -54,6 +65,8 @@ GOOD_DB = (7.0, 10.0)
 READABLE_DB = (-5.0, -3.0)  # low: ventricular flutter looks like noise, and must not be hidden as such
 BUSY = -2.66  # logarithm of 0.07: the fastest flutter seen has 0.06, white noise 0.13
 HALF_DB, SLOPE_DB = 4.5, 3.0  # centre and softness of the score
+SILENT, LOUD = 0.35, 2.0  # of the usual size: below the one nothing beats, above the other lies noise
+USUAL_MEMORY = 0.1  # weight of one more good tick in it
 
 FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
 FLAT_TICKS = 4
@@ -68,6 +81,7 @@ HUM_TICKS = 2
 
 FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped, or stood still
 CLIP = FEATURES - 1
+LATCH = 3  # what a row remembers of its verdicts
 STOOD = -1.0  # in its place: the source stood still
 
 Floats = NDArray[np.float64]
@@ -114,8 +128,9 @@ class TickState(NamedTuple):
 
 
 class QualityState(NamedTuple):
-    """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 2)``: whether the last
-    one was good and readable; both NaN where there is no tick yet. ``tick``: the one that is not complete.
+    """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 3)``: whether the last
+    one was good and readable, and the usual size of good ones, millivolts; both NaN where there is no tick
+    yet. ``tick``: the one that is not complete.
     """
 
     history: Floats
@@ -155,7 +170,9 @@ class Quality:
         """State of ``rows`` streams that have not begun."""
         nothing = np.empty((rows, 0))
         tick = TickState(nothing, nothing, nothing, np.zeros((rows, 1)), 0, 0)
-        return QualityState(np.full((rows, FEATURES, WINDOW - 1), np.nan), np.full((rows, 2), np.nan), tick)
+        return QualityState(
+            np.full((rows, FEATURES, WINDOW - 1), np.nan), np.full((rows, LATCH), np.nan), tick
+        )
 
     def step(self, x: QualityInput, state: QualityState) -> tuple[QualityOutput, QualityState]:
         """Judge the ticks that a chunk completes; all rows share the phase."""
@@ -194,7 +211,7 @@ class Quality:
         waiting = made % TICK
         taken = self.resampler.taken_at(made)
         pending = taken - self.resampler.taken_at(made - waiting)
-        widths = [FEATURES * (WINDOW - 1), 2, pending, waiting, waiting, 1]
+        widths = [FEATURES * (WINDOW - 1), LATCH, pending, waiting, waiting, 1]
         ends = list(accumulate(widths, initial=0))
         parts = [packed[:, begin:end] for begin, end in pairwise(ends)]
         history, latch, source, resampled, filtered, absent = parts
@@ -226,11 +243,12 @@ class Quality:
         logarithms = ratios(recent)
         snr = estimate(logarithms)
         good = _latched(snr, GOOD_DB, state.latch[:, :1])
-        readable = _latched(snr, READABLE_DB, state.latch[:, 1:])
+        usual = _usual(recent, good, state.latch[:, 2])
+        readable = _latched(_but_for_pauses(snr, logarithms, recent, usual), READABLE_DB, state.latch[:, 1:2])
         calm = logarithms[3] < BUSY
         lost = (absent > ABSENT * lengths) | (constant & at_rail)
         label = _label(recent, good, readable & calm, constant, lost)
-        latch = np.concatenate([good[:, -1:], readable[:, -1:]], axis=1).astype(np.float64)
+        latch = np.concatenate([good[:, -1:], readable[:, -1:], usual[:, -1:]], axis=1)
         output = QualityOutput(label, _score(snr, label), snr)
         return output, QualityState(seen[:, :, -(WINDOW - 1) :], latch, waiting)
 
@@ -311,6 +329,27 @@ def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask
     for tick in range(value.shape[1]):
         last = held[:, tick] = above[:, tick] | (last & beyond[:, tick])
     return held
+
+
+def _usual(recent: Floats, good: Mask, before: Floats) -> Floats:
+    """Size of what is largest in three seconds, as it usually is while that is good: ``(rows, ticks)``."""
+    sizes = np.fmax.reduce(recent[:, SIZE], axis=-1)
+    usual, last = np.empty(sizes.shape), before
+    for tick in range(sizes.shape[1]):
+        size = sizes[:, tick]
+        followed = np.where(np.isnan(last), size, last + USUAL_MEMORY * (size - last))
+        last = usual[:, tick] = np.where(good[:, tick], followed, last)
+    return usual
+
+
+def _but_for_pauses(snr: Floats, logarithms: Floats, recent: Floats, usual: Floats) -> Floats:
+    """The ratio in decibels, where a heart that pauses is not taken for a signal that is unsteady."""
+    if not (snr < READABLE_DB[1]).any():
+        return snr
+    loud = np.fmax.reduce(recent[:, SIZE], axis=-1) > LOUD * usual
+    steady = np.where(loud, np.nan, steadiness(recent, SILENT * usual))
+    quiet, wander, _, busy = logarithms
+    return np.fmax(snr, estimate(np.stack([quiet, wander, steady, busy])))
 
 
 def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:

@@ -31,7 +31,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 7
+VERSION = 8
 MAGIC = b"EdgeECG" + bytes([VERSION])
 _TYPES = {"f4", "f8", "i8", "b1"}
 
