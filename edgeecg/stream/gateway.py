@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
+from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.bed import Bed
@@ -20,7 +20,7 @@ from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sinks.base import KEEP, event_sample
-from edgeecg.stream.snapshot import read, write
+from edgeecg.stream.snapshot import is_snapshot, read, write
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Gateway"]
@@ -153,13 +153,20 @@ class Gateway:
         self._tell()
         path = self.config.snapshot_path
         if path is not None and not over:
-            self._save()
+            try:
+                self._save()
+            except EdgeECGError:
+                self._end_streams()  # nobody else will tell what they still hold
+                raise
             return
+        self._end_streams()
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def _end_streams(self) -> None:
         for name in list(self.pool):
             self.pool.remove(name)
         self._tell()
-        if path is not None:
-            path.unlink(missing_ok=True)
 
     def _empty(self) -> bool:
         """Take what the links still bring; whether that was all."""
@@ -229,8 +236,11 @@ class Gateway:
             clear_partials(path)
         if path is None or not path.is_file():
             return
+        data = path.read_bytes()
+        if data and not is_snapshot(data):
+            raise ConfigError(f"snapshot = {path} is another kind of file: name one of its own")
         try:
-            self._go_on(path.read_bytes())
+            self._go_on(data)
         except StateError as error:  # to watch nobody is worse than to have forgotten
             aside = path.with_name(f"{path.name}.refused")
             path.replace(aside)

@@ -23,6 +23,7 @@ __all__ = [
     "VERSION",
     "Header",
     "check_settings",
+    "is_snapshot",
     "pack_arrays",
     "pack_piece",
     "read",
@@ -67,6 +68,11 @@ def write(kind: str, bundle: Bundle, body: dict[str, Any]) -> bytes:
     return MAGIC + hashlib.sha256(payload).digest() + payload
 
 
+def is_snapshot(data: bytes) -> bool:
+    """Whether a file holds a snapshot, of whatever version, perhaps damaged."""
+    return data.startswith(MAGIC[:7])
+
+
 def read(kind: str, bundle: Bundle, data: bytes) -> dict[str, Any]:
     """The body of a snapshot.
 
@@ -75,7 +81,7 @@ def read(kind: str, bundle: Bundle, data: bytes) -> dict[str, Any]:
     StateError
         Not a snapshot, a damaged one, of another kind or version, or taken with another bundle.
     """
-    if not isinstance(data, (bytes, bytearray)) or len(data) < 40 or not data.startswith(MAGIC[:7]):
+    if not isinstance(data, (bytes, bytearray)) or len(data) < 40 or not is_snapshot(data):
         raise StateError("this is not a snapshot of EdgeECG: start without it")
     if data[7] != VERSION:
         raise StateError(f"snapshot version {data[7]}, but this release reads {VERSION}: start without it")

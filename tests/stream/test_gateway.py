@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -227,6 +228,41 @@ def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:
     assert samples == sorted(set(samples))
     assert samples[-1] > count + 50 * FS  # the source began anew: behind what was there
     assert not (tmp_path / "context").exists()  # it has ended: there is nothing to go on with
+
+
+def test_a_stop_without_room_for_the_snapshot_tells_what_the_streams_still_hold(
+    nano: Engine, tmp_path: Path
+) -> None:
+    source = f"{record(tmp_path, 'r', 60)}?speed=10"
+    kept = gateway(nano, tmp_path, {"a": source}, snapshot="folder/context")
+    stop, wrong = threading.Event(), []
+
+    def run() -> None:
+        try:
+            kept.run(stop)
+        except EdgeECGError as error:
+            wrong.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually(lambda: len(events_of(tmp_path / "events.jsonl").get("a", [])) > 10)
+    shutil.rmtree(tmp_path / "folder", ignore_errors=True)
+    (tmp_path / "folder").write_text("")  # where the snapshot's folder would be
+    stop.set()
+    thread.join()
+    assert "folder is a file, not a folder" in wrong[0]
+    feed = kept.beds[0].feed
+    assert feed is not None
+    beats = [e.sample for e in events_of(tmp_path / "events.jsonl")["a"] if isinstance(e, Beat)]
+    assert max(beats) > feed.snapshot()["time"]["next"] - 1.1 * FS  # an interval before the end, no more
+
+
+def test_a_snapshot_is_not_laid_in_place_of_another_file(nano: Engine, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("hop = 0.5\n")
+    made = gateway(nano, tmp_path, {"a": str(record(tmp_path, "r", 10))}, snapshot="x.toml")
+    with pytest.raises(ConfigError, match=r"x\.toml is another kind of file"):
+        made.run(threading.Event())
+    assert (tmp_path / "x.toml").read_text() == "hop = 0.5\n"
 
 
 def test_a_check_finds_the_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
-"""JSON lines into a file or to standard output; each line leaves the process as soon as it is written."""
+"""JSON lines into a file or to standard output; each line leaves the process as soon as it is written.
+
+Where a file takes none, as on a full disk, lines wait for the next one, so that a gateway loses none.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +18,9 @@ from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sinks.lines import event_line, header_line
 
 __all__ = ["JsonLinesSink"]
+
+MOST_WAITING = 60_000
+"""Lines that may wait for room; then the oldest are lost."""
 
 
 class JsonLinesSink(BaseSink):
@@ -30,7 +37,7 @@ class JsonLinesSink(BaseSink):
         self._path = path
         self._fd = -1
         self._made: list[Path] = []  # the file and its folders, where they were not there
-        self._untold: list[Header] = []
+        self._waiting: deque[bytes] = deque()
 
     def _connect(self, header: Header) -> None:
         if self._path == "-":
@@ -52,20 +59,29 @@ class JsonLinesSink(BaseSink):
             raise LinkError(f"{target} cannot be written: {error.strerror}") from error
 
     def _begin(self, header: Header) -> None:
-        self._untold.append(header)
-        self._tell()
+        self._put(header_line(header))
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
-        self._tell()
         self._put(event_line(event, header.patient, time))
 
-    def _tell(self) -> None:
-        """Headers first, those too that could not be written when their patients came."""
-        while self._untold:
-            self._put(header_line(self._untold[0]))
-            del self._untold[0]
-
     def _put(self, line: bytes) -> None:
+        """Write a line behind those that wait, or let it wait."""
+        lost = len(self._waiting) >= MOST_WAITING
+        if lost:
+            self._waiting.popleft()
+        self._waiting.append(line)
+        self._write_waiting()
+        if lost:
+            raise LinkError(f"over {MOST_WAITING} lines waited for room in {self._path}: one is lost")
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self.behind = True
+            self._write_line(self._waiting[0])
+            self._waiting.popleft()
+        self.behind = False
+
+    def _write_line(self, line: bytes) -> None:
         if self._fd < 0:
             self._open(Path(self._path))
         data = memoryview(line + b"\n")
@@ -77,7 +93,8 @@ class JsonLinesSink(BaseSink):
                 raise  # whoever reads our output had enough: the command line ends without a word
             with suppress(OSError):
                 self._take_back(len(line) + 1 - len(data))
-            raise LinkError(f"events cannot be written to {self._path}: {error.strerror}") from error
+            wait = f"{len(self._waiting)} lines wait"
+            raise LinkError(f"events cannot be written to {self._path}: {error.strerror} ({wait})") from error
 
     def _take_back(self, count: int) -> None:
         """Part of a line was written; a file that we made for it and that holds nothing else goes again."""
@@ -97,7 +114,8 @@ class JsonLinesSink(BaseSink):
         self._made = []
 
     def flush(self) -> None:
-        """Ask the system to put a file onto its disk."""
+        """Write what waits, and ask the system to put a file onto its disk."""
+        self._write_waiting()
         try:
             if self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.fsync(self._fd)

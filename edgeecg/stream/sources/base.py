@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.errors import ConfigError, SignalError
 
-__all__ = ["MILLIVOLTS", "BaseSource", "Packet", "Source", "check_rate", "default_leads", "scale"]
+__all__ = [
+    "MILLIVOLTS",
+    "BaseSource",
+    "Packet",
+    "Source",
+    "check_rate",
+    "default_leads",
+    "named_leads",
+    "scale",
+]
 
 MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "V": 1e3}
 """Factor from a unit of voltage to millivolts."""
@@ -181,6 +190,22 @@ def scale(units: str) -> float:
     if units not in MILLIVOLTS:
         raise ConfigError(f"units={units!r} is not a voltage: write {', '.join(MILLIVOLTS)}")
     return MILLIVOLTS[units]
+
+
+def named_leads(leads: tuple[str, ...] | int) -> tuple[str, ...]:
+    """Names of columns, which may have been given by their number alone.
+
+    Raises
+    ------
+    ConfigError
+        If the number is not positive.
+    """
+    if not isinstance(leads, int) and not (len(leads) == 1 and leads[0].isdecimal()):
+        return tuple(leads)
+    count = leads if isinstance(leads, int) else int(leads[0])
+    if count < 1:
+        raise ConfigError(f"leads={count}: give their names, or how many there are, at least 1")
+    return default_leads(count)
 
 
 def default_leads(count: int) -> tuple[str, ...]:

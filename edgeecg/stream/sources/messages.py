@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import replace
 
 from edgeecg.errors import LinkError, PacketError
-from edgeecg.stream.sources.base import Packet, check_rate, default_leads
+from edgeecg.stream.sources.base import Packet, check_rate, default_leads, named_leads
 from edgeecg.stream.sources.live import LiveSource
 from edgeecg.stream.sources.wire import Message, decode_message
 
@@ -46,7 +46,7 @@ class MessageSource(LiveSource):
         super().__init__(timeout)
         self._peer, self._wait = peer, wait
         self._declared = None if fs is None else check_rate(fs, peer)
-        self.leads = leads
+        self.leads = named_leads(leads)
         self._first: Message | None = None
 
     @abstractmethod

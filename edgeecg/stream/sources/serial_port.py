@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import ConfigError, LinkError, PacketError
 from edgeecg.stream.address import need
-from edgeecg.stream.sources.base import Packet, check_rate, default_leads
+from edgeecg.stream.sources.base import Packet, check_rate, default_leads, named_leads
 from edgeecg.stream.sources.lines import LineSplitter, parse_line
 from edgeecg.stream.sources.live import TICK, LiveSource
 
@@ -86,7 +86,7 @@ class SerialSource(LiveSource):
     ) -> None:
         super().__init__(timeout)
         self.fs = check_rate(fs, f"serial:{port}")
-        self.leads = leads
+        self.leads = named_leads(leads)
         self._gain, self._rest = _calibration(board, gain, rest)
         if baud <= 0 or wrap < 2 or (counter is not None and counter < 0):
             raise ConfigError("serial: baud and counter must be positive, wrap at least 2")

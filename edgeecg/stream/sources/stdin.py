@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import ConfigError, PacketError
-from edgeecg.stream.sources.base import Packet, check_rate, default_leads, scale
+from edgeecg.stream.sources.base import Packet, check_rate, default_leads, named_leads, scale
 from edgeecg.stream.sources.lines import LineSplitter, parse_line
 from edgeecg.stream.sources.live import TICK, LiveSource
 
@@ -42,12 +42,14 @@ class StdinSource(LiveSource):
         Samples a second.
     format : str
         ``text`` (a line a sample) or ``f32`` (packed little-endian float32).
-    leads : tuple of str
-        Names of the columns; without them ``text`` counts the columns of its first line, ``f32`` has one.
+    leads : tuple of str or int
+        Names of the columns, or how many there are; without them ``text`` counts the columns of its first
+        line, ``f32`` has one.
     units : str
         ``mV``, ``uV`` or ``V``.
     live : bool
-        Whether samples arrive as they are measured: then a pause in the input is a gap in the signal.
+        Whether samples arrive as they are measured: then a pause in the input is a gap in the signal, and a
+        line that cannot be read a missing sample; else it ends the source.
     fd : int, optional
         Another file descriptor to read.
 
@@ -72,7 +74,7 @@ class StdinSource(LiveSource):
         if format not in ("text", "f32"):
             raise ConfigError(f"format={format!r} is not one of text, f32")
         self.fs = check_rate(fs, "standard input")
-        self.leads = leads
+        self.leads = named_leads(leads)
         self._text, self._scale, self._live = format == "text", scale(units), live
         self._fd = -1 if fd is None else fd
         self._lines, self._line_number, self._rest = LineSplitter(), 0, b""
@@ -134,15 +136,26 @@ class StdinSource(LiveSource):
         rows: list[list[float]] = []
         try:
             for line in self._whole(data):
-                row = parse_line(line if self._marked else line.removeprefix(codecs.BOM_UTF8))
-                self._marked = True
-                if row is not None:
-                    self._check_width(row, self.leads or (rows or [row])[0])
-                    rows.append(row)
+                row = self._row(line, like=self.leads or (rows[0] if rows else None))
+                rows += [row] if row is not None else []
                 self._line_number += 1
         except PacketError as error:
             self._wrong = PacketError(f"standard input, line {self._line_number + 1}: {error}")
         return rows
+
+    def _row(self, line: bytes, like: Sized | None) -> list[float] | None:
+        """One line as numbers, as many as in ``like``; of a live one that is garbled, none is known."""
+        try:
+            row = parse_line(line if self._marked else line.removeprefix(codecs.BOM_UTF8))
+            self._marked = True
+            if row is not None and like is not None:
+                self._check_width(row, like)
+        except PacketError as error:
+            if not (self._live and like is not None):
+                raise
+            self._excuse(error)
+            return [np.nan] * len(like)
+        return row
 
     def _whole(self, data: bytes) -> Iterator[bytes]:
         """Lines with an end, before a rest that may be too long for one; without data what had none."""

@@ -107,14 +107,16 @@ def test_each_event_can_be_read_before_the_sink_is_closed(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_is_a_link_error() -> None:
-    with open_sink("jsonl:/dev/full") as sink, pytest.raises(LinkError, match="No space"):
+    sink = open_sink("jsonl:/dev/full")
+    with pytest.raises(LinkError, match="No space"):
         sink.open(HEADER)
-    sink.close()
+    with pytest.raises(LinkError, match="1 lines wait"):
+        sink.close()
 
 
 @pytest.mark.parametrize("size", [0, 40])
 def test_a_disk_that_is_full_at_once_keeps_no_empty_file(tmp_path: Path, size: int) -> None:
-    """Once there is room the events go on, after the header that they need."""
+    """Once there is room all events come, after the header that they need."""
     path = tmp_path / "deep" / "folder" / "events.jsonl"
     with open_sink(f"jsonl:{path}") as sink:
         with pytest.raises(LinkError, match=r"events\.jsonl"), room_for(size):
@@ -125,7 +127,8 @@ def test_a_disk_that_is_full_at_once_keeps_no_empty_file(tmp_path: Path, size: i
         assert list(tmp_path.iterdir()) == []
         sink.write(Gap(3, 4), "bed-3")
         sink.open(replace(HEADER, patient="bed-4"))
-    assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(3, 4)), replace(HEADER, patient="bed-4")]
+    events = [EventLine("bed-3", gap) for gap in (Gap(1, 1), Gap(3, 4))]
+    assert list(read_lines(path)) == [HEADER, *events, replace(HEADER, patient="bed-4")]
 
 
 def test_a_disk_that_gets_full_keeps_whole_lines(tmp_path: Path) -> None:
@@ -136,16 +139,19 @@ def test_a_disk_that_gets_full_keeps_whole_lines(tmp_path: Path) -> None:
         with pytest.raises(LinkError), room_for(len(before) + 20):
             sink.write(Gap(1, 1), "bed-3")
         assert path.read_bytes() == before
+        assert sink.behind
         sink.write(Gap(3, 4), "bed-3")
-    assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(3, 4))]
+        assert not sink.behind
+    assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(1, 1)), EventLine("bed-3", Gap(3, 4))]
 
 
 def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    path.touch()
-    with open_sink(f"jsonl:{path}") as sink, pytest.raises(LinkError), room_for(0):
-        sink.open(HEADER)
-    assert path.read_bytes() == b""
+    path.write_bytes(b"{}\n")
+    with open_sink(f"jsonl:{path}") as sink:
+        with pytest.raises(LinkError), room_for(3):
+            sink.open(HEADER)
+        assert path.read_bytes() == b"{}\n"
 
 
 # WFDB

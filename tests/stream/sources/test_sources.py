@@ -175,6 +175,22 @@ def test_good_lines_before_a_bad_one_are_given(wrong: bytes) -> None:
             next(stream)
 
 
+@pytest.mark.parametrize("leads", [2, ("2",)])
+def test_the_number_of_leads_will_do_for_packed_floats(leads: object) -> None:
+    rows = np.arange(12, dtype="<f4").reshape(6, 2)
+    with pipe(rows.tobytes()) as fd, open_source("-", fs=FS, fd=fd, format="f32", leads=leads) as source:
+        np.testing.assert_array_equal(everything(source), rows)
+        assert source.leads == ("ECG1", "ECG2")
+    with pytest.raises(ConfigError, match="at least 1"):
+        open_source("-", fs=FS, leads=0)
+
+
+def test_a_live_line_that_is_garbled_costs_its_sample() -> None:
+    with pipe(b"1,2\n3,x\n\xff\n4,5\n") as fd, open_source("-", fs=FS, fd=fd, live=True) as source:
+        x = everything(source)
+    np.testing.assert_array_equal(x, [[1, 2], [np.nan] * 2, [np.nan] * 2, [4, 5]])
+
+
 def test_standard_input_gives_samples_as_soon_as_they_come() -> None:
     near, far = os.pipe()
     os.write(far, b"0.5\n")
