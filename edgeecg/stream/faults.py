@@ -31,7 +31,7 @@ class FaultSpec:
     restart, jump : float
         Times a minute that the device's count and clock begin anew, or leap ahead by hours.
     drift : float
-        Deviation of the device's clock, parts in a million.
+        Deviation of the device's clock, parts in a million; packets carry that clock then, and no count.
     seconds : float
         Mean length of a run.
     rail : float
@@ -154,10 +154,16 @@ class Faults:
         self._leap(start, minutes)
         if silent:
             return None
-        stamp = packet.stamp
+        return replace(packet, samples=samples, **self._told(packet.stamp, start))
+
+    def _told(self, stamp: int | None, start: int) -> dict[str, int | None]:
+        """What the device says of a packet's place: its count, or where its clock drifts that clock."""
+        drifts = self.spec.drift != 0
+        if stamp is None and drifts:
+            stamp = round(start * 1e9 / self.fs)
         if stamp is not None:
             stamp = round(stamp * (1 + self.spec.drift * 1e-6)) + round(self._shift * 1e9 / self.fs)
-        return replace(packet, samples=samples, sample=start + self._shift, stamp=stamp)
+        return {"sample": None if drifts else start + self._shift, "stamp": stamp}
 
     def _spoil(self, samples: NDArray[np.float64]) -> bool:
         """Overwrite the runs in place; whether nothing is sent of this packet."""

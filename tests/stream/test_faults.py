@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgeecg.errors import ConfigError
+from edgeecg.stream.clock import TimeBase, repair
 from edgeecg.stream.faults import Fault, Faults, FaultSpec
 from edgeecg.stream.sources import Packet
 
@@ -52,6 +55,19 @@ def _again(kind: str, value: float) -> list[Fault]:
     faults = Faults(FaultSpec(**{kind: value}), FS, seed=4)
     list(faults.apply(signal()))
     return faults.log
+
+
+@pytest.mark.parametrize("parts", [10_000, -10_000])
+def test_a_clock_that_drifts_is_followed_and_packets_carry_nothing_else(parts: float) -> None:
+    """Also where the source tells counts only, as a recording that is played does."""
+    sent = [replace(packet, stamp=None) for packet in signal(4)]
+    got = list(Faults(FaultSpec(drift=parts, drop=0.02), FS, seed=2).apply(sent))
+    assert all(packet.sample is None for packet in got)
+    assert got[-1].stamp == pytest.approx(240e9 * (1 + parts * 1e-6), rel=1e-3)
+    pieces = list(repair(got, TimeBase(FS)))
+    first = round(got[0].stamp / (1 + parts * 1e-6) * 1e-9 * FS)  # what is lost before it nobody can know
+    lost = sum(piece.missing for piece in pieces)
+    assert lost == pytest.approx(25 * (len(sent) - len(got)) - first, abs=5)
 
 
 def test_runs_are_where_the_log_says() -> None:
