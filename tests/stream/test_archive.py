@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from edgeecg.bundle import Bundle
@@ -139,6 +141,20 @@ def test_what_cannot_be_read_stops_nothing(archive: Path, tmp_path: Path, settin
     assert all("\n" not in str(error) for error in failed.values())
     assert "ward-1/r1.edg" not in files(out)
     assert len(files(out)) == 8
+
+
+def test_an_error_of_a_library_stops_nothing(
+    archive: Path, tmp_path: Path, settings: ArchiveSettings
+) -> None:
+    """A date past the year 9999 is an OverflowError of datetime's."""
+    times = pa.array(2**62 + np.arange(3000) * 4000, pa.timestamp("us"))
+    table = pa.table({"time": times, "II (mV)": heart(12, FS)[:, 0]})
+    (archive / "tables").mkdir()
+    pyarrow.parquet.write_table(table, archive / "tables" / "far.parquet")
+    outcomes = list(annotate_archive(find_jobs([archive], tmp_path / "out"), settings))
+    assert len(outcomes) == 7
+    (failed,) = [outcome for outcome in outcomes if outcome.error]
+    assert "far.parquet is damaged" in str(failed.error)
 
 
 def test_a_name_that_is_no_text_stops_nothing(
