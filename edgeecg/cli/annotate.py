@@ -101,7 +101,8 @@ def annotate(
 
     Beside each lies a JSON file with its counts. Finished records are skipped when the command is run again;
     one that cannot be read is reported and stops nothing. In a folder with WFDB headers tables (.csv, .tsv,
-    .parquet) are taken for lists of these: name such a recording by itself.
+    .parquet) are taken for lists of these, and beside an EDF or BDF file of the same name for a part of it:
+    name such a recording by itself.
 
     For example:
 

@@ -143,7 +143,8 @@ def annotate_archive(
         raise ConfigError(f"workers is {workers}: give at least 1")
     left = []
     for job in jobs:
-        done = finished(job, settings)
+        wrong = Outcome(str(job.path), settings.key, error=job.wrong) if job.wrong else None
+        done = wrong or finished(job, settings)
         if done is None:
             left.append(job)
         else:
