@@ -88,6 +88,18 @@ def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: A
     assert not any(outcome.before for outcome in annotate_archive(jobs, other))
 
 
+def test_annotations_that_were_damaged_are_made_again(tmp_path: Path, settings: ArchiveSettings) -> None:
+    write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
+    jobs, made = find_jobs([tmp_path / "r"], tmp_path / "out"), tmp_path / "out" / "r.edg"
+    list(annotate_archive(jobs, settings))
+    whole = made.read_bytes()
+    for damaged in (b"junk", b"", whole[:-4], whole[:-1] + b"\1"):
+        made.write_bytes(damaged)
+        assert not next(annotate_archive(jobs, settings)).before
+        assert made.read_bytes() == whole
+    assert next(annotate_archive(jobs, settings)).before
+
+
 def test_another_recording_of_the_same_name_is_not_taken_for_it(
     tmp_path: Path, settings: ArchiveSettings
 ) -> None:
@@ -454,7 +466,7 @@ def test_an_older_version_left_no_fingerprint(tmp_path: Path, settings: ArchiveS
         write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path / place)
     assert not next(annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)).error
     told = msgspec.json.decode((out / "r.edg.json").read_bytes())
-    del told["source"], told["place"]
+    del told["source"], told["place"], told["marks"]
     (out / "r.edg.json").write_bytes(msgspec.json.encode(told))
     assert next(annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)).before
     assert "another recording" in str(
