@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from edgeecg.bundle import Bundle
@@ -24,9 +22,12 @@ from edgeecg.cli.common import (
     data_console,
     human_console,
     progress_bar,
+    show_table,
 )
+from edgeecg.cli.plain import plain_line
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import check_extension
+from edgeecg.metrics.tables import Table
 from edgeecg.stream.archive import FULL, ArchiveSettings, Outcome, annotate_archive
 from edgeecg.stream.jobs import Job, find_jobs
 
@@ -100,7 +101,8 @@ def annotate(
 
     Beside each lies a JSON file with its counts. Finished records are skipped when the command is run again;
     one that cannot be read is reported and stops nothing. In a folder with WFDB headers tables (.csv, .tsv,
-    .parquet) are taken for lists of these: name such a recording by itself.
+    .parquet) are taken for lists of these, and beside an EDF or BDF file of the same name for a part of it:
+    name such a recording by itself.
 
     For example:
 
@@ -130,13 +132,23 @@ def annotate(
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed and len(jobs) == 1:
         raise RecordError(_told(failed[0]))
-    _report(data_console(), outcomes)
+    show_table(data_console(), _table(outcomes, len(jobs)))
     _note_silent(outcomes)
     for outcome in failed:
         human_console().print(Text("not annotated: ", "red").append(_told(outcome), "default"))
     if failed:
-        rest = f"the others are in {out}" if len(failed) < len(jobs) else "none is left"
-        raise RecordError(f"{len(failed)} of {len(jobs)} records could not be annotated; {rest}")
+        raise RecordError(_sum(outcomes, len(jobs), out))
+
+
+def _sum(outcomes: list[Outcome], asked: int, out: Path) -> str:
+    """How much was done where not all was; a full disk ends the run before all is begun."""
+    failed = sum(1 for outcome in outcomes if outcome.error)
+    if any(outcome.error == FULL for outcome in outcomes):
+        done, left = len(outcomes) - failed, asked - len(outcomes)
+        told = f"{done} of {asked} records are annotated in {out}, {failed} failed, {left} were not begun"
+        return f"{told}: {FULL}"
+    rest = f"the others are in {out}" if failed < asked else "none is left"
+    return f"{failed} of {asked} records could not be annotated; {rest}"
 
 
 def _note_silent(outcomes: list[Outcome]) -> None:
@@ -173,22 +185,22 @@ def _follow(jobs: list[Job], settings: ArchiveSettings, workers: int, cluster: s
 
 
 def _told(outcome: Outcome) -> str:
-    """What is wrong with a record, its name in front where the reason does not give it."""
-    reason = str(outcome.error)
-    return reason if Path(outcome.record).stem in reason else f"record {outcome.record}: {reason}"
+    """What is wrong with a record, its path in front where the reason does not give it."""
+    record, reason = outcome.record, str(outcome.error)
+    path = Path(record)
+    given = record in reason and record != path.stem  # a bare name may be any word or number of the reason
+    if given or reason.startswith(f"record {path.with_suffix('')}: "):
+        return reason
+    return f"record {record}: {reason}"
 
 
-def _report(console: Console, outcomes: list[Outcome]) -> None:
-    """The summary table: a row a record, unless there are too many, and the sums."""
+def _table(outcomes: list[Outcome], asked: int) -> Table:
+    """The summary: a row a record, unless there are too many, and the sums."""
     done = [outcome for outcome in outcomes if not outcome.error]
-    table = Table(title=f"{len(done)} of {len(outcomes)} records annotated")
-    table.add_column("record", overflow="fold")
-    for name in ("length", *CLASSES, "AFIB", "missing", "times real time"):
-        table.add_column(name, justify="right")
+    rows = []
     for outcome in done if len(done) <= ROWS else []:
         pace = "before" if outcome.before else f"{outcome.seconds / max(outcome.elapsed, 1e-9):,.0f}"
-        table.add_row(outcome.record, *_cells(outcome), pace)
-    table.add_section()
+        rows.append((plain_line(outcome.record), *_cells(outcome), pace))
     work = sum(outcome.elapsed for outcome in done if not outcome.before)
     signal = sum(outcome.seconds for outcome in done if not outcome.before)
     beats: Counter[str] = sum((Counter(outcome.beats) for outcome in done), Counter())
@@ -201,13 +213,14 @@ def _report(console: Console, outcomes: list[Outcome]) -> None:
         sum(outcome.missing for outcome in done),
     )
     pace = f"{signal / work:,.0f}" if work else "before" if done else "-"
-    table.add_row("all", *_cells(total), pace, style="bold")
-    console.print(table)
+    rows.append(("all", *_cells(total), pace))
+    heads = ("record", "length", *CLASSES, "AFIB", "missing", "times real time")
+    return Table(f"{len(done)} of {asked} records annotated", heads, tuple(rows))
 
 
-def _cells(outcome: Outcome) -> list[str]:
+def _cells(outcome: Outcome) -> tuple[str, ...]:
     counts = [str(outcome.beats.get(name, 0)) for name in CLASSES]
-    return [_clock(outcome.seconds), *counts, _clock(outcome.afib), _clock(outcome.missing)]
+    return (_clock(outcome.seconds), *counts, _clock(outcome.afib), _clock(outcome.missing))
 
 
 def _clock(seconds: float) -> str:

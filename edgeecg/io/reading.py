@@ -12,11 +12,13 @@ from edgeecg.io.edf import read_edf
 from edgeecg.io.record import Record
 from edgeecg.io.table import read_table
 from edgeecg.io.wfdb import read_wfdb, wfdb_stem
+from edgeecg.io.wfdb_header import BROKEN, one_line
 
 __all__ = ["check_reader", "is_record", "read_record"]
 
 _EDF = (".edf", ".bdf")
 _TABLES = (".csv", ".tsv", ".parquet")
+_FOREIGN = (*BROKEN, NotImplementedError, MemoryError)  # BROKEN holds ArrowInvalid and OverflowError too
 _LIBRARIES = dict.fromkeys(_EDF, "edfio") | dict.fromkeys(_TABLES, "pyarrow")
 
 
@@ -65,10 +67,28 @@ def read_record(
     >>> record.signal.shape, record.fs, record.leads
     """
     file = Path(path)
-    suffix = file.suffix.lower()
     _check_name(file)
     if file.is_dir():
         raise RecordError(f"{file} is a folder: name a record in it, such as {file / 'NAME'}")
+    try:
+        return _read(file, leads, fs, gain, units, annotator)
+    except _FOREIGN as error:  # a library's own: who reads a thousand files must not lose the rest
+        raise RecordError(
+            f"{file} is damaged, or too large for this machine: copy or export it again "
+            f"({type(error).__name__}: {one_line(error)})"
+        ) from error
+
+
+def _read(
+    file: Path,
+    leads: Sequence[str] | None,
+    fs: float | None,
+    gain: float | None,
+    units: str | None,
+    annotator: str | None,
+) -> Record:
+    """Read a file by the reader that its name calls for."""
+    suffix = file.suffix.lower()
     if suffix in _EDF or suffix in _TABLES:
         if annotator:
             raise RecordError(f"{file} has no annotation files: an annotator belongs to WFDB records")

@@ -119,7 +119,7 @@ def _csv(file: Path) -> Any:
             parse_options=csv.ParseOptions(delimiter=delimiter),
             convert_options=csv.ConvertOptions(null_values=["", "NaN", "nan", "NA", "null"]),
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise RecordError(f"{file} is not a table: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -254,7 +254,7 @@ def _seconds(file: Path, column: Any, label: str) -> tuple[NDArray[np.float64], 
             raise RecordError(
                 f"{file}: row {row} of column {label!r} has no time: fill it in, or drop the row"
             )
-        ticks = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_numpy()
+        ticks = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()).to_numpy()
         epoch = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=int(ticks[0]))
         return (ticks - ticks[0]) * 1e-6, epoch if column.type.tz else epoch.replace(tzinfo=None)
     values = _numbers(file, column, label)

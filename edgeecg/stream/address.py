@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,6 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from edgeecg.errors import ConfigError, MissingExtra
+from edgeecg.io.reading import is_record
 
 __all__ = ["Form", "build", "check_extra", "need", "split"]
 
@@ -70,7 +73,7 @@ def check_extra(text: str, forms: Sequence[Form]) -> None:
     MissingExtra
         If it is not installed.
     """
-    scheme = split(text)[0]
+    scheme = split(text, forms)[0]
     for form in forms:
         if form.scheme == scheme and form.extra:
             need(*LIBRARIES[form.extra], form.extra, f"using {form.shape}")
@@ -92,14 +95,28 @@ def need(module: str, package: str, extra: str, purpose: str) -> Any:
         raise MissingExtra(f"what is behind {package}", extra, purpose) from error
 
 
-def split(text: str) -> tuple[str, str, dict[str, str]]:
-    """``scheme:rest?key=value`` to its parts; a path or a lone ``-`` has the scheme ``""``."""
+def split(text: str, forms: Sequence[Form]) -> tuple[str, str, dict[str, str]]:
+    """``scheme:rest?key=value`` to its parts; a path or a lone ``-`` has the scheme ``""``.
+
+    Where one of ``forms`` is a path, the name of a recording that is there is one, whatever stands in it: a
+    time of day has colons.
+    """
+    longest, _, query = text.rpartition("?")
+    for path, said in ((text, ""), (longest, query)) if any(not form.scheme for form in forms) else ():
+        with suppress(OSError):  # too long for a file's name, as a token may be
+            if path and is_record(_at_home(path)):
+                return "", path, dict(parse_qsl(said, keep_blank_values=True))
     body, _, query = text.partition("?")
     scheme, colon, rest = body.partition(":")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if not colon or len(scheme) < 2 or "/" in scheme or "\\" in scheme:
         return "", body, options  # one letter before a colon is a drive, not a scheme
     return scheme.lower(), rest, options
+
+
+def _at_home(path: str) -> str:
+    """A path whose ``~`` the shell left alone, as it does behind a colon and in a file."""
+    return os.path.expanduser(path)
 
 
 def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any]) -> Any:
@@ -121,7 +138,7 @@ def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any
     ConfigError
         If no form fits or an option is unknown or of a wrong type.
     """
-    scheme, rest, said = split(text)
+    scheme, rest, said = split(text, forms)
     form = next((f for f in forms if f.scheme == ("-" if rest == "-" and not scheme else scheme)), None)
     if form is None or not rest:
         shapes = ", ".join(f.shape for f in forms)
@@ -129,7 +146,7 @@ def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any
     module, _, name = form.factory.partition(":")
     factory = getattr(importlib.import_module(module), name)
     first, *known = inspect.signature(factory).parameters
-    target = rest
+    target = _at_home(rest)
     if form.whole:
         foreign = {key: value for key, value in said.items() if key not in known}
         said = {key: value for key, value in said.items() if key in known}

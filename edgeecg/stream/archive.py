@@ -93,7 +93,8 @@ class Outcome:
     ``beats``: by AAMI class; ``afib``: seconds of atrial fibrillation; ``missing``: seconds without
     signal; ``elapsed``: its share of the seconds of work; ``error``: why there is no annotation file;
     ``before``: whether an earlier run had finished it; ``source``: which recording it is
-    (:func:`edgeecg.io.identity.fingerprint`), and ``place`` where it lay.
+    (:func:`edgeecg.io.identity.fingerprint`), and ``place`` where it lay; ``marks``: size and digest of the
+    annotation file.
     """
 
     record: str
@@ -107,6 +108,7 @@ class Outcome:
     before: bool = False
     source: str = ""
     place: str = ""
+    marks: str = ""
 
 
 FULL = "the disk is full: make room, then give the same command again"
@@ -143,7 +145,8 @@ def annotate_archive(
         raise ConfigError(f"workers is {workers}: give at least 1")
     left = []
     for job in jobs:
-        done = finished(job, settings)
+        wrong = Outcome(str(job.path), settings.key, error=job.wrong) if job.wrong else None
+        done = wrong or finished(job, settings)
         if done is None:
             left.append(job)
         else:
@@ -225,7 +228,9 @@ def _written(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
         outcome = _summary(work, events, settings)
         job.stem.parent.mkdir(parents=True, exist_ok=True)
         write_annotations(job.stem, to_annotations(events), work.record.fs, extension=settings.extension)
-        with atomic_path(_told(job, settings)) as path:
+        marks, told = _files_of(job, settings)
+        outcome = replace(outcome, marks=_seal(marks))
+        with atomic_path(told) as path:
             path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=2))
     except (EdgeECGError, OSError) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
@@ -251,6 +256,12 @@ def _summary(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
     )
 
 
+def _seal(file: Path) -> str:
+    """Size and digest of a file, so that one that was cut off or written over is seen."""
+    data = file.read_bytes()
+    return f"{len(data)} {hashlib.sha256(data).hexdigest()[:16]}"
+
+
 def _place(path: Path) -> str:
     """Where a recording lies, as text also where a link leads to a name that is none."""
     return str(path.resolve()).encode(errors="backslashreplace").decode()
@@ -258,13 +269,8 @@ def _place(path: Path) -> str:
 
 def _files_of(job: Job, settings: ArchiveSettings) -> tuple[Path, Path]:
     """What a record gives: its annotations, and the JSON beside them."""
-    told = _told(job, settings)
-    return told.with_suffix(""), told
-
-
-def _told(job: Job, settings: ArchiveSettings) -> Path:
-    """The JSON beside the annotation file."""
-    return job.stem.with_name(f"{job.stem.name}.{settings.extension}.json")
+    name = f"{job.stem.name}.{settings.extension}"
+    return job.stem.with_name(name), job.stem.with_name(f"{name}.json")
 
 
 def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
@@ -272,12 +278,12 @@ def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
 
     Its files may be those of another recording of the same name: that one is not written over.
     """
-    told = _told(job, settings)
-    if not told.is_file() or not told.with_suffix("").is_file():
+    file, told = _files_of(job, settings)
+    if not told.is_file() or not file.is_file():
         return None
     try:
         outcome = msgspec.json.decode(told.read_bytes(), type=Outcome)
-        source = fingerprint(job.path)
+        source, marks = fingerprint(job.path), _seal(file)
     except (msgspec.MsgspecError, OSError):
         return None
     here = _place(job.path)
@@ -285,6 +291,7 @@ def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
     if outcome.source not in ("", source) or (not outcome.source and before != here):
         if before == here:
             return None
-        taken = f"{told.with_suffix('')} holds what was found in {outcome.record}, another recording"
+        taken = f"{file} holds what was found in {outcome.record}, another recording"
         return Outcome(str(job.path), settings.key, error=f"{taken}: name another --out")
-    return replace(outcome, before=True) if outcome.key == settings.key else None
+    whole = outcome.marks in ("", marks)  # an older version kept none
+    return replace(outcome, before=True) if whole and outcome.key == settings.key else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass, field, fields
@@ -123,7 +124,7 @@ class GatewayConfig:
         """Import what the sources and sinks need; raises ``MissingExtra`` where that is not installed."""
         for patient in self.patients:
             check_extra(patient.source, SOURCES)
-            scheme, rest, _ = split(patient.source)
+            scheme, rest, _ = split(patient.source, SOURCES)
             if not scheme and rest != "-":
                 check_reader(rest)
         for sink in self.sinks:
@@ -137,7 +138,7 @@ class GatewayConfig:
     @property
     def snapshot_path(self) -> Path | None:
         """Where the context is kept."""
-        return None if self.snapshot is None else self.folder / self.snapshot
+        return None if self.snapshot is None else self.folder / os.path.expanduser(self.snapshot)
 
 
 def read_gateway_config(path: Path | str) -> GatewayConfig:

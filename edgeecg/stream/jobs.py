@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeecg.data.patients import PATIENTS
-from edgeecg.errors import ConfigError, RecordError
+from edgeecg.errors import RecordError
 from edgeecg.io import is_record
-from edgeecg.io.atomic import is_hidden
+from edgeecg.io.wfdb import wfdb_stem
 
 __all__ = ["Job", "find_jobs"]
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_SUFFIXES = (".hea", ".edf", ".bdf", *_TABLES)
+_ALONE = (".edf", ".bdf")
+_SUFFIXES = (".hea", *_ALONE, *_TABLES)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A record to annotate: where it is, and its output's path without extension."""
+    """A record to annotate: where it is, and its output's path without extension.
+
+    ``wrong`` tells why it cannot be done, where that is seen before it is read.
+    """
 
     path: Path
     stem: Path
+    wrong: str = ""
 
 
 def find_jobs(paths: Iterable[Path], out: Path) -> list[Job]:
     """Records among files and folders; their outputs mirror the folders below ``out``.
 
-    A folder is searched with all its folders; beside WFDB headers, tables are not taken for records.
+    A folder is searched with all its folders, those that links lead to too, each once. Tables beside WFDB
+    headers, or with the name of an EDF file beside them, are not taken for records. A record that is named
+    twice is there once; one that would share another's output is there with what is wrong.
 
     Raises
     ------
     RecordError
         A path is not there, or a folder holds no record.
-    ConfigError
-        Two records would share an output.
     """
-    jobs = [job for path in paths for job in _jobs_of(Path(path), out)]
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        other = seen.setdefault(job.stem, job.path)
-        if other != job.path:
-            raise ConfigError(
-                f"{other} and {job.path} would share {job.stem}: annotate them into two folders"
-            )
-    return [Job(path, stem) for stem, path in seen.items()]
+    jobs: dict[Path, Job] = {}
+    owners: dict[Path, Path] = {}
+    for job in (job for path in paths for job in _jobs_of(Path(path), out)):
+        record = _identity(job.path)
+        if record in jobs:
+            continue
+        owner = owners.setdefault(job.stem, job.path)
+        shared = "" if owner == job.path else f"{job.path} would share its output {job.stem} with {owner}"
+        jobs[record] = replace(job, wrong=shared and f"{shared}: annotate it into another --out")
+    return list(jobs.values())
+
+
+def _identity(path: Path) -> Path:
+    """The same for all names of a record; a link to a file is one of its own: archives may hold but links."""
+    file = path if path.suffix.lower() in (*_ALONE, *_TABLES) else wfdb_stem(path)
+    return file.parent.resolve() / file.name
 
 
 def _jobs_of(path: Path, out: Path) -> list[Job]:
@@ -57,17 +70,40 @@ def _jobs_of(path: Path, out: Path) -> list[Job]:
             )
         if not is_record(path):
             raise RecordError(f"no record {path}: name a record, a file or a folder of them")
-        return [Job(path, out / _plain(path).name)]
-    found: list[Job] = []
-    inside = (item for item in path.rglob("*") if item.is_dir() and not is_hidden(item.relative_to(path)))
-    for folder in sorted({path, *inside}):
-        files = sorted(file for file in folder.iterdir() if _may_be_record(file))
-        headers = any(file.suffix.lower() == ".hea" for file in files)
-        taken = (file for file in files if not (headers and file.suffix.lower() in _TABLES))
-        found += [Job(file, out / _plain(file.relative_to(path))) for file in taken]
+        return [Job(path, out / _plain(wfdb_stem(path)).name)]
+    found = [
+        Job(file, out / _plain(file.relative_to(path)))
+        for folder in _folders(path)
+        for file in _records(folder)
+    ]
     if not found:
         raise RecordError(f"{path} holds no recording (.hea, .edf, .bdf, .csv, .tsv, .parquet)")
     return found
+
+
+def _folders(root: Path) -> list[Path]:
+    """A folder and all in it, each once: links come last, so that a folder goes by its own name."""
+    found: dict[Path, Path] = {}
+    waiting = deque([root])
+    while waiting:
+        folder = waiting.popleft()
+        place = folder.resolve()
+        if place in found:  # a link may lead back
+            continue
+        found[place] = folder
+        for item in sorted(folder.iterdir()):
+            if item.is_dir() and not item.name.startswith("."):
+                (waiting.append if item.is_symlink() else waiting.appendleft)(item)
+    return sorted(found.values())
+
+
+def _records(folder: Path) -> list[Path]:
+    """What is taken for a recording in a folder: no table that belongs to another file beside it."""
+    files = sorted(file for file in folder.iterdir() if _may_be_record(file))
+    headers = any(file.suffix.lower() == ".hea" for file in files)
+    named = {file.stem for file in files if file.suffix.lower() in _ALONE}
+    tables = {file for file in files if file.suffix.lower() in _TABLES and (headers or file.stem in named)}
+    return [file for file in files if file not in tables]
 
 
 def _may_be_record(file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from edgeecg.cli.common import human_console, warnings_on
 from edgeecg.cli.live import LiveView, strip
 from edgeecg.cli.main import main
 from edgeecg.cli.stream import Halt
-from edgeecg.io import Record, read_annotations, write_wfdb
+from edgeecg.io import Record, read_annotations, write_annotations, write_wfdb
 from edgeecg.pipeline import Latency
 from edgeecg.runtime.engine import open_engine
 from edgeecg.specs import Alarm, Beat, Gap, Quality, Rhythm
@@ -257,6 +259,66 @@ def test_annotate_tells_what_failed(
     assert "bad.hea" in shown.err
     assert "1 of 2 records could not be annotated" in shown.err
     assert (tmp_path / "out" / "r.edg").is_file()
+
+
+def test_annotate_names_each_record_that_failed(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its whole path: its name may be a word of the reason, or that of another."""
+    slow = Record("5", heart(10, 45), 45.0, ("MLII",))
+    for ward in ("rate", "b"):
+        (tmp_path / ward).mkdir()
+        write_wfdb(slow, tmp_path / ward)
+        (tmp_path / ward / "sampling.edf").write_text("nonsense")
+    assert main(["annotate", str(tmp_path), "-b", bundle, "-o", str(tmp_path / "out")]) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not annotated: ")]
+    assert len(told) == 4
+    for name in ("rate/5", "rate/sampling.edf", "b/5", "b/sampling.edf"):
+        assert sum(str(tmp_path / name) in line for line in told) == 1, told
+
+
+def test_annotate_names_a_record_that_is_called_like_a_number(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_wfdb(Record("45", heart(10, 45), 45.0, ("MLII",)), tmp_path)
+    assert "record 45: " in fails(capsys, "annotate", "45", "-b", bundle, "-o", "out")
+
+
+def test_annotate_counts_what_a_full_disk_left(
+    bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[Path] = []
+
+    def fills(stem: Path, *rest: Any, **named: Any) -> None:
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(stem)
+        write_annotations(stem, *rest, **named)
+
+    monkeypatch.setattr("edgeecg.stream.archive.write_annotations", fills)
+    for n in range(5):
+        write_wfdb(Record(f"r{n}", heart(10, FS), FS, ("MLII",)), tmp_path)
+    out = tmp_path / "out"
+    assert main(["annotate", str(tmp_path), "-b", bundle, "-o", str(out)]) == 2
+    shown = capsys.readouterr()
+    assert "2 of 5 records annotated" in shown.out
+    last = shown.err.splitlines()[-1]
+    assert f"2 of 5 records are annotated in {out}, 1 failed, 2 were not begun: the disk is full" in last
+    assert "make room, then give the same command again" in last
+
+
+def test_the_summary_of_annotate_is_plain_text_in_a_pipe(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ward = tmp_path / ("a-ward-with-a-long-name-" * 4)
+    ward.mkdir()
+    write_wfdb(Record("r", heart(10, FS), FS, ("MLII",)), ward)
+    assert main(["annotate", str(tmp_path), "-b", bundle, "-o", str(tmp_path / "out")]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0] == "1 of 1 records annotated"
+    assert [row.split()[0] for row in rows[3:5]] == [str(ward / "r.hea"), "all"]
+    assert rows[3].split()[1] == "0:10"
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,13 @@ def test_damage_is_named_or_harmless(
         record = read_record(target)
         assert record.signal.ndim == 2
         assert np.isfinite(record.signal).any()
+
+
+def test_an_error_of_a_library_names_the_file(tmp_path: Path) -> None:
+    """A date past the year 9999 is an OverflowError of datetime's, which no reader of ours looks for."""
+    path = tmp_path / "far.parquet"
+    times = pa.array(2**62 + np.arange(N) * 4000, pa.timestamp("us"))
+    pyarrow.parquet.write_table(pa.table({"time": times, "II (mV)": wave()[:, 0]}), path)
+    with pytest.raises(RecordError, match=r"far\.parquet is damaged.*OverflowError") as caught:
+        read_record(path)
+    assert isinstance(caught.value.__cause__, OverflowError)

@@ -170,6 +170,13 @@ def test_parquet_with_time_stamps(tmp_path: Path) -> None:
     assert record.start == begin
 
 
+def test_time_stamps_may_be_finer_than_microseconds(tmp_path: Path) -> None:
+    """As pandas writes them: nanoseconds that are no whole microseconds."""
+    stamps = pa.array(np.arange(1000) * 4_000_000 + 123, pa.timestamp("ns"))
+    pyarrow.parquet.write_table(pa.table({"timestamp": stamps, "II (mV)": ecg()}), tmp_path / "r.parquet")
+    assert read_record(tmp_path / "r.parquet").fs == 250
+
+
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     """As are the columns without a name that a delimiter at the end of each line makes."""
     path = tmp_path / "r.csv"

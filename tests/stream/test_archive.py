@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from edgeecg.bundle import Bundle
@@ -86,6 +88,18 @@ def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: A
     assert not any(outcome.before for outcome in annotate_archive(jobs, other))
 
 
+def test_annotations_that_were_damaged_are_made_again(tmp_path: Path, settings: ArchiveSettings) -> None:
+    write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
+    jobs, made = find_jobs([tmp_path / "r"], tmp_path / "out"), tmp_path / "out" / "r.edg"
+    list(annotate_archive(jobs, settings))
+    whole = made.read_bytes()
+    for damaged in (b"junk", b"", whole[:-4], whole[:-1] + b"\1"):
+        made.write_bytes(damaged)
+        assert not next(annotate_archive(jobs, settings)).before
+        assert made.read_bytes() == whole
+    assert next(annotate_archive(jobs, settings)).before
+
+
 def test_another_recording_of_the_same_name_is_not_taken_for_it(
     tmp_path: Path, settings: ArchiveSettings
 ) -> None:
@@ -139,6 +153,20 @@ def test_what_cannot_be_read_stops_nothing(archive: Path, tmp_path: Path, settin
     assert all("\n" not in str(error) for error in failed.values())
     assert "ward-1/r1.edg" not in files(out)
     assert len(files(out)) == 8
+
+
+def test_an_error_of_a_library_stops_nothing(
+    archive: Path, tmp_path: Path, settings: ArchiveSettings
+) -> None:
+    """A date past the year 9999 is an OverflowError of datetime's."""
+    times = pa.array(2**62 + np.arange(3000) * 4000, pa.timestamp("us"))
+    table = pa.table({"time": times, "II (mV)": heart(12, FS)[:, 0]})
+    (archive / "tables").mkdir()
+    pyarrow.parquet.write_table(table, archive / "tables" / "far.parquet")
+    outcomes = list(annotate_archive(find_jobs([archive], tmp_path / "out"), settings))
+    assert len(outcomes) == 7
+    (failed,) = [outcome for outcome in outcomes if outcome.error]
+    assert "far.parquet is damaged" in str(failed.error)
 
 
 def test_a_name_that_is_no_text_stops_nothing(
@@ -342,10 +370,53 @@ def test_records_are_found(archive: Path, tmp_path: Path) -> None:
         find_jobs([empty], tmp_path)
 
 
-def test_two_records_do_not_share_an_output(archive: Path, tmp_path: Path) -> None:
-    other = make_archive(tmp_path / "other", 1)
-    with pytest.raises(ConfigError, match="would share"):
-        find_jobs([archive, other], tmp_path / "out")
+def test_a_record_that_would_share_an_output_fails_alone(
+    archive: Path, tmp_path: Path, settings: ArchiveSettings
+) -> None:
+    other, out = make_archive(tmp_path / "other", 1), tmp_path / "out"
+    jobs = find_jobs([archive, other], out)
+    outcomes = list(annotate_archive(jobs, settings))
+    assert len(outcomes) == 7
+    (failed,) = [outcome for outcome in outcomes if outcome.error]
+    assert failed.record == str(other / "ward-0" / "r0.hea")
+    assert f"would share its output {out / 'ward-0' / 'r0'} with {archive}" in str(failed.error)
+    told = msgspec.json.decode((out / "ward-0" / "r0.edg.json").read_bytes(), type=Outcome)
+    assert told.record == str(archive / "ward-0" / "r0.hea")
+
+
+def test_a_table_of_the_name_of_an_edf_file_belongs_to_it(tmp_path: Path) -> None:
+    for name in ("night1.edf", "night1.csv", "night2.BDF", "night2.parquet", "other.parquet"):
+        (tmp_path / name).write_text("anything")
+    jobs = find_jobs([tmp_path], tmp_path / "out")
+    assert [job.path.name for job in jobs] == ["night1.edf", "night2.BDF", "other.parquet"]
+    assert not any(job.wrong for job in jobs)
+
+
+def test_a_record_of_many_names_is_done_once(tmp_path: Path) -> None:
+    write_wfdb(Record("101", heart(5, FS), FS, ("MLII",)), tmp_path / "arc" / "deep")
+    folder, out = tmp_path / "arc" / "deep", tmp_path / "out"
+    (tmp_path / "link").symlink_to(folder)
+    names = [folder / "101.dat", folder / "101", folder / "101.hea", tmp_path / "arc", tmp_path / "link"]
+    assert find_jobs(names, out) == [Job(folder / "101.dat", out / "101")]
+    assert find_jobs(names[::-1], out) == [Job(tmp_path / "link" / "101.hea", out / "101")]
+
+
+def test_folders_behind_links_are_searched_once(tmp_path: Path) -> None:
+    """Outputs follow the name that leads there: a folder's own before that of a link to it."""
+    real, place = tmp_path / "real", tmp_path / "place"
+    for name in ("a", "sub/b", "sub/deep/c", ".cache/d"):
+        (real / name).parent.mkdir(parents=True, exist_ok=True)
+        (real / f"{name}.parquet").write_text("anything")
+    (real / "sub" / "back").symlink_to(real)
+    place.mkdir()
+    (place / "link").symlink_to(real)
+    jobs = find_jobs([place], Path("out"))
+    assert [str(job.stem) for job in jobs] == ["out/link/a", "out/link/sub/b", "out/link/sub/deep/c"]
+    (place / "zone").mkdir()
+    (place / "zone" / "e.edf").write_text("anything")
+    (place / "again").symlink_to(place / "zone")
+    assert str(find_jobs([place], Path("out"))[-1].stem) == "out/zone/e"
+    assert len(find_jobs([place], Path("out"))) == 4
 
 
 def test_no_worker_is_no_choice(archive: Path, tmp_path: Path, settings: ArchiveSettings) -> None:
@@ -395,7 +466,7 @@ def test_an_older_version_left_no_fingerprint(tmp_path: Path, settings: ArchiveS
         write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path / place)
     assert not next(annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)).error
     told = msgspec.json.decode((out / "r.edg.json").read_bytes())
-    del told["source"], told["place"]
+    del told["source"], told["place"], told["marks"]
     (out / "r.edg.json").write_bytes(msgspec.json.encode(told))
     assert next(annotate_archive(find_jobs([tmp_path / "a" / "r"], out), settings)).before
     assert "another recording" in str(

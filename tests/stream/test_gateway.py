@@ -118,6 +118,8 @@ def test_a_good_file(tmp_path: Path) -> None:
     config = read_gateway_config(write(tmp_path, 'snapshot = "s"\nhealth = "0"\n' + GOOD))
     assert config.patients == (PatientConfig("a", "synthetic:1"),)
     assert config.snapshot_path == tmp_path / "s"
+    at_home = read_gateway_config(write(tmp_path, 'snapshot = "~/s"\n' + GOOD))
+    assert at_home.snapshot_path == Path.home() / "s"
     slower = read_gateway_config(write(tmp_path, GOOD + "[alarms]\nbradycardia = 40.0\n"))
     assert slower.alarms.bradycardia == 40
 

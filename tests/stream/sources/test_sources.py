@@ -25,6 +25,7 @@ from edgeecg.errors import (
 from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
 from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sources import Packet, Source, open_source, pmd
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
 from edgeecg.stream.sources.live import LiveSource
@@ -525,6 +526,40 @@ def test_credentials_of_mistyped_addresses_stay_out_too(address: str) -> None:
 def test_options_by_keyword_win_and_none_is_not_given() -> None:
     with open_source("synthetic:1?seconds=60&speed=0", seconds=5, kind=None) as source:
         assert len(everything(source)) == 5 * 360
+
+
+@pytest.mark.parametrize("name", ["2024-01-01T12:00:00.csv", "q?x.csv", "lsl:x.csv", "r?a=1.csv"])
+def test_a_file_that_is_there_may_look_like_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / name
+    file.write_text("II (mV)\n" + "0.5\n0.25\n" * 100)
+    for text in (name, str(file)):
+        with open_source(f"{text}?fs=250&speed=0") as source:
+            assert everything(source).shape == (200, 1)
+        with open_source(text, fs=250, speed=0) as source:
+            assert source.fs == 250
+
+
+def test_an_address_longer_than_a_file_name_is_one() -> None:
+    with pytest.raises(LinkError):
+        open_source(f"ws://127.0.0.1:9/ecg?token={'x' * 5000}")
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell leaves it alone behind a colon, and a gateway's file knows no shell."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "12:00.csv").write_text("II (mV)\n0.5\n0.25\n")
+    for text in ("~/12:00.csv", "~/12:00.csv?fs=250"):
+        with open_source(text, fs=250, speed=0) as source:
+            assert everything(source).shape == (2, 1)
+    with open_sink("jsonl:~/deep/x.jsonl") as sink:
+        sink.open(Header("bed", FS, ("I",), "small", "9f2c"))
+    assert (tmp_path / "deep" / "x.jsonl").is_file()
+    assert not (tmp_path / "~").exists()
 
 
 def test_query_keys_that_are_no_options_stay_in_a_url() -> None:
