@@ -276,7 +276,8 @@ def _files_of(job: Job, settings: ArchiveSettings) -> tuple[Path, Path]:
 def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
     """What an earlier run made of a record with the same bundle and settings, if it finished it.
 
-    Its files may be those of another recording of the same name: that one is not written over.
+    Its files may be those of another recording of the same name, or somebody's corrections: these are not
+    written over.
     """
     file, told = _files_of(job, settings)
     if not told.is_file() or not file.is_file():
@@ -293,5 +294,7 @@ def finished(job: Job, settings: ArchiveSettings) -> Outcome | None:
             return None
         taken = f"{file} holds what was found in {outcome.record}, another recording"
         return Outcome(str(job.path), settings.key, error=f"{taken}: name another --out")
-    whole = outcome.marks in ("", marks)  # an older version kept none
-    return replace(outcome, before=True) if whole and outcome.key == settings.key else None
+    if file.stat().st_size and outcome.marks not in ("", marks):  # an older version kept none
+        changed = f"{file} is no longer as it was written: by damage, or by somebody who corrected it"
+        return Outcome(str(job.path), settings.key, error=f"{changed}; move it away to have it made again")
+    return replace(outcome, before=True) if outcome.key == settings.key else None

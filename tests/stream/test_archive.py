@@ -88,15 +88,19 @@ def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: A
     assert not any(outcome.before for outcome in annotate_archive(jobs, other))
 
 
-def test_annotations_that_were_damaged_are_made_again(tmp_path: Path, settings: ArchiveSettings) -> None:
+def test_annotations_that_were_changed_are_told_and_not_written_over(tmp_path: Path, settings: ArchiveSettings) -> None:
     write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
     jobs, made = find_jobs([tmp_path / "r"], tmp_path / "out"), tmp_path / "out" / "r.edg"
     list(annotate_archive(jobs, settings))
     whole = made.read_bytes()
-    for damaged in (b"junk", b"", whole[:-4], whole[:-1] + b"\1"):
-        made.write_bytes(damaged)
-        assert not next(annotate_archive(jobs, settings)).before
-        assert made.read_bytes() == whole
+    for changed in (b"junk", whole[:-4], whole[:-1] + b"\1"):
+        made.write_bytes(changed)
+        told = next(annotate_archive(jobs, settings))
+        assert "move it away to have it made again" in str(told.error)
+        assert made.read_bytes() == changed
+    made.unlink()
+    assert not next(annotate_archive(jobs, settings)).before
+    assert made.read_bytes() == whole
     assert next(annotate_archive(jobs, settings)).before
 
 
