@@ -88,7 +88,9 @@ def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: A
     assert not any(outcome.before for outcome in annotate_archive(jobs, other))
 
 
-def test_annotations_that_were_changed_are_told_and_not_written_over(tmp_path: Path, settings: ArchiveSettings) -> None:
+def test_annotations_that_were_changed_are_told_and_not_written_over(
+    tmp_path: Path, settings: ArchiveSettings
+) -> None:
     write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
     jobs, made = find_jobs([tmp_path / "r"], tmp_path / "out"), tmp_path / "out" / "r.edg"
     list(annotate_archive(jobs, settings))
