@@ -66,11 +66,12 @@ class SilenceState(NamedTuple):
     """Plain values.
 
     ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the lead is
-    off. ``after_beat``: whether it began with a beat and all since was there and readable. ``level``: that of the last stretch,
-    ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
-    starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
-    ``faint``: where the signal became faint, if it is. ``open``: a beat that may yet count. ``beats``: how
-    many have counted since a lead was off or a long gap, as far as ``MANY``; ``long``: their level.
+    off. ``after_beat``: whether it began with a beat, with no gap and no beats that may hide since.
+    ``level``: that of the last stretch, ``usual``: the one that goes with beats, both in millivolts.
+    ``pause``, ``asystole``, ``no_beat``: starts of the alarms that are open. ``begun``: where the present
+    stretch without a gap began. ``faint``: where the signal became faint, if it is. ``open``: a beat that
+    may yet count. ``beats``: how many have counted since a lead was off or a long gap, as far as ``MANY``;
+    ``long``: their level.
     """
 
     clock: int = 0
