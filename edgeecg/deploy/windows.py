@@ -81,8 +81,8 @@ class Recipe:
             )
         if self.windows < len(self.references):
             raise ConfigError(
-                f"{self.windows} windows cannot show {len(self.references)} references: "
-                "give at least as many windows (--windows) as references"
+                f"windows = {self.windows} is too few for {len(self.references)} references: "
+                "give at least one window (--windows) for each"
             )
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ConfigError(f"seed {self.seed} must be 0 to {LARGEST_SEED}")

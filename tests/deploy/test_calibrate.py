@@ -233,7 +233,7 @@ def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
         ("seconds = inf", "at least 5 seconds and not endless"),
         ("seed = -1", "seed -1 must be 0 to"),
         ("seed = 4294967296", "seed 4294967296 must be 0 to"),
-        ('references = ["synthetic", "mitdb:DS1"]\nwindows = 1', "1 windows cannot show 2 references"),
+        ('references = ["synthetic", "mitdb:DS1"]\nwindows = 1', "windows = 1 is too few for 2 references"),
     ):
         file.write_text(text)
         with pytest.raises(ConfigError, match=words) as error:
