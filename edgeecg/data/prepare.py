@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ class DataSettings:
     limit : int
         Most records of one set, 0 for all: for a quick trial.
     synthetic_patients, synthetic_seconds : int
-        How many synthetic patients are made, and how long each is recorded.
+        How many synthetic patients are made, at least 1 where they have a share, and the length of each.
     """
 
     root: str = ""
@@ -136,8 +137,7 @@ def prepare_record(
         cinc2017's label of the whole record.
     """
     reference = load_reference(record, name)
-    scale = MODEL_FS / record.fs
-    signal = on_model_grid(record.signal, record.fs)
+    scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal, record.fs)
     inside = reference.beats * scale < signal.shape[1]
     af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
     ectopic = [(start, end) for start, end, rhythm in reference.rhythms if rhythm not in SINUS]
@@ -177,19 +177,22 @@ def prepare_synthetic(made: SyntheticRecord) -> TrainingRecord:
 
 
 def _synthetic(settings: DataSettings, seed: int) -> Iterator[TrainingRecord]:
-    """Patients over several pairs of leads."""
-    pairs = min(len(LEAD_PAIRS), max(1, settings.synthetic_patients // 3))
+    """Patients over several pairs of leads, at least three of a pair; the first pairs take what is over."""
+    wanted = settings.synthetic_patients
+    if not wanted:
+        raise ConfigError("data.synthetic_patients is 0 and synthetic has a share: make some or give none")
+    pairs = min(len(LEAD_PAIRS), max(1, wanted // 3))
     for number, leads in enumerate(LEAD_PAIRS[:pairs]):
+        count = wanted // pairs + (number < wanted % pairs)
         cohort = synthetic_cohort(
-            max(3, settings.synthetic_patients // pairs),
+            max(3, count),  # fewer are no cohort: of those too many are left out
             SEED_SPACE + 1000 * seed + number,
             seconds=float(settings.synthetic_seconds),
             fs=256.0,
             leads=leads,
             snr_db=(14.0, 40.0),
         )
-        for records in cohort.values():
-            yield from map(prepare_synthetic, records)
+        yield from map(prepare_synthetic, list(chain(*cohort.values()))[:count])
 
 
 def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
@@ -279,6 +282,8 @@ def hold_out(
             f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119)"
         )
     held = {patient[name] for name in settings.validation}
+    if settings.fold and not settings.folds:
+        raise ConfigError(f"data.fold {settings.fold} holds nobody out without data.folds: say of how many")
     if settings.folds:
         if not 0 <= settings.fold < settings.folds:
             raise ConfigError(f"data.fold {settings.fold} must be 0 to {settings.folds - 1}")
@@ -304,9 +309,8 @@ def load_training_data(settings: DataSettings, seed: int) -> TrainingData:
         A recording that cannot be read.
     """
     for name in settings.sets:
-        if (
-            name in ("", "..") or Path(name).name != name
-        ):  # by it windows are drawn and patients are told apart
+        # by it windows are drawn and patients are told apart
+        if name in ("", "..") or Path(name).name != name:
             raise ConfigError(
                 f"set {name!r}: give the bare name of a folder, and the folder above it as data.root"
             )

@@ -20,9 +20,10 @@ bigeminy    ``bigeminy`` V with exactly one other beat between each two      wit
 
 ``start`` is the first beat of the finding (for silence: the last beat before it, or where the signal
 came back; later by what was missing since). Missing signal and a lead that is off begin no alarm, and end
-those that are open; but silence survives gaps of up to a second (:mod:`edgeecg.decode.silence`). Signal that
-cannot be read ends those of rate and pattern; where it is loud, a pause too, since beats may hide in it. In a
-signal too faint for a QRS beats do not end silence, but rates and patterns go on with them.
+those that are open; but silence survives gaps of up to a second, though no pause is told behind one
+(:mod:`edgeecg.decode.silence`). Signal that cannot be read ends those of rate and pattern; where it is loud,
+a pause too, since beats may hide in it. In a signal too faint for a QRS beats do not end silence, but rates
+and patterns go on with them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +81,8 @@ class AlarmSettings:
             value = getattr(self, field.name)
             if isinstance(value, np.generic):
                 object.__setattr__(self, field.name, value.item())
+            if not isinstance(value, Real):
+                raise ConfigError(f"alarms need numbers, {field.name} is {value!r}")
         if not 0 < self.pause_seconds <= self.asystole_seconds:
             raise ConfigError("alarms need 0 < pause_seconds <= asystole_seconds")
         if not 0 < self.bradycardia + 2 * self.rate_margin <= self.tachycardia or self.rate_margin < 0:

@@ -3,9 +3,9 @@
 The beat encoder looks at some thirty beats, so its probability is slow already; what is left to do is
 to keep one odd beat from cutting an episode in two or from making one up. An episode
 
-* *may begin* with the beat at which the smoothed probability passes ``leave`` upwards,
-* *has begun* (and is told, with that beat as its start) once the smoothed probability has passed
-  ``enter`` and ``beats`` beats have come since,
+* *may begin* with the first beat at which the smoothed probability is at ``leave`` or above,
+* *has begun* (and is told, with that beat as its start) at the first beat, the ``beats``-th from there
+  or a later one, at which the smoothed probability is at ``enter`` or above,
 * *has ended* once the smoothed probability is below ``leave``; its end is the first beat after the
   smoothed probability was last at ``enter`` or above.
 

@@ -6,8 +6,9 @@ signal, so silence is heard without waiting for a beat that may never come.
 A heart that stops leaves a signal that soon cannot be read, and so does fibrillation of a kind: so silence
 goes on counting where the signal is unreadable. What is said of it differs: where it has gone quiet, a pause
 and asystole; where it is loud, beats may hide in it, and only that none is found. A link that loses packets
-ends no silence either: what is missing does not count, and the count goes on. A longer gap and a lead that is
-off start it anew.
+ends no silence either: what is missing does not count, and the count goes on to asystole and no-beat. A pause
+is no longer told then, until the next beat: a beat may be among what is missing. A longer gap and a lead that
+is off start the count anew.
 
 Ventricles may stand still while the atria go on, and a P wave by itself is soon taken for a beat. So where
 the signal has been *faint* for as long as a pause, a beat is told but does not count, unless its own stretch
@@ -65,11 +66,12 @@ class SilenceState(NamedTuple):
     """Plain values.
 
     ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the lead is
-    off. ``after_beat``: whether it began with a beat. ``level``: that of the last stretch,
-    ``usual``: the one that goes with beats, both in millivolts. ``pause``, ``asystole``, ``no_beat``:
-    starts of the alarms that are open. ``begun``: where the present stretch without a gap began.
-    ``faint``: where the signal became faint, if it is. ``open``: a beat that may yet count. ``beats``: how
-    many have counted since a lead was off or a long gap, as far as ``MANY``; ``long``: their level.
+    off. ``after_beat``: whether it began with a beat, with no gap and no beats that may hide since.
+    ``level``: that of the last stretch, ``usual``: the one that goes with beats, both in millivolts.
+    ``pause``, ``asystole``, ``no_beat``: starts of the alarms that are open. ``begun``: where the present
+    stretch without a gap began. ``faint``: where the signal became faint, if it is. ``open``: a beat that
+    may yet count. ``beats``: how many have counted since a lead was off or a long gap, as far as ``MANY``;
+    ``long``: their level.
     """
 
     clock: int = 0

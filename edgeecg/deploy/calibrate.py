@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import onnx
@@ -14,7 +15,7 @@ import onnx
 from edgeecg.bundle import GRAPHS, GraphName
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.precision import products
-from edgeecg.deploy.ranges import Histogram, clip_level
+from edgeecg.deploy.ranges import SMALLEST, Histogram, clip_level
 from edgeecg.deploy.watch import Tell, watch_windows
 from edgeecg.deploy.windows import Recipe, WindowList
 from edgeecg.errors import ConfigError, EdgeECGError
@@ -37,6 +38,7 @@ __all__ = [
 
 SCHEMA = 1
 WINDOWS, SCALES = "windows.json", "scales.json"
+SEAL = "sha256"  # key of the hash in scales.json
 
 T = TypeVar("T")
 
@@ -48,6 +50,13 @@ class Reach:
     largest: NotNegative
     level: Positive
     signal_to_noise: float
+
+    def __post_init__(self) -> None:
+        # a clip level cuts off or cuts nothing: it is never beyond what was seen
+        if not SMALLEST <= self.level <= max(self.largest, SMALLEST) < math.inf:
+            raise ConfigError(
+                f"clip level {self.level:g} is impossible, the largest value is {self.largest:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -125,8 +134,9 @@ def reach_table(calibration: Calibration) -> Table:
 def write_calibration(folder: Path, calibration: Calibration, manifest: WindowList) -> None:
     """Write ``windows.json`` and ``scales.json``; the folder appears whole or not at all."""
     with atomic_folder(folder) as partial:
-        (partial / WINDOWS).write_bytes(_json(manifest))
-        (partial / SCALES).write_bytes(_json(calibration))
+        (partial / WINDOWS).write_bytes(_json(asdict(manifest)))
+        scales = asdict(calibration)
+        (partial / SCALES).write_bytes(_json({**scales, SEAL: _seal(scales)}))
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -135,9 +145,15 @@ def read_calibration(path: Path) -> Calibration:
     Raises
     ------
     ConfigError
-        The file is missing or is not what it should be.
+        The file is missing, is not what it should be, or was changed after it was written.
     """
-    return _read(path / SCALES if path.is_dir() else path, Calibration)
+    file = path / SCALES if path.is_dir() else path
+    found = _read(file, Calibration)
+    written = msgspec.json.decode(file.read_bytes())
+    said = written.pop(SEAL, None)
+    if said is not None and said != _seal(written):  # an older release wrote none
+        raise ConfigError(f"{file} is not what was written: copy the folder again, or calibrate again")
+    return found
 
 
 def read_windows(path: Path) -> WindowList:
@@ -145,8 +161,13 @@ def read_windows(path: Path) -> WindowList:
     return _read(path / WINDOWS if path.is_dir() else path, WindowList)
 
 
-def _json(value: Calibration | WindowList) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(asdict(value)), indent=1) + b"\n"
+def _json(value: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+
+
+def _seal(scales: dict[str, Any]) -> str:
+    """SHA-256 of everything in ``scales.json`` but itself, white space left out."""
+    return hashlib.sha256(msgspec.json.encode(scales)).hexdigest()
 
 
 def _read(file: Path, kind: type[T]) -> T:

@@ -210,9 +210,10 @@ def _read_folder(folder: Path) -> GraphSet:
         raise ConfigError(f"{folder / SETTINGS} cannot be read ({error}): export again") from error
     if settings.schema != SCHEMA:
         raise ConfigError(f"{folder / SETTINGS} has schema {settings.schema}, this release reads {SCHEMA}")
-    _check_parts(folder, settings.parts)
-    parts = [graph_part(g, p) for g in GRAPHS for p in PRECISIONS]
-    graphs = {part: (folder / part).read_bytes() for part in parts if (folder / part).is_file()}
+    known = [graph_part(g, p) for g in GRAPHS for p in PRECISIONS]
+    there = [part for part in known if (folder / part).is_file()]
+    _check_parts(folder, settings.parts, there)
+    graphs = {part: (folder / part).read_bytes() for part in there}
     found = GraphSet(
         settings.name,
         settings.model,
@@ -228,8 +229,22 @@ def _read_folder(folder: Path) -> GraphSet:
     return found
 
 
-def _check_parts(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Refuse a folder whose files are not those that were written, half copied ones for instance."""
+def _check_parts(folder: Path, hashes: Mapping[str, str], there: Sequence[str]) -> None:
+    """Refuse a folder whose files are not those that were written: half copied ones, another network's.
+
+    Parameters
+    ----------
+    hashes : mapping of part to SHA-256
+        What was written; nothing where the folder is of an older release, of which nothing can be said.
+    there : sequence of str
+        The graphs that lie in the folder.
+    """
+    foreign = [part for part in (*there, WEIGHTS) if hashes and part not in hashes]
+    if foreign:
+        raise ConfigError(
+            f"{folder / foreign[0]} was not written with this folder and may be another network's: remove "
+            "it, or export again (INT8 and FP16 graphs are made by `edgeecg quantize`)"
+        )
     for part, wanted in hashes.items():
         path = folder / part
         if not path.is_file():

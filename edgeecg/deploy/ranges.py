@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import ConfigError, SignalError
 
-__all__ = ["LEVELS", "METHODS", "Histogram", "Method", "clip_level"]
+__all__ = ["LEVELS", "METHODS", "SMALLEST", "Histogram", "Method", "clip_level"]
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -22,7 +22,8 @@ LEVELS = 127
 """Steps on each side of zero of a symmetric INT8 scale."""
 
 BINS = 2048
-SMALLEST = 1e-8  # a tensor that is always zero still needs a scale
+SMALLEST = 1e-8
+"""Least clip level: a tensor that is always zero still needs a scale."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ so that anybody with the recordings can check and repeat it.
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +21,7 @@ from edgeecg.errors import ConfigError, InputError
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.record import Record
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
+from edgeecg.ranges import LARGEST_SEED
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import SignalSpec
 
@@ -51,7 +53,7 @@ class Recipe:
     references : tuple of str
         Recordings as ``edgeecg evaluate`` names them: sets with splits, records, or ``synthetic``.
     windows : int
-        How many windows, spread over the records, leads and time.
+        How many windows, spread over the references, records, leads and time; at least one a reference.
     seconds : float
         Length of a window.
     seed : int
@@ -73,8 +75,17 @@ class Recipe:
     float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.windows < 1 or self.seconds < 5 or not self.references:
-            raise ConfigError("calibration needs references, at least one window, of at least 5 seconds")
+        if self.windows < 1 or not 5 <= self.seconds < math.inf or not self.references:
+            raise ConfigError(
+                "calibration needs references, at least one window, of at least 5 seconds and not endless"
+            )
+        if self.windows < len(self.references):
+            raise ConfigError(
+                f"windows = {self.windows} is too few for {len(self.references)} references: "
+                "give at least one window (--windows) for each"
+            )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ConfigError(f"seed {self.seed} must be 0 to {LARGEST_SEED}")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from edgeecg.model.annotate import beat_inputs
 from edgeecg.model.checkpoint import network_from_weights
 from edgeecg.model.transformer import Network
 from edgeecg.pipeline.decoder import SHORTEST
-from edgeecg.pipeline.intake import Intake, rows_of
+from edgeecg.pipeline.intake import Intake, policy_of, rows_of
 from edgeecg.pipeline.leads import LeadRows
 from edgeecg.pipeline.signal import SignalRows, Verdicts
 from edgeecg.pipeline.tokens import Tokens
@@ -193,10 +193,12 @@ def trace(
     ------
     SignalError
         If ``at`` is not in the recording or lies in a gap, or no beat is found around it.
+    ConfigError
+        A lead policy that is not there.
     """
     if not 0 <= at < len(record):
         raise SignalError(f"sample {at} is not in {record.name}: it has samples 0 to {len(record) - 1}")
-    policy = lead_policy or bundle.lead_policy
+    policy = policy_of(bundle, lead_policy)
     rows = rows_of(policy, len(record.leads))
     frontend = FrontEnd(bundle.signal, record.fs)
     start, segment = _stretch(bundle, frontend, record, at, policy, (before, after))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -132,8 +133,8 @@ def in_millivolts(
         amplitudes that no ECG in the stated unit has.
     """
     _check_rates(record, channels)
-    if gain is not None and not (np.isfinite(gain) and gain != 0):
-        raise RecordError(f"record {record}: gain {gain} is not a number of counts per unit other than 0")
+    if gain is not None and not (isinstance(gain, Real) and np.isfinite(gain) and gain != 0):
+        raise RecordError(f"record {record}: gain {gain!r} is not a number of counts per unit other than 0")
     stated = units if units is not None else ("mV" if gain is not None else None)
     columns = []
     for channel in channels:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,8 +173,8 @@ def _split_unit(label: str) -> tuple[str, str | None]:
 
 def _clock(file: Path, table: Any, fs: float | None, stated: bool) -> _Clock:
     """When the rows were sampled: by the time column, or by the rate the caller states."""
-    if fs is not None and not (np.isfinite(fs) and fs > 0):
-        raise RecordError(f"{file}: rate {fs} is not a positive number of hertz")
+    if fs is not None and not (isinstance(fs, Real) and np.isfinite(fs) and fs > 0):
+        raise RecordError(f"{file}: rate {fs!r} is not a positive number of hertz")
     labels = [label for label in table.column_names if _TIME.match(_split_unit(label)[0])]
     if not labels:
         if fs is None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeecg.data.recording import UNKNOWN
+from edgeecg.errors import ConfigError
 from edgeecg.model.transformer import BeatEncoder, Network
 from edgeecg.ranges import NotNegative
 from edgeecg.specs import BEAT_LABELS, HEADS
@@ -49,6 +50,10 @@ class LossSettings:
     classes: tuple[NotNegative, NotNegative, NotNegative, NotNegative, NotNegative] = (
         1.0, 3.0, 2.0, 2.0, 1.0,
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if not any(self.classes):
+            raise ConfigError("loss.classes is 0 for every class, nothing would be learnt: give one above 0")
 
 
 def mean_where(values: Tensor, known: Tensor) -> Tensor:

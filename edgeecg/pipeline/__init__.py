@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeecg.pipeline.annotate import Recordings, annotate
 from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
-from edgeecg.pipeline.intake import MOST_LEADS, Intake, hop_samples, plain_rate, rows_of
+from edgeecg.pipeline.intake import MOST_LEADS, Intake, hop_samples, plain_rate, policy_of, rows_of
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.tokens import Mode, step_tokens
 
@@ -20,6 +20,7 @@ __all__ = [
     "annotate",
     "hop_samples",
     "plain_rate",
+    "policy_of",
     "rows_of",
     "step_tokens",
 ]

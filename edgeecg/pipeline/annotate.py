@@ -8,10 +8,11 @@ from typing import Generic, TypeVar
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
+from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder import DecoderSettings
-from edgeecg.pipeline.intake import Intake, rows_of
+from edgeecg.pipeline.intake import Intake, policy_of, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import BlockState, Piece
 from edgeecg.specs import Event
@@ -57,7 +58,9 @@ def annotate(
     Raises
     ------
     SignalError
-        If the rate is out of range.
+        If the rate is out of range, or ``record`` is no :class:`edgeecg.Record`.
+    ConfigError
+        If a setting is out of range.
     """
     recordings = Recordings[None](engine, lead_policy=lead_policy, withhold=withhold, alarms=alarms)
     recordings.add(None, record)
@@ -111,7 +114,7 @@ class Recordings(Generic[Key]):
         alarms: AlarmSettings | None = None,
     ) -> None:
         self._engine = engine
-        self._policy: LeadPolicy = lead_policy or engine.bundle.lead_policy
+        self._policy = policy_of(engine.bundle, lead_policy)
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._hop = TOKENS * engine.bundle.spec.patch
         self._cohorts: dict[int, Cohort] = {}
@@ -131,8 +134,13 @@ class Recordings(Generic[Key]):
         Raises
         ------
         SignalError
-            If the rate is out of range.
+            If the rate is out of range, or it is no ``Record``.
         """
+        if not isinstance(record, Record):
+            raise SignalError(
+                f"a recording is a Record, not {type(record).__name__}: make one of samples in millivolts by "
+                "edgeecg.Record(name, signal, fs, leads), or use edgeecg.read_record"
+            )
         leads = len(record.leads)
         cohort, seats = self._cohort(rows_of(self._policy, leads))
         slot = next(slot for slot in range(len(seats) + 1) if slot not in seats)

@@ -17,6 +17,7 @@ from edgeecg.bundle import LeadPolicy
 from edgeecg.errors import StateError
 from edgeecg.pipeline.beats import BeatRows
 from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
+from edgeecg.pipeline.intake import policy_of
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
 from edgeecg.pipeline.pending import Decided
@@ -73,7 +74,7 @@ class Cohort:
         self.spec, self.signal = bundle.spec, bundle.signal
         self.settings = settings or DecoderSettings.of(bundle)
         self._signal = SignalRows(bundle.signal, slots, leads)
-        self._leads = LeadRows(policy or bundle.lead_policy, self.spec, slots, leads)
+        self._leads = LeadRows(policy_of(bundle, policy), self.spec, slots, leads)
         self._tokens = open_tokens(mode, engine.token, self.spec, slots * leads, hop)
         self._beats = BeatRows(engine.beat, self.spec, bundle.thresholds, slots)
         self._decoders: list[Decoder | None] = [None] * slots

@@ -18,7 +18,7 @@ from edgeecg.bundle import Bundle
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
 from edgeecg.decode.silence import faint_since
-from edgeecg.errors import BundleError
+from edgeecg.errors import BundleError, ConfigError
 from edgeecg.pipeline.leads import Tick
 from edgeecg.signal.quality import LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quality
@@ -62,7 +62,19 @@ class DecoderSettings:
     def of(
         cls, bundle: Bundle, alarms: AlarmSettings | None = None, withhold: bool = True
     ) -> DecoderSettings:
-        """The bundle's operating points; raises ``BundleError`` where it names one that is not there."""
+        """The bundle's operating points.
+
+        Raises
+        ------
+        BundleError
+            It names one that is not there.
+        ConfigError
+            ``alarms`` is no ``AlarmSettings``.
+        """
+        if alarms is not None and not isinstance(alarms, AlarmSettings):
+            raise ConfigError(
+                f"alarms is {alarms!r}: give edgeecg.decode.alarms.AlarmSettings(...), or leave it out"
+            )
         known = {field.name: field.type for field in fields(RhythmSettings)}
         unknown = sorted(set(bundle.thresholds.rhythm) - set(known))
         if unknown:

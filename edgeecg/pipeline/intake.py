@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgeecg.bundle import LeadPolicy
-from edgeecg.errors import ConfigError
+from edgeecg.bundle import LEAD_POLICIES, Bundle, LeadPolicy
+from edgeecg.errors import ConfigError, SignalError
 from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece
 from edgeecg.signal.chunk import checked, plain
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["MOST_LEADS", "Intake", "hop_samples", "plain_rate", "rows_of"]
+__all__ = ["MOST_LEADS", "Intake", "hop_samples", "plain_rate", "policy_of", "rows_of"]
 
 MOST_LEADS = 256
 """Leads of a recording, body surface maps included: more would take all memory."""
@@ -34,7 +34,7 @@ def hop_samples(seconds: float) -> int:
     ConfigError
         If it is not a multiple of 1/16 s, or out of range.
     """
-    samples = round(seconds * MODEL_FS) if 0 < seconds <= LONGEST_HOP else 0
+    samples = round(seconds * MODEL_FS) if isinstance(seconds, Real) and 0 < seconds <= LONGEST_HOP else 0
     if not samples or samples % PATCH or not math.isclose(samples, seconds * MODEL_FS):
         raise ConfigError(
             f"hop is {seconds} s: use a multiple of {PATCH / MODEL_FS} s up to {LONGEST_HOP:g} s"
@@ -51,9 +51,25 @@ def rows_of(policy: LeadPolicy, leads: int) -> int:
     return 1 if policy == "first" else int(leads)
 
 
+def policy_of(bundle: Bundle, wanted: LeadPolicy | None) -> LeadPolicy:
+    """The lead policy asked for, or the bundle's; raises ``ConfigError`` for one that is not there."""
+    policy = wanted or bundle.lead_policy
+    if policy not in LEAD_POLICIES:
+        raise ConfigError(f"no lead policy {policy!r}: choose first, best or fused")
+    return policy
+
+
 def plain_rate(fs: float) -> float:
-    """A rate as Python's own number: numpy's would go on into events and snapshots, which have none."""
-    return float(fs) if isinstance(fs, Real) else fs
+    """A rate as Python's own number: numpy's would go on into events and snapshots, which have none.
+
+    Raises
+    ------
+    SignalError
+        It is no number; whether it is in range is for the stages to say.
+    """
+    if not isinstance(fs, Real):
+        raise SignalError(f"sampling rate {fs!r} is no number: give hertz, such as fs=250")
+    return float(fs)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import LeadPolicy
-from edgeecg.errors import ConfigError
 from edgeecg.pipeline.signal import Verdicts
 from edgeecg.pipeline.tokens import Tokens
 from edgeecg.signal.quality import TICK, UNREADABLE
@@ -67,8 +66,6 @@ class LeadRows:
     """
 
     def __init__(self, policy: LeadPolicy, spec: ModelSpec, slots: int, leads: int) -> None:
-        if policy not in ("first", "best", "fused"):
-            raise ConfigError(f"no lead policy {policy!r}: choose first, best or fused")
         self.policy, self.spec, self.leads = policy, spec, leads
         self._label = np.empty((0, leads), np.int64)  # of each lead's newest tick
         self._score = np.empty((0, leads))

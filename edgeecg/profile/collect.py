@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,11 @@ class ProfileSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.runs < 1 or self.warmup < 0 or self.speed <= 0 or min(self.batches, default=0) < 1:
-            raise ConfigError("a profile needs at least one run, a speed above 0 and batches of 1 or more")
+        counted = self.runs >= 1 and self.warmup >= 0 and min(self.batches, default=0) >= 1
+        if not counted or not 0 < self.speed < math.inf:  # NaN fails both sides
+            raise ConfigError(
+                "a profile needs at least one run, a finite speed above 0, batches of 1 or more"
+            )
 
 
 def synthetic_record(settings: ProfileSettings) -> Record:

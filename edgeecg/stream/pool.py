@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterator
+from numbers import Real
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, InputError, StateError
-from edgeecg.pipeline import DecoderSettings, Intake, Latency, hop_samples, plain_rate, rows_of
+from edgeecg.pipeline import DecoderSettings, Intake, Latency, hop_samples, plain_rate, policy_of, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
 from edgeecg.signal.chunk import whole
@@ -47,6 +48,11 @@ class StreamPool:
     lead_policy, withhold, alarms
         As for :class:`edgeecg.Stream`.
 
+    Raises
+    ------
+    ConfigError
+        If a setting is out of range.
+
     Examples
     --------
     >>> pool = edgeecg.StreamPool(engine)  # doctest: +SKIP
@@ -66,9 +72,9 @@ class StreamPool:
         withhold: bool = True,
         alarms: AlarmSettings | None = None,
     ) -> None:
-        check_queue(queue, hop)
         self._engine, self._hop, self._limit = engine, hop_samples(hop), queue
-        self._policy: LeadPolicy = lead_policy or engine.bundle.lead_policy
+        check_queue(queue, hop)
+        self._policy = policy_of(engine.bundle, lead_policy)
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._members: dict[Patient, Member] = {}
         self._leaving: set[Patient] = set()  # patients who were removed and whose last events are to come
@@ -348,7 +354,7 @@ class StreamPool:
 
 def check_queue(queue: float, hop: float) -> None:
     """Refuse a queue that holds less than two hops or more than a day, in seconds; raises ``ConfigError``."""
-    if not 2 * hop <= queue <= LONGEST:
+    if not isinstance(queue, Real) or not 2 * hop <= queue <= LONGEST:
         raise ConfigError(f"queue is {queue} s: it must hold at least two hops of {hop} s, and a day at most")
 
 

@@ -12,7 +12,17 @@ from numpy.typing import ArrayLike
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import StateError
-from edgeecg.pipeline import Cohort, DecoderSettings, Intake, Latency, Mode, hop_samples, plain_rate, rows_of
+from edgeecg.pipeline import (
+    Cohort,
+    DecoderSettings,
+    Intake,
+    Latency,
+    Mode,
+    hop_samples,
+    plain_rate,
+    policy_of,
+    rows_of,
+)
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Event
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
@@ -73,7 +83,7 @@ class Stream:
         withhold: bool = True,
         alarms: AlarmSettings | None = None,
     ) -> None:
-        policy = lead_policy or engine.bundle.lead_policy
+        fs, policy = plain_rate(fs), policy_of(engine.bundle, lead_policy)
         settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._cohort = Cohort(
             engine,
@@ -83,7 +93,6 @@ class Stream:
             policy=policy,
             settings=settings,
         )
-        fs = plain_rate(fs)
         self._intake = Intake(fs, int(leads), policy, self._cohort.hop, self._cohort.tail(fs))
         self.reset()
 

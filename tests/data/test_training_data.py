@@ -70,6 +70,21 @@ def test_wrong_splits_are_refused() -> None:
         hold_out(records, DataSettings(validation=("mitdb/100",)))
     with pytest.raises(ConfigError, match="0 to 1"):
         hold_out([*records, record("mitdb/101", "mitdb/101")], DataSettings(folds=2, fold=2))
+    with pytest.raises(ConfigError, match=r"data.fold 3 holds nobody out without data.folds"):
+        hold_out(records, DataSettings(fold=3))
+
+
+def test_a_patient_of_two_sets_is_held_out_of_training_with_both() -> None:
+    """Each set is dealt by itself: held out twice perhaps, never on both sides."""
+    records = [record(f"mitdb/{i}", f"mitdb/{i}") for i in range(9)]
+    records += [record(f"nstdb/{i}", f"mitdb/{i}", "nstdb") for i in (3, 5, 7, 8)]
+    times = []
+    for fold in range(4):
+        training, validation = hold_out(records, DataSettings(folds=4, fold=fold))
+        assert not {r.patient for r in training} & {r.patient for r in validation}
+        times += [r.name for r in validation]
+    assert set(times) == {r.name for r in records}
+    assert len(times) > len(records)
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
@@ -184,6 +199,20 @@ def test_synthetic_patients_need_no_recordings() -> None:
     assert data.validation
     assert all(r.p_waves is not None and r.atrial_fibrillation is not None for r in data.training)
     assert data.attribution == ()
+
+
+@pytest.mark.parametrize("patients", [1, 2, 3, 7, 11, 20])
+def test_as_many_synthetic_patients_are_made_as_were_asked_for(patients: int) -> None:
+    data = load_training_data(DataSettings(synthetic_patients=patients, synthetic_seconds=5), seed=1)
+    assert data.counts() == {"synthetic": patients}
+    assert len({r.patient for r in data.training}) == patients
+
+
+def test_no_synthetic_patients_go_with_no_share_only() -> None:
+    with pytest.raises(ConfigError, match="synthetic_patients is 0 and synthetic has a share"):
+        load_training_data(DataSettings(synthetic_patients=0), seed=1)
+    with pytest.raises(ConfigError, match="no set has a share"):
+        load_training_data(DataSettings(sets={"synthetic": 0.0}, synthetic_patients=0), seed=1)
 
 
 def test_an_unknown_set_or_root_is_named(tmp_path: Path) -> None:

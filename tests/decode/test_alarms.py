@@ -308,6 +308,8 @@ def test_the_state_is_plain_and_survives_json():
         {"activity": 2},
         {"faint": -1},
         {"faint": float("nan")},
+        {"bradycardia": "45"},
+        {"rate_beats": None},
     ],
 )
 def test_thresholds_that_make_no_sense_are_refused(wrong):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.deploy.build import export_graphs
 from edgeecg.deploy.calibrate import (
     Calibration,
+    Reach,
     calibrate,
     reach_table,
     read_calibration,
@@ -148,6 +151,48 @@ def test_what_is_no_calibration(tmp_path: Path, text: str) -> None:
         read_calibration(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("change", [lambda level: 1e-30, lambda level: 0.5 * level, lambda level: 2 * level])
+def test_scales_that_were_changed_are_refused(
+    calibration: Calibration, windows: Windows, tmp_path: Path, change: Callable[[float], float]
+) -> None:
+    write_calibration(tmp_path / "c", calibration, windows[0])
+    file = tmp_path / "c" / "scales.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps(said))  # other white space is no other calibration
+    assert read_calibration(file) == calibration
+    for reach in said["tensors"]["token"].values():
+        reach["level"] = change(reach["level"])
+    file.write_text(json.dumps(said))
+    with pytest.raises(ConfigError, match="calibrate again") as error:
+        read_calibration(tmp_path / "c")
+    assert "\n" not in str(error.value)
+
+
+def test_scales_of_an_older_release_have_no_hash(
+    calibration: Calibration, windows: Windows, tmp_path: Path
+) -> None:
+    """They are read, but impossible levels are refused there too."""
+    write_calibration(tmp_path / "c", calibration, windows[0])
+    file = tmp_path / "c" / "scales.json"
+    said = json.loads(file.read_text())
+    del said["sha256"]
+    file.write_text(json.dumps(said))
+    assert read_calibration(file) == calibration
+    reach = next(iter(said["tensors"]["beat"].values()))
+    for level in (1e-30, 1.01 * reach["largest"], 0.0, -1.0):
+        reach["level"] = level
+        file.write_text(json.dumps(said))
+        with pytest.raises(ConfigError, match="no calibration of this release"):
+            read_calibration(file)
+
+
+def test_a_tensor_that_was_always_zero_has_a_level() -> None:
+    assert Reach(0.0, 1e-8, 200.0).level == 1e-8
+    for level in (float("nan"), float("inf"), 2.0):
+        with pytest.raises(ConfigError, match="is impossible, the largest value is 1"):
+            Reach(1.0, level, 40.0)
+
+
 def test_another_schema_is_refused(calibration: Calibration, windows: Windows, tmp_path: Path) -> None:
     write_calibration(tmp_path / "c", replace(calibration, schema=2), windows[0])
     with pytest.raises(ConfigError, match="has schema 2"):
@@ -184,6 +229,11 @@ def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
         ("windows = 0", "at least one window"),
         ("windows = 'many'", "int"),
         ("windows = ", "not TOML"),
+        ("seconds = nan", "at least 5 seconds and not endless"),
+        ("seconds = inf", "at least 5 seconds and not endless"),
+        ("seed = -1", "seed -1 must be 0 to"),
+        ("seed = 4294967296", "seed 4294967296 must be 0 to"),
+        ('references = ["synthetic", "mitdb:DS1"]\nwindows = 1', "windows = 1 is too few for 2 references"),
     ):
         file.write_text(text)
         with pytest.raises(ConfigError, match=words) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgeecg.bundle import GRAPHS, Bundle, graph_part, write_bundle
+from edgeecg.bundle import GRAPHS, Bundle, Precision, graph_part, write_bundle
 from edgeecg.deploy.calibrate import Calibration
 from edgeecg.deploy.costs import fp16_headroom, layer_rows
 from edgeecg.deploy.golden import golden_inputs
@@ -152,3 +153,25 @@ def test_a_damaged_folder_is_one_line(
     with pytest.raises(ConfigError, match=words) as error:
         read_graphs(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_graphs_that_were_not_written_with_the_folder_are_refused(
+    made: Quantized, graphs: GraphSet, tmp_path: Path, precision: Precision
+) -> None:
+    """Another network's graphs, or FP32 ones that are only called FP16, would be packed with these."""
+    folder = write_graphs(tmp_path / "graphs", graphs)
+    for name in GRAPHS:
+        foreign = made.graphs.graph(name, "int8" if precision == "int8" else "fp32")
+        (folder / graph_part(name, precision)).write_bytes(foreign)
+    with pytest.raises(ConfigError, match=rf"{precision}.onnx was not written with this folder") as error:
+        read_graphs(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_an_older_release_names_no_parts(made: Quantized, tmp_path: Path) -> None:
+    folder = write_graphs(tmp_path / "graphs", made.graphs)
+    said = json.loads((folder / "export.json").read_text())
+    del said["parts"]
+    (folder / "export.json").write_text(json.dumps(said))
+    assert read_graphs(folder).graphs == made.graphs.graphs

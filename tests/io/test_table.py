@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +57,19 @@ def test_without_names_unit_and_rate_must_be_said(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="raw counts"):
         read_record(path, fs=250)
     assert np.abs(read_record(path, fs=250, gain=200).signal[:, 0] - ecg()).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"fs": "250"}, "rate '250' is not a positive number of hertz"),
+        ({"fs": [250]}, r"rate \[250\] is not a positive number of hertz"),
+        ({"fs": 250, "gain": "200"}, "gain '200' is not a number of counts"),
+    ],
+)
+def test_numbers_written_as_text_are_refused(tmp_path: Path, stated: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecordError, match=words):
+        read_record(csv(tmp_path, "", [ecg() * 200]), **stated)
 
 
 @pytest.mark.parametrize("fs", [130, 250, 257, 300, 360, 1000])

@@ -26,6 +26,7 @@ from edgeecg.model.config import read_config
         ("augment", "gain = 0.0", "gain"),
         ("augment", "snr = [24.0, -3.0]", "lower level first"),
         ("loss", "classes = [1.0, 2.0]", "classes"),
+        ("loss", "classes = [0.0, 0, 0.0, 0.0, 0.0]", "loss.classes is 0 for every class"),
         ("signal", "band = [40.0, 0.5]", "lower end first"),
         ("signal", "band = [0.5, 90.0]", "between 0.01 and 64 Hz"),
         ("signal", "clip = 0.0", "above 0"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeecg.errors import SignalError
+from edgeecg.errors import ConfigError, SignalError
 from edgeecg.io import Record
 from edgeecg.pipeline import Recordings, annotate
 from edgeecg.runtime.engine import Engine
@@ -43,6 +44,19 @@ def test_side_by_side_as_alone(nano: Engine, policy: str) -> None:
     assert sum(len(beats(events)) for events in told.values()) > 500
     for number, record in enumerate(records):
         assert_same_events(told[number], annotate(nano, record, lead_policy=policy))  # type: ignore[arg-type]
+
+
+def test_samples_alone_are_no_recording(nano: Engine) -> None:
+    with pytest.raises(SignalError, match="a recording is a Record, not ndarray"):
+        annotate(nano, np.zeros((1000, 1)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"lead_policy": "foo"}, "no lead policy"), ({"alarms": {}}, "AlarmSettings")]
+)
+def test_wrong_settings_are_named(nano: Engine, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        annotate(nano, recordings(1)[0], **settings)
 
 
 def test_a_rate_out_of_range_disturbs_nobody(nano: Engine) -> None:

@@ -322,8 +322,23 @@ def test_numbers_of_numpy_are_names_too(nano: Engine) -> None:
     StreamPool(nano).restore(pool.snapshot())
 
 
-@pytest.mark.parametrize("queue", [float("inf"), float("nan"), 1e9, 0.1])
-def test_a_queue_is_neither_too_short_nor_endless(nano: Engine, queue: float) -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hop": None}, "hop is None s: use a multiple"),
+        ({"lead_policy": "foo"}, "no lead policy 'foo': choose first, best or fused"),
+        ({"alarms": {"bradycardia": 45}}, "AlarmSettings"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anybody_joins(
+    nano: Engine, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        StreamPool(nano, **settings)
+
+
+@pytest.mark.parametrize("queue", [float("inf"), float("nan"), 1e9, 0.1, None, "10"])
+def test_a_queue_is_neither_too_short_nor_endless(nano: Engine, queue: Any) -> None:
     with pytest.raises(ConfigError, match="at least two hops"):
         StreamPool(nano, queue=queue)
 
