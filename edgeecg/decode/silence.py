@@ -7,8 +7,8 @@ A heart that stops leaves a signal that soon cannot be read, and so does fibrill
 goes on counting where the signal is unreadable. What is said of it differs: where it has gone quiet, a pause
 and asystole; where it is loud, beats may hide in it, and only that none is found. A link that loses packets
 ends no silence either: what is missing does not count, and the count goes on to asystole and no-beat. A pause
-is no longer told then, until the next beat: a beat may be among what is missing. A longer gap and a lead that
-is off start the count anew.
+is told once the signal behind the gap is silent for as long: a beat may be among what is missing. A longer gap
+and a lead that is off start the count anew.
 
 Ventricles may stand still while the atria go on, and a P wave by itself is soon taken for a beat. So where
 the signal has been *faint* for as long as a pause, a beat is told but does not count, unless its own stretch
@@ -66,7 +66,7 @@ class SilenceState(NamedTuple):
     """Plain values.
 
     ``clock``: settled sample. ``since``: where the present silence began, ``None`` while the lead is
-    off. ``after_beat``: whether it began with a beat, with no gap and no beats that may hide since.
+    off. ``after_beat``: whether it began with a beat, with no beats that may hide since.
     ``level``: that of the last stretch, ``usual``: the one that goes with beats, both in millivolts.
     ``pause``, ``asystole``, ``no_beat``: starts of the alarms that are open. ``begun``: where the present
     stretch without a gap began. ``faint``: where the signal became faint, if it is. ``open``: a beat that
@@ -106,7 +106,7 @@ def advance(
         state = state._replace(after_beat=False)
     since = state.clock if state.since is None else state.since
     state = state._replace(clock=to, since=since)
-    if state.after_beat and state.pause is None and to - since > limits.pause:
+    if state.after_beat and state.pause is None and to - max(since, state.begun) > limits.pause:
         events.append(Alarm(since, None, "pause"))
         state = state._replace(pause=since)
     if to - since > limits.asystole:
@@ -192,7 +192,8 @@ def quiet_until(state: SilenceState, limits: SilenceLimits) -> int:
     """Sample up to which readable signal without a beat tells nothing: only clock and level move."""
     if state.since is None or not (state.pause is state.asystole is state.no_beat is state.open is None):
         return -1
-    return state.since + (limits.pause if state.after_beat else limits.asystole)
+    asystole = state.since + limits.asystole
+    return min(max(state.since, state.begun) + limits.pause, asystole) if state.after_beat else asystole
 
 
 def settled(to: int, level: float | None, faint: int | None, state: SilenceState) -> SilenceState:
@@ -211,7 +212,7 @@ def broken(
     if stop - start <= limits.hold:
         since = None if state.since is None else state.since + stop - start
         faint = None if state.faint is None else state.faint + stop - start
-        state = state._replace(clock=stop, since=since, after_beat=False, begun=stop)
+        state = state._replace(clock=stop, since=since, begun=stop)
         return [], state._replace(faint=faint, open=None)
     events, state = _end(start, state)
     state = state._replace(clock=stop, since=stop, after_beat=False, begun=stop)
