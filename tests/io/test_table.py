@@ -104,6 +104,7 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II\nmV\n0.5\n0.6\n", {"fs": 250}, "begins with 'mV': delete that line"),
         ("timestamp,II (mV)\n0,0.5\n4,0.6\n8,0.5\n", {}, r"a sample comes every 4 s.*'timestamp \(ms\)'"),
         ("t,II (mV)\n0,0.5\n4000,0.6\n8000,0.5\n", {"fs": 250}, r"'t \(us\)'"),
+        ("t,II (mV)\n0,0.5\n4000000,0.6\n8000000,0.5\n", {}, r"'t \(ns\)'"),
         ("time,II (mV)\n0,1\n0.004,2\n0.004,3\n", {}, "row 3 does not"),
         ("time,II (mV)\n0.008,1\n0.004,2\n", {}, "ascend"),
         ("time,II (mV)\n0,1\n0.004,2\n0.008,3\n", {"fs": 100}, "does not fit"),
@@ -168,6 +169,38 @@ def test_parquet_with_time_stamps(tmp_path: Path) -> None:
     record = read_record(tmp_path / "r.parquet")
     assert record.fs == 250
     assert record.start == begin
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_time_stamps_of_every_unit_are_read_in_that_unit(tmp_path: Path, unit: str) -> None:
+    """Nanoseconds that are no whole microseconds among them."""
+    step = {"s": 1, "ms": 4, "us": 3_906, "ns": 3_906_251}[unit]
+    first = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] * 1_700_000_000
+    times = pa.array(first + step * np.arange(1000), pa.timestamp(unit))
+    pyarrow.parquet.write_table(pa.table({"time": times, "II (mV)": ecg()}), tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert record.fs == pytest.approx(first / 1_700_000_000 / step, rel=5e-4)
+    assert len(record) == 1000
+    assert record.start == datetime(2023, 11, 14, 22, 13, 20)
+
+
+def test_time_stamps_with_nine_digits_in_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    rows = "".join(f"2024-05-06 07:08:09.{1 + 4_000_000 * i:09d},{v:.4f}\n" for i, v in enumerate(ecg(200)))
+    path.write_text("time,II (mV)\n" + rows)
+    record = read_record(path)
+    assert record.fs == 250
+    assert record.start == datetime(2024, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize("year", [-40, 20_000])
+def test_a_clock_outside_all_calendars_gives_the_rate_only(tmp_path: Path, year: int) -> None:
+    first = round((year - 1970) * 365.2425 * 86_400) * 1000
+    times = pa.array(first + 4 * np.arange(1000), pa.timestamp("ms"))
+    pyarrow.parquet.write_table(pa.table({"time": times, "II (mV)": ecg()}), tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert record.fs == 250
+    assert record.start is None
 
 
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
