@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
 from edgeecg.io.table_columns import numbers, split_unit
+from edgeecg.io.table_gaps import rate_change, rows_of, stretches_of
 
 __all__ = ["Clock", "is_time", "read_clock"]
 
@@ -66,14 +67,13 @@ def read_clock(file: Path, table: Any, fs: float | None, stated: bool) -> Clock:
     seconds, start = _seconds(file, table.column(table.column_names.index(label)), label)
     if stated and fs is not None and len(seconds) == 1:
         return Clock(fs, None, start)
-    steps = np.diff(seconds)
-    _check_order(file, label, seconds, steps)
-    usual = steps[steps < 1.5 * np.median(steps)]
-    measured = 1 / float(usual.mean())
-    _check_unit(file, label, measured)
-    rate = _rate(file, label, fs, measured)
-    _check_leaps(file, label, steps)
-    return Clock(rate, _grid(steps, rate), start)
+    _check_order(file, label, seconds)
+    gaps = stretches_of(seconds)
+    _check_unit(file, label, gaps.fs)
+    _check_leaps(file, label, seconds)
+    _check_one_rate(file, label, seconds)
+    rate = _rate(file, label, fs, gaps.fs)
+    return Clock(rate, rows_of(len(seconds), gaps, rate), start)
 
 
 def _without_times(file: Path, table: Any, fs: float | None) -> Clock:
@@ -97,8 +97,9 @@ def _steady(column: Any) -> bool:
     return len(steps) > 8 and bool(steps.min() > 0 and steps.max() < 1.1 * steps.min())
 
 
-def _check_order(file: Path, label: str, seconds: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
+def _check_order(file: Path, label: str, seconds: NDArray[np.float64]) -> None:
     """Times must be several, and ascend."""
+    steps = np.diff(seconds)
     if len(steps) == 0:
         raise RecordError(f"{file} holds a single row: times of at least two say how fast it was sampled")
     if not np.isfinite(seconds).all() or steps.min() <= 0:
@@ -109,13 +110,26 @@ def _check_order(file: Path, label: str, seconds: NDArray[np.float64], steps: ND
         )
 
 
-def _check_leaps(file: Path, label: str, steps: NDArray[np.float64]) -> None:
+def _check_leaps(file: Path, label: str, seconds: NDArray[np.float64]) -> None:
     """Times must leave no gap of days."""
+    steps = np.diff(seconds)
     longest = float(steps.max())
     if longest > LONGEST_GAP:
         raise RecordError(
             f"{file}: times in column {label!r} leap by {longest / 86_400:.1f} days at row "
             f"{int(steps.argmax()) + 2}: correct them, or cut the file there"
+        )
+
+
+def _check_one_rate(file: Path, label: str, seconds: NDArray[np.float64]) -> None:
+    """One rate from the first row to the last: its mean over two is that of neither."""
+    change = rate_change(seconds)
+    if change is not None:
+        before, after, sample = change
+        raise RecordError(
+            f"{file}: column {label!r} says {before:.4g} Hz at first and {after:.4g} Hz from about row "
+            f"{sample + 1} on: cut the file there, or leave the column out and give the rate (--fs 250, "
+            "fs=250)"
         )
 
 
@@ -141,14 +155,6 @@ def _rate(file: Path, label: str, fs: float | None, measured: float) -> float:
             "leave --fs (fs=) out, or drop the column"
         )
     return rate
-
-
-def _grid(steps: NDArray[np.float64], fs: float) -> NDArray[np.int64] | None:
-    """Row of each sample where some are missing: a step of more than one and a half periods is a gap."""
-    jumps = np.where(steps * fs < 1.5, 1, np.round(steps * fs)).astype(np.int64)
-    if (jumps == 1).all():
-        return None
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(jumps)])
 
 
 def _seconds(file: Path, column: Any, label: str) -> tuple[NDArray[np.float64], datetime | None]:

@@ -85,6 +85,49 @@ def test_rows_that_are_missing_become_nan(tmp_path: Path) -> None:
     assert np.abs(record.signal[keep, 0] - ecg()[keep]).max() < 1e-6
 
 
+def jittered(n: int, fs: float, sd: float) -> np.ndarray:
+    """Times of an even clock, each off by a little; none so far that it would come before the one ahead."""
+    off = np.random.default_rng(8).normal(0, sd, n)
+    return np.arange(n) / fs + np.clip(off, -0.49 / fs, 0.49 / fs)
+
+
+def test_a_jittering_clock_invents_no_holes(tmp_path: Path) -> None:
+    record = read_record(csv(tmp_path, "time,II (mV)", [jittered(30_000, 360, 0.5e-3), ecg(30_000, 360)]))
+    assert record.fs == 360
+    assert len(record) == 30_000
+    assert not np.isnan(record.signal).any()
+
+
+def test_a_true_gap_is_told_from_jitter(tmp_path: Path) -> None:
+    keep = np.r_[0:4000, 4001:9000, 9100:30_000]
+    columns = [jittered(30_000, 360, 0.5e-3)[keep], ecg(30_000, 360)[keep]]
+    record = read_record(csv(tmp_path, "time,II (mV)", columns))
+    assert record.fs == 360
+    assert len(record) == 30_000
+    assert np.abs(np.flatnonzero(np.isnan(record.signal[:, 0])) - np.r_[4000, 9000:9100]).max() <= 1
+
+
+@pytest.mark.parametrize("digits", [3, 9])
+@pytest.mark.parametrize("lost", [0.01, 0.2])
+def test_rows_that_are_lost_one_by_one_leave_the_others_in_their_places(
+    tmp_path: Path, digits: int, lost: float
+) -> None:
+    keep = np.flatnonzero(np.random.default_rng(3).random(5000) >= lost)
+    keep = keep[keep.searchsorted(1) :] - keep[keep.searchsorted(1)]
+    signal = ecg(5000, 360)
+    record = read_record(csv(tmp_path, "time,II (mV)", [np.round(keep / 360, digits), signal[keep]]))
+    assert len(record) == keep[-1] + 1
+    np.testing.assert_allclose(record.signal[keep, 0], signal[keep], atol=1e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [(360, 250), (250, 500), (500, 250), (250, 256)])
+def test_a_rate_that_changes_is_refused(tmp_path: Path, before: int, after: int) -> None:
+    times = np.cumsum(np.r_[0, np.full(2999, 1 / before), np.full(3000, 1 / after)])
+    path = csv(tmp_path, "time,II (mV)", [np.round(times, 3), ecg(6000)])
+    with pytest.raises(RecordError, match=r"Hz at first .* from about row 3\d\d\d on: cut the file"):
+        read_record(path)
+
+
 def test_empty_cells_become_nan(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("II (mV),V1 (mV)\n" + "0.5,\n" * 200 + "0.5,NaN\n" + "0.5,0.25\n")
