@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from edgeecg.errors import MissingExtra, RecordError
 from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.record import Record
 from edgeecg.io.table_clock import Clock, is_time, read_clock
-from edgeecg.io.table_columns import is_number, numbers, split_unit
+from edgeecg.io.table_columns import is_index, is_number, is_words, numbers, split_unit
+from edgeecg.io.table_text import read_text
 
 __all__ = ["read_table"]
-
-_INDEX = re.compile(r"^(index|sample|samples|sample ?#|sample_?(number|index)|)$", re.IGNORECASE)
 
 
 def read_table(
@@ -37,7 +35,7 @@ def read_table(
         Columns may state their unit (``MLII (mV)``, ``ecg_uV``), a time column gives the rate; in Parquet
         a field's metadata ``unit`` and the schema's ``fs`` do the same.
     leads : sequence of str, optional
-        Columns to read, by their names without unit; by default all.
+        Columns to read, by their names without unit; by default all that hold numbers.
     fs : float, optional
         Rate in hertz, where there is no time column.
     gain : float, optional
@@ -53,7 +51,8 @@ def read_table(
     Raises
     ------
     RecordError
-        If the file is missing, empty or holds text, has no rate, no unit, or times that run backwards.
+        If the file is missing, empty or holds text, has no rate, no unit, or times that run backwards or
+        change their rate.
     MissingExtra
         If pyarrow is not installed.
     """
@@ -62,7 +61,7 @@ def read_table(
         raise RecordError(f"no file {file}: check the path")
     if file.stat().st_size == 0:
         raise RecordError(f"{file} is empty")
-    table, metadata_fs = _parquet(file) if file.suffix.lower() == ".parquet" else (_csv(file), None)
+    table, metadata_fs = _parquet(file) if file.suffix.lower() == ".parquet" else (read_text(file), None)
     if table.num_rows == 0:
         raise RecordError(f"{file} has column names but no rows")
     clock = read_clock(file, table, fs if fs is not None else metadata_fs, stated=fs is not None)
@@ -70,48 +69,6 @@ def read_table(
     chosen = chosen_channels(file.name, channels, leads, any_unit=gain is not None or units is not None)
     signal, rate, names = in_millivolts(file.name, chosen, gain=gain, units=units)
     return Record(file.stem, signal, rate, names, start=clock.start)
-
-
-def _csv(file: Path) -> Any:
-    """The table in a text file: its delimiter and whether it has names are seen in its first line."""
-    try:
-        import pyarrow as pa
-        from pyarrow import csv
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "records", "reading CSV files") from error
-    comments = 0
-    with file.open("rb") as content:
-        head = content.read(1 << 16)
-    encoding = "utf-8" if _is_utf8(head) else "latin-1"
-    with file.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="replace") as lines:
-        for first in lines:
-            if not first.startswith("#") and first.strip():
-                break
-            comments += 1
-        else:
-            raise RecordError(f"{file} has no rows")
-    delimiter = max(",;\t", key=first.count)
-    cells = [cell.strip().strip('"') for cell in first.strip().split(delimiter)]
-    nameless = all(is_number(cell) for cell in cells)
-    names = [f"ECG{i + 1}" for i in range(len(cells))] if nameless else None
-    try:
-        return csv.read_csv(
-            file,
-            read_options=csv.ReadOptions(skip_rows=comments, column_names=names, encoding=encoding),
-            parse_options=csv.ParseOptions(delimiter=delimiter),
-            convert_options=csv.ConvertOptions(null_values=["", "NaN", "nan", "NA", "null"]),
-        )
-    except pa.ArrowInvalid as error:
-        raise RecordError(f"{file} is not a table: {' '.join(str(error).split())[:200]}") from error
-
-
-def _is_utf8(head: bytes) -> bool:
-    """Whether the beginning of a file is UTF-8, a character that is cut at its end aside."""
-    try:
-        head[:-4].decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.reason == "unexpected end of data"
-    return True
 
 
 def _parquet(file: Path) -> tuple[Any, float | None]:
@@ -137,24 +94,31 @@ def _parquet(file: Path) -> tuple[Any, float | None]:
 
 
 def _channels(file: Path, table: Any, clock: Clock, leads: Sequence[str] | None) -> list[Channel]:
-    """Lead columns on the clock's grid, holes as NaN."""
-    channels = []
+    """Lead columns on the clock's grid, holes as NaN; labels, names and dates beside them are left out."""
+    channels: list[Channel] = []
+    words = []
     for place, field in enumerate(table.schema):
         name, unit = split_unit(field.name)
         if leads is not None and field.name in leads:
             name = field.name
-        if is_time(name) or (_INDEX.match(name) and (leads is None or name not in leads)):
+        if is_time(name) or (is_index(name) and (leads is None or name not in leads)):
             continue
         if leads is not None and name not in leads:
             continue
         stated = (field.metadata or {}).get(b"unit")
-        values = numbers(file, table.column(place), field.name)
+        column = table.column(place)
+        if leads is None and not (unit or stated) and is_words(column):
+            words.append(place)
+            continue
+        values = numbers(file, column, field.name)
         if clock.rows is not None:
             spread = np.full(int(clock.rows[-1]) + 1, np.nan)
             spread[clock.rows] = values
             values = spread
         unit = stated.decode("utf-8", "replace") if stated else unit
         channels.append(Channel(name, values, clock.fs, unit))
+    if words and not channels:  # then it is the words that are the matter
+        numbers(file, table.column(words[0]), table.column_names[words[0]])
     if leads is not None:
         _check_named(file, table, channels, leads)
     return channels

@@ -60,11 +60,11 @@ def read_clock(file: Path, table: Any, fs: float | None, stated: bool) -> Clock:
     """
     if fs is not None and not (np.isfinite(fs) and fs > 0):
         raise RecordError(f"{file}: rate {fs} is not a positive number of hertz")
-    labels = [label for label in table.column_names if is_time(split_unit(label)[0])]
-    if not labels:
+    place = _time_column(table)
+    if place is None:
         return _without_times(file, table, fs)
-    label = labels[0]
-    seconds, start = _seconds(file, table.column(table.column_names.index(label)), label)
+    label = table.column_names[place]
+    seconds, start = _seconds(file, table.column(place), label)
     if stated and fs is not None and len(seconds) == 1:
         return Clock(fs, None, start)
     _check_order(file, label, seconds)
@@ -74,6 +74,20 @@ def read_clock(file: Path, table: Any, fs: float | None, stated: bool) -> Clock:
     _check_one_rate(file, label, seconds)
     rate = _rate(file, label, fs, gaps.fs)
     return Clock(rate, rows_of(len(seconds), gaps, rate), start)
+
+
+def _time_column(table: Any) -> int | None:
+    """Number of the column that holds times: by its name, else by its type."""
+    import pyarrow as pa
+
+    for place, label in enumerate(table.column_names):
+        if is_time(split_unit(label)[0]):
+            return place
+    for place, column in enumerate(table.columns):
+        # a date of birth, say, stands in every row
+        if pa.types.is_timestamp(column.type) and column[0] != column[-1]:
+            return place
+    return None
 
 
 def _without_times(file: Path, table: Any, fs: float | None) -> Clock:

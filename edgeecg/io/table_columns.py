@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
 
-__all__ = ["is_number", "numbers", "split_unit"]
+__all__ = ["is_index", "is_number", "is_words", "numbers", "split_unit"]
 
 _BARE = r"[ _](?P<bare>[mun\u00b5\u03bc]V)"
 _UNIT = re.compile(rf"^(?P<name>.+?)\s*(?:[\[(]\s*(?P<boxed>[^\])]+)\s*[\])]|{_BARE})$")
+
+_INDEX = re.compile(
+    r"^(index|sample|samples|sample ?#|sample_?(number|index)|__index_level_\d+__|)$", re.IGNORECASE
+)
+_LIKE_A_NUMBER = re.compile(r"^\s*[-+]?[.,]?\d")
 
 
 def split_unit(label: str) -> tuple[str, str | None]:
@@ -26,6 +31,11 @@ def split_unit(label: str) -> tuple[str, str | None]:
     return match["name"].strip(), (match["boxed"] or match["bare"]).strip()
 
 
+def is_index(name: str) -> bool:
+    """Whether a column of this name counts the rows; pandas writes ``__index_level_0__``."""
+    return _INDEX.match(name) is not None
+
+
 def is_number(text: str) -> bool:
     """Whether a cell's text is a number."""
     try:
@@ -33,6 +43,24 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_words(column: Any) -> bool:
+    """Whether a column is no lead: dates, truths, or texts of which none begins as a number does."""
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return not _is_numeric(kind)
+    return not any(_LIKE_A_NUMBER.match(cell) for cell in column.unique().to_pylist() if cell is not None)
+
+
+def _is_numeric(kind: Any) -> bool:
+    """Whether an Arrow type is one of numbers; that of a column without any cell passes for one."""
+    import pyarrow as pa
+
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return any(test(kind) for test in tests)
 
 
 def numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
@@ -45,8 +73,7 @@ def numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
     """
     import pyarrow as pa
 
-    numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if not numeric and not pa.types.is_null(column.type) and not pa.types.is_decimal(column.type):
+    if not _is_numeric(column.type):
         raise RecordError(f"{file}: column {label!r} {_why_text([str(c) for c in column.to_pylist()])}")
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     return np.asarray(values, dtype=np.float64)

@@ -159,7 +159,10 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II\n1\n2\n", {"fs": 250, "units": "furlong"}, "furlong"),
         ("II (mV)\n1\ninf\n", {"fs": 250}, "infinite"),
         ("II (mV)\nnan\nnan\n", {"fs": 250}, "no valid sample"),
-        ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, "not a table"),
+        ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, r"line 3 .*\(1, not 2\): delete that line"),
+        ("# made\n\nII (mV),V1 (mV)\n1,2\n\n3,4,5\n6,7\n8", {"fs": 250}, r"line 6 .*\(3, not 2\): delete"),
+        ("label\nN\nV\nN\n", {"fs": 250, "units": "mV"}, "text such as 'N'"),
+        ("II,V1\n0.5,mV\n0.6,0.1\n", {"fs": 250, "units": "mV"}, "'V1' begins with 'mV'"),
         ("II (mV)\n1\n2\n", {"fs": 250, "annotator": "atr"}, "annotator"),
         ("time,II (mV)\n0,1\n0.004,2\n1700000000,3\n1700000000.004,4\n", {}, "leap by 19675.9 days at row 3"),
         ("time,II (mV)\n0,1\n", {}, "holds a single row"),
@@ -185,6 +188,64 @@ def test_text_beside_the_lead_does_not_matter_when_the_lead_is_named(tmp_path: P
     path = tmp_path / "r.csv"
     path.write_text("II (mV),note\n" + "0.5,good\n" * 300)
     assert read_record(path, fs=250, leads=["II"]).leads == ("II",)
+
+
+def test_labels_and_names_beside_the_leads_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("patient,time,II (mV),label,good\n" + "P7,0.000,0.5,N,true\nP7,0.004,0.6,V,false\n")
+    assert read_record(path).leads == ("II",)
+    assert read_record(path, units="mV").leads == ("II",)
+    with pytest.raises(RecordError, match="text such as 'N'"):
+        read_record(path, leads=["label"])
+
+
+@pytest.mark.parametrize("name", ["ts", "__index_level_0__"])
+def test_a_column_of_dates_is_the_time_whatever_its_name(tmp_path: Path, name: str) -> None:
+    begin = datetime(2024, 5, 6, 7, 8, 9)
+    times = [begin + timedelta(milliseconds=4 * i) for i in range(1000)]
+    born = [datetime(1950, 1, 1)] * 1000
+    table = pa.table({"born": born, "II (mV)": ecg(), name: times})
+    pyarrow.parquet.write_table(table, tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert (record.fs, record.start, record.leads) == (250, begin, ("II",))
+    pyarrow.parquet.write_table(table.drop_columns([name]), tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet", fs=125)
+    assert (record.fs, record.start) == (125, None)
+
+
+def test_names_in_quotes_as_physionet_writes_them(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{1024 + 200 * v:.1f},{1024 - 200 * v:.1f}\n" for i, v in enumerate(ecg()))
+    path = tmp_path / "100.csv"
+    path.write_text("'sample #','MLII','V5'\n" + rows)
+    assert read_record(path, fs=360, gain=200).leads == ("MLII", "V5")
+    assert read_record(path, fs=360, gain=200, leads=["MLII"]).leads == ("MLII",)
+    path.write_text('"sample #" , "MLII" , "V5"\n' + rows)
+    assert read_record(path, fs=360, gain=200, leads=["V5"]).leads == ("V5",)
+
+
+def test_units_on_the_second_line_as_physionet_writes_them(tmp_path: Path) -> None:
+    rows = "".join(f"{i / 360:.3f},{v:.4f},{1000 * v:.2f}\n" for i, v in enumerate(ecg()))
+    path = tmp_path / "100.csv"
+    path.write_text("'Elapsed time','MLII','V5'\n'seconds','mV','uV'\n" + rows)
+    record = read_record(path)
+    assert record.fs == 360
+    assert record.leads == ("MLII", "V5")
+    assert np.abs(record.signal - ecg()[:, None]).max() < 1e-3
+
+
+def test_a_file_cut_anywhere_in_its_last_row_is_read_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "r.csv"
+    whole = "time,II (mV),V1 (mV)\n" + "".join(f"{i / 250:.3f},0.5,0.25\n" for i in range(300))
+    last = "1.200,0.5,-1.5e-2"
+    for length in range(1, len(last) + 1):
+        caplog.clear()
+        path.write_text(whole + last[:length])
+        record = read_record(path)
+        complete = length > last.rindex(",") and last[length - 1] not in "-e"
+        assert len(record) == 300 + complete
+        assert ("ends in the middle of a row" in caplog.text) == (not complete)
 
 
 def test_microvolts_that_say_they_are_millivolts(tmp_path: Path) -> None:
