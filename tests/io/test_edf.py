@@ -104,6 +104,24 @@ def test_truncated_files_are_refused(tmp_path: Path, keep: int) -> None:
         read_record(path)
 
 
+@pytest.mark.parametrize(("lost", "left"), [(0, 2000), (300, 1750)])
+def test_a_file_whose_recorder_died_is_read_as_far_as_it_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: int, left: int
+) -> None:
+    path = tmp_path / "night.edf"
+    edfio.Edf([signal("ECG")], data_record_duration=1).write(path)
+    whole = read_record(path)
+    content = path.read_bytes()
+    assert content[236:244] == b"8       "
+    path.write_bytes((content[:236] + b"-1      " + content[244:])[: len(content) - lost])
+    record = read_record(path)
+    np.testing.assert_array_equal(record.signal, whole.signal[:left])
+    assert f"its {left // 250} whole data records are read" in caplog.text
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(RecordError):
+        read_record(path)
+
+
 def test_what_is_no_edf_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "r.edf"
     path.write_bytes(b"x" * 4000)
