@@ -113,7 +113,7 @@ def _printable(name: str) -> str:
 def in_millivolts(
     record: str, channels: Sequence[Channel], *, gain: float | None, units: str | None
 ) -> Leads:
-    """Chosen channels as one array in millivolts.
+    """Chosen channels as one array in millivolts; infinite samples are missing ones, as in a stream.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def in_millivolts(
     Raises
     ------
     RecordError
-        For leads of unequal rate or length, an unknown unit or gain, infinite or no valid samples, or
-        amplitudes that no ECG in the stated unit has.
+        For leads of unequal rate or length, an unknown unit or gain, no valid samples, or amplitudes that no
+        ECG in the stated unit has.
     """
     _check_rates(record, channels)
     if gain is not None and not (np.isfinite(gain) and gain != 0):
@@ -147,6 +147,7 @@ def in_millivolts(
             )
         columns.append(channel.samples * (factor / (gain or 1.0)))
     signal = np.stack(columns, axis=1)
+    signal[np.isinf(signal)] = np.nan
     leads = Leads(signal, channels[0].fs, _distinct([channel.name for channel in channels]))
     _check_samples(record, leads, told=stated is not None)
     return leads
@@ -163,14 +164,12 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
 
 
 def _check_samples(record: str, leads: Leads, told: bool) -> None:
-    """Samples must be there, finite or NaN, no larger than ECG can be, and in a unit just told no smaller."""
+    """Some samples must be there, no larger than ECG can be, and in a unit just told no smaller."""
     signal = leads.signal
     if signal.size == 0:
         raise RecordError(f"record {record} is empty: it has no samples")
-    if np.isinf(signal).any():
-        raise RecordError(f"record {record} has infinite samples: mark missing ones as NaN instead")
-    if not np.isfinite(signal).any():
-        raise RecordError(f"record {record} has no valid sample: all of them are NaN or marked as missing")
+    if np.isnan(signal).all():
+        raise RecordError(f"record {record} has no valid sample: all are NaN, infinite or marked as missing")
     spans = [typical_span(signal[:, i], leads.fs) for i in range(signal.shape[1])]
     largest = int(np.argmax(spans))
     smallest, most = PLAUSIBLE_MILLIVOLTS

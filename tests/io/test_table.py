@@ -136,6 +136,15 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
     assert record.lead("V1")[201] == 0.25
 
 
+def test_infinite_samples_are_missing_ones(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("II (mV),V1 (mV)\n" + "0.5,0.25\n" * 200 + "inf,0.25\n-inf,1\n")
+    record = read_record(path, fs=100)
+    assert np.isnan(record.lead("II")[200:]).all()
+    assert not np.isnan(record.lead("II")[:200]).any()
+    assert not np.isnan(record.lead("V1")).any()
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -157,7 +166,7 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II (mV)\n1\n2\n", {"fs": 250, "leads": ["V1"]}, "no column 'V1'"),
         ("II\n1\n2\n", {"fs": 250, "gain": 0}, "gain"),
         ("II\n1\n2\n", {"fs": 250, "units": "furlong"}, "furlong"),
-        ("II (mV)\n1\ninf\n", {"fs": 250}, "infinite"),
+        ("II (mV)\ninf\n-inf\n", {"fs": 250}, "no valid sample: all are NaN, infinite"),
         ("II (mV)\nnan\nnan\n", {"fs": 250}, "no valid sample"),
         ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, r"line 3 .*\(1, not 2\): delete that line"),
         ("# made\n\nII (mV),V1 (mV)\n1,2\n\n3,4,5\n6,7\n8", {"fs": 250}, r"line 6 .*\(3, not 2\): delete"),
