@@ -76,7 +76,8 @@ def chosen_channels(
     Raises
     ------
     RecordError
-        If a lead is not there, or nothing is an ECG lead in a known unit.
+        If a lead is not there, all channels are named as something else (EEG, Resp and so on), or nothing is
+        an ECG lead in a known unit.
     """
     channels = [
         channel._replace(name=_printable(channel.name), unit=channel.unit and _printable(channel.unit))
@@ -93,7 +94,12 @@ def chosen_channels(
         return [channels[names.index(lead)] for lead in leads]
     ecg = [channel for channel in channels if _ECG.search(channel.name)]
     others = [channel for channel in channels if not _OTHER.match(channel.name)]
-    candidates = ecg or others or list(channels)
+    if channels and not (ecg or others):
+        raise RecordError(
+            f"record {record} has no ECG by its channels' names ({', '.join(names)}): name the lead if one "
+            f"is an ECG after all (--lead {names[0]!r}, leads=[{names[0]!r}])"
+        )
+    candidates = ecg or others
     known = [channel for channel in candidates if any_unit or millivolts_per_unit(channel.unit) is not None]
     if not known:
         units = ", ".join(f"{channel.name}: {channel.unit or 'none'}" for channel in channels)

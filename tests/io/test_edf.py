@@ -45,6 +45,14 @@ def test_only_the_ecg_of_a_sleep_study_is_read(tmp_path: Path) -> None:
     assert record.fs == 250
 
 
+def test_a_file_without_ecg_is_refused_until_a_lead_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, signal("EEG Fpz-Cz", 100, "uV", 50), signal("Resp", 10))
+    for options in ({}, {"gain": 1.0}, {"units": "uV"}):
+        with pytest.raises(RecordError, match=r"EEG Fpz-Cz, Resp\): name the lead .*--lead 'EEG Fpz-Cz'"):
+            read_record(path, **options)  # type: ignore[arg-type]
+    assert read_record(path, leads=["EEG Fpz-Cz"]).leads == ("EEG Fpz-Cz",)
+
+
 def test_leads_of_unequal_rate(tmp_path: Path) -> None:
     path = write(tmp_path, signal("ECG I", 250), signal("ECG II", 500))
     with pytest.raises(RecordError, match="unequal rate"):
