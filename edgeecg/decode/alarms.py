@@ -21,9 +21,9 @@ bigeminy    ``bigeminy`` V with exactly one other beat between each two      wit
 ``start`` is the first beat of the finding (for silence: the last beat before it, or where the signal
 came back; later by what was missing since). Missing signal and a lead that is off begin no alarm, and end
 those that are open; but silence survives gaps of up to a second, behind which a pause is told once it has
-lasted as long there (:mod:`edgeecg.decode.silence`). Signal that cannot be read ends those of rate and pattern; where it is loud,
-a pause too, since beats may hide in it. In a signal too faint for a QRS beats do not end silence, but rates
-and patterns go on with them.
+lasted as long there (:mod:`edgeecg.decode.silence`). Signal that cannot be read ends those of rate and
+pattern; where it is loud, a pause too, since beats may hide in it. In a signal too faint for a QRS beats do
+not end silence, but rates and patterns go on with them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ A heart that stops leaves a signal that soon cannot be read, and so does fibrill
 goes on counting where the signal is unreadable. What is said of it differs: where it has gone quiet, a pause
 and asystole; where it is loud, beats may hide in it, and only that none is found. A link that loses packets
 ends no silence either: what is missing does not count, and the count goes on to asystole and no-beat. A pause
-is told once the signal behind the gap is silent for as long: a beat may be among what is missing. A longer gap
-and a lead that is off start the count anew.
+is told once the signal behind the gap is silent for as long: a beat may be among what is missing. A longer
+gap and a lead that is off start the count anew.
 
 Ventricles may stand still while the atria go on, and a P wave by itself is soon taken for a beat. So where
 the signal has been *faint* for as long as a pause, a beat is told but does not count, unless its own stretch

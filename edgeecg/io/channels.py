@@ -77,7 +77,8 @@ def chosen_channels(
     Raises
     ------
     RecordError
-        If a lead is not there, or nothing is an ECG lead in a known unit.
+        If a lead is not there, all channels are named as something else (EEG, Resp and so on), or nothing is
+        an ECG lead in a known unit.
     """
     channels = [
         channel._replace(name=_printable(channel.name), unit=channel.unit and _printable(channel.unit))
@@ -94,7 +95,12 @@ def chosen_channels(
         return [channels[names.index(lead)] for lead in leads]
     ecg = [channel for channel in channels if _ECG.search(channel.name)]
     others = [channel for channel in channels if not _OTHER.match(channel.name)]
-    candidates = ecg or others or list(channels)
+    if channels and not (ecg or others):
+        raise RecordError(
+            f"record {record} has no ECG by its channels' names ({', '.join(names)}): name the lead if one "
+            f"is an ECG after all (--lead {names[0]!r}, leads=[{names[0]!r}])"
+        )
+    candidates = ecg or others
     known = [channel for channel in candidates if any_unit or millivolts_per_unit(channel.unit) is not None]
     if not known:
         units = ", ".join(f"{channel.name}: {channel.unit or 'none'}" for channel in channels)
@@ -114,7 +120,7 @@ def _printable(name: str) -> str:
 def in_millivolts(
     record: str, channels: Sequence[Channel], *, gain: float | None, units: str | None
 ) -> Leads:
-    """Chosen channels as one array in millivolts.
+    """Chosen channels as one array in millivolts; infinite samples are missing ones, as in a stream.
 
     Parameters
     ----------
@@ -129,8 +135,8 @@ def in_millivolts(
     Raises
     ------
     RecordError
-        For leads of unequal rate or length, an unknown unit or gain, infinite or no valid samples, or
-        amplitudes that no ECG in the stated unit has.
+        For leads of unequal rate or length, an unknown unit or gain, no valid samples, or amplitudes that no
+        ECG in the stated unit has.
     """
     _check_rates(record, channels)
     if gain is not None and not (isinstance(gain, Real) and np.isfinite(gain) and gain != 0):
@@ -148,6 +154,7 @@ def in_millivolts(
             )
         columns.append(channel.samples * (factor / (gain or 1.0)))
     signal = np.stack(columns, axis=1)
+    signal[np.isinf(signal)] = np.nan
     leads = Leads(signal, channels[0].fs, _distinct([channel.name for channel in channels]))
     _check_samples(record, leads, told=stated is not None)
     return leads
@@ -164,14 +171,12 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
 
 
 def _check_samples(record: str, leads: Leads, told: bool) -> None:
-    """Samples must be there, finite or NaN, no larger than ECG can be, and in a unit just told no smaller."""
+    """Some samples must be there, no larger than ECG can be, and in a unit just told no smaller."""
     signal = leads.signal
     if signal.size == 0:
         raise RecordError(f"record {record} is empty: it has no samples")
-    if np.isinf(signal).any():
-        raise RecordError(f"record {record} has infinite samples: mark missing ones as NaN instead")
-    if not np.isfinite(signal).any():
-        raise RecordError(f"record {record} has no valid sample: all of them are NaN or marked as missing")
+    if np.isnan(signal).all():
+        raise RecordError(f"record {record} has no valid sample: all are NaN, infinite or marked as missing")
     spans = [typical_span(signal[:, i], leads.fs) for i in range(signal.shape[1])]
     largest = int(np.argmax(spans))
     smallest, most = PLAUSIBLE_MILLIVOLTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations, Record
 
 __all__ = ["read_edf"]
+
+log = logging.getLogger("edgeecg.io")
 
 
 def read_edf(
@@ -42,7 +45,8 @@ def read_edf(
     -------
     Record
         EDF+ annotations become marks: a beat where their text is one of WFDB's beat symbols, else a
-        comment (``"``) with the text as aux.
+        comment (``"``) with the text as aux. Where the header states no number of data records (-1), those
+        that are whole are read, with a warning.
 
     Raises
     ------
@@ -80,10 +84,14 @@ def _parsed(file: Path) -> Any:
         raise MissingExtra("edfio", "records", "reading EDF and BDF files") from error
     if file.stat().st_size == 0:
         raise RecordError(f"{file} is empty: copy it again")
+    died = _has_no_count(file)
     reader = edfio.read_bdf if file.suffix.lower() == ".bdf" else edfio.read_edf
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
+            if died:  # then the whole data records that are there are all there is
+                warnings.filterwarnings("ignore", ".*header indicates -1 data records", UserWarning)
+                warnings.filterwarnings("ignore", "Incomplete data record at the end", UserWarning)
             edf = reader(file)
     except UserWarning as warning:
         raise RecordError(
@@ -95,7 +103,19 @@ def _parsed(file: Path) -> Any:
         raise RecordError(
             f"{file} is discontinuous (EDF+D): split it at its gaps into continuous files first"
         )
+    if died:
+        log.warning(
+            "%s was never closed by its recorder: its %d whole data records are read",
+            file,
+            edf.num_data_records,
+        )
     return edf
+
+
+def _has_no_count(file: Path) -> bool:
+    """Whether the header's number of data records is -1, as it stays where a recorder died."""
+    with file.open("rb") as content:
+        return content.read(244)[236:].strip() == b"-1"
 
 
 def _annotations(edf: Any, fs: float, n: int) -> Annotations | None:

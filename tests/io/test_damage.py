@@ -65,8 +65,8 @@ def test_damage_is_named_or_harmless(
 def test_an_error_of_a_library_names_the_file(tmp_path: Path) -> None:
     """A date past the year 9999 is an OverflowError of datetime's, which no reader of ours looks for."""
     path = tmp_path / "far.parquet"
-    times = pa.array(2**62 + np.arange(N) * 4000, pa.timestamp("us"))
-    pyarrow.parquet.write_table(pa.table({"time": times, "II (mV)": wave()[:, 0]}), path)
+    dates = pa.array(2**62 + np.arange(N) * 4000, pa.timestamp("us"))
+    pyarrow.parquet.write_table(pa.table({"time": np.arange(N) / 250, "II (mV)": dates}), path)
     with pytest.raises(RecordError, match=r"far\.parquet is damaged.*OverflowError") as caught:
         read_record(path)
     assert isinstance(caught.value.__cause__, OverflowError)

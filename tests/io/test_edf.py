@@ -45,6 +45,14 @@ def test_only_the_ecg_of_a_sleep_study_is_read(tmp_path: Path) -> None:
     assert record.fs == 250
 
 
+def test_a_file_without_ecg_is_refused_until_a_lead_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, signal("EEG Fpz-Cz", 100, "uV", 50), signal("Resp", 10))
+    for options in ({}, {"gain": 1.0}, {"units": "uV"}):
+        with pytest.raises(RecordError, match=r"EEG Fpz-Cz, Resp\): name the lead .*--lead 'EEG Fpz-Cz'"):
+            read_record(path, **options)  # type: ignore[arg-type]
+    assert read_record(path, leads=["EEG Fpz-Cz"]).leads == ("EEG Fpz-Cz",)
+
+
 def test_leads_of_unequal_rate(tmp_path: Path) -> None:
     path = write(tmp_path, signal("ECG I", 250), signal("ECG II", 500))
     with pytest.raises(RecordError, match="unequal rate"):
@@ -101,6 +109,24 @@ def test_truncated_files_are_refused(tmp_path: Path, keep: int) -> None:
     path = write(tmp_path, signal("ECG"))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(RecordError, match="copy it again"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(("lost", "left"), [(0, 2000), (300, 1750)])
+def test_a_file_whose_recorder_died_is_read_as_far_as_it_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: int, left: int
+) -> None:
+    path = tmp_path / "night.edf"
+    edfio.Edf([signal("ECG")], data_record_duration=1).write(path)
+    whole = read_record(path)
+    content = path.read_bytes()
+    assert content[236:244] == b"8       "
+    path.write_bytes((content[:236] + b"-1      " + content[244:])[: len(content) - lost])
+    record = read_record(path)
+    np.testing.assert_array_equal(record.signal, whole.signal[:left])
+    assert f"its {left // 250} whole data records are read" in caplog.text
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(RecordError):
         read_record(path)
 
 

@@ -59,19 +59,6 @@ def test_without_names_unit_and_rate_must_be_said(tmp_path: Path) -> None:
     assert np.abs(read_record(path, fs=250, gain=200).signal[:, 0] - ecg()).max() < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("stated", "words"),
-    [
-        ({"fs": "250"}, "rate '250' is not a positive number of hertz"),
-        ({"fs": [250]}, r"rate \[250\] is not a positive number of hertz"),
-        ({"fs": 250, "gain": "200"}, "gain '200' is not a number of counts"),
-    ],
-)
-def test_numbers_written_as_text_are_refused(tmp_path: Path, stated: dict[str, Any], words: str) -> None:
-    with pytest.raises(RecordError, match=words):
-        read_record(csv(tmp_path, "", [ecg() * 200]), **stated)
-
-
 @pytest.mark.parametrize("fs", [130, 250, 257, 300, 360, 1000])
 def test_the_rate_is_found_in_times_written_in_milliseconds(tmp_path: Path, fs: int) -> None:
     times = np.round(np.arange(5000) / fs, 3)
@@ -99,12 +86,64 @@ def test_rows_that_are_missing_become_nan(tmp_path: Path) -> None:
     assert np.abs(record.signal[keep, 0] - ecg()[keep]).max() < 1e-6
 
 
+def jittered(n: int, fs: float, sd: float) -> np.ndarray:
+    """Times of an even clock, each off by a little; none so far that it would come before the one ahead."""
+    off = np.random.default_rng(8).normal(0, sd, n)
+    return np.arange(n) / fs + np.clip(off, -0.49 / fs, 0.49 / fs)
+
+
+def test_a_jittering_clock_invents_no_holes(tmp_path: Path) -> None:
+    record = read_record(csv(tmp_path, "time,II (mV)", [jittered(30_000, 360, 0.5e-3), ecg(30_000, 360)]))
+    assert record.fs == 360
+    assert len(record) == 30_000
+    assert not np.isnan(record.signal).any()
+
+
+def test_a_true_gap_is_told_from_jitter(tmp_path: Path) -> None:
+    keep = np.r_[0:4000, 4001:9000, 9100:30_000]
+    columns = [jittered(30_000, 360, 0.5e-3)[keep], ecg(30_000, 360)[keep]]
+    record = read_record(csv(tmp_path, "time,II (mV)", columns))
+    assert record.fs == 360
+    assert len(record) == 30_000
+    assert np.abs(np.flatnonzero(np.isnan(record.signal[:, 0])) - np.r_[4000, 9000:9100]).max() <= 1
+
+
+@pytest.mark.parametrize("digits", [3, 9])
+@pytest.mark.parametrize("lost", [0.01, 0.2])
+def test_rows_that_are_lost_one_by_one_leave_the_others_in_their_places(
+    tmp_path: Path, digits: int, lost: float
+) -> None:
+    keep = np.flatnonzero(np.random.default_rng(3).random(5000) >= lost)
+    keep = keep[keep.searchsorted(1) :] - keep[keep.searchsorted(1)]
+    signal = ecg(5000, 360)
+    record = read_record(csv(tmp_path, "time,II (mV)", [np.round(keep / 360, digits), signal[keep]]))
+    assert len(record) == keep[-1] + 1
+    np.testing.assert_allclose(record.signal[keep, 0], signal[keep], atol=1e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [(360, 250), (250, 500), (500, 250), (250, 256)])
+def test_a_rate_that_changes_is_refused(tmp_path: Path, before: int, after: int) -> None:
+    times = np.cumsum(np.r_[0, np.full(2999, 1 / before), np.full(3000, 1 / after)])
+    path = csv(tmp_path, "time,II (mV)", [np.round(times, 3), ecg(6000)])
+    with pytest.raises(RecordError, match=r"Hz at first .* from about row 3\d\d\d on: cut the file"):
+        read_record(path)
+
+
 def test_empty_cells_become_nan(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("II (mV),V1 (mV)\n" + "0.5,\n" * 200 + "0.5,NaN\n" + "0.5,0.25\n")
     record = read_record(path, fs=100)
     assert np.isnan(record.lead("V1")[:201]).all()
     assert record.lead("V1")[201] == 0.25
+
+
+def test_infinite_samples_are_missing_ones(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("II (mV),V1 (mV)\n" + "0.5,0.25\n" * 200 + "inf,0.25\n-inf,1\n")
+    record = read_record(path, fs=100)
+    assert np.isnan(record.lead("II")[200:]).all()
+    assert not np.isnan(record.lead("II")[:200]).any()
+    assert not np.isnan(record.lead("V1")).any()
 
 
 @pytest.mark.parametrize(
@@ -118,6 +157,7 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II\nmV\n0.5\n0.6\n", {"fs": 250}, "begins with 'mV': delete that line"),
         ("timestamp,II (mV)\n0,0.5\n4,0.6\n8,0.5\n", {}, r"a sample comes every 4 s.*'timestamp \(ms\)'"),
         ("t,II (mV)\n0,0.5\n4000,0.6\n8000,0.5\n", {"fs": 250}, r"'t \(us\)'"),
+        ("t,II (mV)\n0,0.5\n4000000,0.6\n8000000,0.5\n", {}, r"'t \(ns\)'"),
         ("time,II (mV)\n0,1\n0.004,2\n0.004,3\n", {}, "row 3 does not"),
         ("time,II (mV)\n0.008,1\n0.004,2\n", {}, "ascend"),
         ("time,II (mV)\n0,1\n0.004,2\n0.008,3\n", {"fs": 100}, "does not fit"),
@@ -127,9 +167,12 @@ def test_empty_cells_become_nan(tmp_path: Path) -> None:
         ("II (mV)\n1\n2\n", {"fs": 250, "leads": ["V1"]}, "no column 'V1'"),
         ("II\n1\n2\n", {"fs": 250, "gain": 0}, "gain"),
         ("II\n1\n2\n", {"fs": 250, "units": "furlong"}, "furlong"),
-        ("II (mV)\n1\ninf\n", {"fs": 250}, "infinite"),
+        ("II (mV)\ninf\n-inf\n", {"fs": 250}, "no valid sample: all are NaN, infinite"),
         ("II (mV)\nnan\nnan\n", {"fs": 250}, "no valid sample"),
-        ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, "not a table"),
+        ("II (mV),V1 (mV)\n1,2\n3\n", {"fs": 250}, r"line 3 .*\(1, not 2\): delete that line"),
+        ("# made\n\nII (mV),V1 (mV)\n1,2\n\n3,4,5\n6,7\n8", {"fs": 250}, r"line 6 .*\(3, not 2\): delete"),
+        ("label\nN\nV\nN\n", {"fs": 250, "units": "mV"}, "text such as 'N'"),
+        ("II,V1\n0.5,mV\n0.6,0.1\n", {"fs": 250, "units": "mV"}, "'V1' begins with 'mV'"),
         ("II (mV)\n1\n2\n", {"fs": 250, "annotator": "atr"}, "annotator"),
         ("time,II (mV)\n0,1\n0.004,2\n1700000000,3\n1700000000.004,4\n", {}, "leap by 19675.9 days at row 3"),
         ("time,II (mV)\n0,1\n", {}, "holds a single row"),
@@ -155,6 +198,64 @@ def test_text_beside_the_lead_does_not_matter_when_the_lead_is_named(tmp_path: P
     path = tmp_path / "r.csv"
     path.write_text("II (mV),note\n" + "0.5,good\n" * 300)
     assert read_record(path, fs=250, leads=["II"]).leads == ("II",)
+
+
+def test_labels_and_names_beside_the_leads_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("patient,time,II (mV),label,good\n" + "P7,0.000,0.5,N,true\nP7,0.004,0.6,V,false\n")
+    assert read_record(path).leads == ("II",)
+    assert read_record(path, units="mV").leads == ("II",)
+    with pytest.raises(RecordError, match="text such as 'N'"):
+        read_record(path, leads=["label"])
+
+
+@pytest.mark.parametrize("name", ["ts", "__index_level_0__"])
+def test_a_column_of_dates_is_the_time_whatever_its_name(tmp_path: Path, name: str) -> None:
+    begin = datetime(2024, 5, 6, 7, 8, 9)
+    times = [begin + timedelta(milliseconds=4 * i) for i in range(1000)]
+    born = [datetime(1950, 1, 1)] * 1000
+    table = pa.table({"born": born, "II (mV)": ecg(), name: times})
+    pyarrow.parquet.write_table(table, tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert (record.fs, record.start, record.leads) == (250, begin, ("II",))
+    pyarrow.parquet.write_table(table.drop_columns([name]), tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet", fs=125)
+    assert (record.fs, record.start) == (125, None)
+
+
+def test_names_in_quotes_as_physionet_writes_them(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{1024 + 200 * v:.1f},{1024 - 200 * v:.1f}\n" for i, v in enumerate(ecg()))
+    path = tmp_path / "100.csv"
+    path.write_text("'sample #','MLII','V5'\n" + rows)
+    assert read_record(path, fs=360, gain=200).leads == ("MLII", "V5")
+    assert read_record(path, fs=360, gain=200, leads=["MLII"]).leads == ("MLII",)
+    path.write_text('"sample #" , "MLII" , "V5"\n' + rows)
+    assert read_record(path, fs=360, gain=200, leads=["V5"]).leads == ("V5",)
+
+
+def test_units_on_the_second_line_as_physionet_writes_them(tmp_path: Path) -> None:
+    rows = "".join(f"{i / 360:.3f},{v:.4f},{1000 * v:.2f}\n" for i, v in enumerate(ecg()))
+    path = tmp_path / "100.csv"
+    path.write_text("'Elapsed time','MLII','V5'\n'seconds','mV','uV'\n" + rows)
+    record = read_record(path)
+    assert record.fs == 360
+    assert record.leads == ("MLII", "V5")
+    assert np.abs(record.signal - ecg()[:, None]).max() < 1e-3
+
+
+def test_a_file_cut_anywhere_in_its_last_row_is_read_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "r.csv"
+    whole = "time,II (mV),V1 (mV)\n" + "".join(f"{i / 250:.3f},0.5,0.25\n" for i in range(300))
+    last = "1.200,0.5,-1.5e-2"
+    for length in range(1, len(last) + 1):
+        caplog.clear()
+        path.write_text(whole + last[:length])
+        record = read_record(path)
+        complete = length > last.rindex(",") and last[length - 1] not in "-e"
+        assert len(record) == 300 + complete
+        assert ("ends in the middle of a row" in caplog.text) == (not complete)
 
 
 def test_microvolts_that_say_they_are_millivolts(tmp_path: Path) -> None:
@@ -184,11 +285,49 @@ def test_parquet_with_time_stamps(tmp_path: Path) -> None:
     assert record.start == begin
 
 
-def test_time_stamps_may_be_finer_than_microseconds(tmp_path: Path) -> None:
-    """As pandas writes them: nanoseconds that are no whole microseconds."""
-    stamps = pa.array(np.arange(1000) * 4_000_000 + 123, pa.timestamp("ns"))
-    pyarrow.parquet.write_table(pa.table({"timestamp": stamps, "II (mV)": ecg()}), tmp_path / "r.parquet")
-    assert read_record(tmp_path / "r.parquet").fs == 250
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"fs": "250"}, "rate '250' is not a positive number of hertz"),
+        ({"fs": [250]}, r"rate \[250\] is not a positive number of hertz"),
+        ({"fs": 250, "gain": "200"}, "gain '200' is not a number of counts"),
+    ],
+)
+def test_numbers_written_as_text_are_refused(tmp_path: Path, stated: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecordError, match=words):
+        read_record(csv(tmp_path, "", [ecg() * 200]), **stated)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_time_stamps_of_every_unit_are_read_in_that_unit(tmp_path: Path, unit: str) -> None:
+    """Nanoseconds that are no whole microseconds among them."""
+    step = {"s": 1, "ms": 4, "us": 3_906, "ns": 3_906_251}[unit]
+    first = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] * 1_700_000_000
+    times = pa.array(first + step * np.arange(1000), pa.timestamp(unit))
+    pyarrow.parquet.write_table(pa.table({"time": times, "II (mV)": ecg()}), tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert record.fs == pytest.approx(first / 1_700_000_000 / step, rel=5e-4)
+    assert len(record) == 1000
+    assert record.start == datetime(2023, 11, 14, 22, 13, 20)
+
+
+def test_time_stamps_with_nine_digits_in_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    rows = "".join(f"2024-05-06 07:08:09.{1 + 4_000_000 * i:09d},{v:.4f}\n" for i, v in enumerate(ecg(200)))
+    path.write_text("time,II (mV)\n" + rows)
+    record = read_record(path)
+    assert record.fs == 250
+    assert record.start == datetime(2024, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize("year", [-40, 20_000])
+def test_a_clock_outside_all_calendars_gives_the_rate_only(tmp_path: Path, year: int) -> None:
+    first = round((year - 1970) * 365.2425 * 86_400) * 1000
+    times = pa.array(first + 4 * np.arange(1000), pa.timestamp("ms"))
+    pyarrow.parquet.write_table(pa.table({"time": times, "II (mV)": ecg()}), tmp_path / "r.parquet")
+    record = read_record(tmp_path / "r.parquet")
+    assert record.fs == 250
+    assert record.start is None
 
 
 def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
