@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
@@ -39,7 +40,7 @@ class Stream:
     Parameters
     ----------
     engine : Engine
-        Of :func:`edgeecg.open_engine`; many streams may share it.
+        Of :func:`edgeecg.open_engine`; many streams may share it, in threads of their own too.
     fs : float
         Samples a second of what will be pushed, 100 to 1000.
     leads : int
@@ -83,6 +84,7 @@ class Stream:
         withhold: bool = True,
         alarms: AlarmSettings | None = None,
     ) -> None:
+        self._lock = threading.RLock()  # two chunks at once would spoil each other
         fs, policy = plain_rate(fs), policy_of(engine.bundle, lead_policy)
         settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._cohort = Cohort(
@@ -141,25 +143,29 @@ class Stream:
         SignalError
             If the chunk has another shape or is not real numbers; nothing of it has been taken then.
         """
-        pieces = self._intake.push(chunk, self._state)
-        if not pieces:
-            return []
-        if self._units.watching and self._units.take(pieces):
-            log.warning("%s", self.doubt)
-        return self._cohort.run(0, pieces)
+        with self._lock:
+            pieces = self._intake.push(chunk, self._state)
+            if not pieces:
+                return []
+            if self._units.watching and self._units.take(pieces):
+                log.warning("%s", self.doubt)
+            return self._cohort.run(0, pieces)
 
     def gap(self, length: int) -> list[Event]:
         """Say that the next ``length`` samples are missing; the same as pushing that many NaN."""
-        return self._cohort.run(0, self._intake.gap(length, self._state))
+        with self._lock:
+            return self._cohort.run(0, self._intake.gap(length, self._state))
 
     def flush(self) -> list[Event]:
         """Tell what the signal so far still holds, and end open episodes; what follows begins afresh."""
-        return self._cohort.run(0, self._intake.flush(self._state)) + self._cohort.flush(0)
+        with self._lock:
+            return self._cohort.run(0, self._intake.flush(self._state)) + self._cohort.flush(0)
 
     def reset(self) -> None:
         """Forget everything: the next sample is sample 0 of another patient."""
-        self._state, self._units = self._intake.initial(), UnitWatch(self.fs)
-        self._cohort.open(0, self.fs)
+        with self._lock:
+            self._state, self._units = self._intake.initial(), UnitWatch(self.fs)
+            self._cohort.open(0, self.fs)
 
     async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:
         """Push what comes from ``chunks``, computing beside the event loop; flushes at the end."""
@@ -171,8 +177,9 @@ class Stream:
 
     def snapshot(self) -> bytes:
         """Everything that the stream remembers; see :meth:`restore`."""
-        arrays, plain = self._cohort.snapshot(0)
-        body = {"settings": self._settings(), "intake": pack_arrays(self._state.to_arrays())}
+        with self._lock:
+            arrays, plain = self._cohort.snapshot(0)
+            body = {"settings": self._settings(), "intake": pack_arrays(self._state.to_arrays())}
         body |= {"arrays": pack_arrays(arrays), "decoder": plain}
         return write("stream", self._cohort.engine.bundle, body)
 
@@ -184,15 +191,16 @@ class Stream:
         StateError
             If it is not one. The stream is reset then.
         """
-        self.reset()
-        body = read("stream", self._cohort.engine.bundle, data)
-        try:
-            check_settings(body["settings"], self._settings())
-            state = self._intake.restored(unpack_arrays(body["intake"]))
-            self._cohort.restore(0, unpack_arrays(body["arrays"]), body["decoder"])
-        except KeyError as error:
-            raise StateError(f"the snapshot lacks {error}: start without it") from error
-        self._state = state
+        with self._lock:
+            self.reset()
+            body = read("stream", self._cohort.engine.bundle, data)
+            try:
+                check_settings(body["settings"], self._settings())
+                state = self._intake.restored(unpack_arrays(body["intake"]))
+                self._cohort.restore(0, unpack_arrays(body["arrays"]), body["decoder"])
+            except KeyError as error:
+                raise StateError(f"the snapshot lacks {error}: start without it") from error
+            self._state = state
 
     def _settings(self) -> dict[str, Any]:
         cohort = self._cohort

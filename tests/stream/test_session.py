@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,16 @@ def test_real_beats_are_found_where_they_are(data_root: Any) -> None:
     error = found[:, None] - wanted[None]
     nearest = error[np.arange(len(found)), np.abs(error).argmin(axis=1)]
     assert abs(np.median(nearest)) <= 0.010 * record.fs
+
+
+def test_threads_that_push_at_once_lose_no_sample(nano: Engine) -> None:
+    stream = Stream(nano, fs=250)
+
+    def push() -> None:
+        for _ in range(100):
+            stream.push(np.zeros(90))
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(push) for _ in range(4)]:
+            done.result()
+    assert stream.samples == 4 * 100 * 90
