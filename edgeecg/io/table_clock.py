@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
 from edgeecg.io.table_columns import numbers, split_unit
-from edgeecg.io.table_gaps import rate_change, rows_of, stretches_of
+from edgeecg.io.table_gaps import Stretches, rate_change, rows_of, stretches_of
 
 __all__ = ["Clock", "is_time", "read_clock"]
 
@@ -72,6 +72,7 @@ def read_clock(file: Path, table: Any, fs: float | None, stated: bool) -> Clock:
     gaps = stretches_of(seconds)
     _check_unit(file, label, gaps.fs)
     _check_leaps(file, label, seconds)
+    _check_bursts(file, label, len(seconds), gaps)
     _check_one_rate(file, label, seconds)
     rate = _rate(file, label, fs, gaps.fs)
     return Clock(rate, rows_of(len(seconds), gaps, rate), start)
@@ -133,6 +134,16 @@ def _check_leaps(file: Path, label: str, seconds: NDArray[np.float64]) -> None:
         raise RecordError(
             f"{file}: times in column {label!r} leap by {longest / 86_400:.1f} days at row "
             f"{int(steps.argmax()) + 2}: correct them, or cut the file there"
+        )
+
+
+def _check_bursts(file: Path, label: str, n: int, gaps: Stretches) -> None:
+    """Refuse times at which packets arrived: a few samples at once, and a gap behind each few."""
+    if gaps.missing.sum() > n and len(gaps.ends) > n / 25:
+        raise RecordError(
+            f"{file}: by column {label!r} samples come in bursts at {gaps.fs:.4g} Hz, with a gap behind "
+            f"every {n / len(gaps.ends):.0f}: if packets were stamped as they arrived, leave the column out "
+            "and give the rate (--fs 250, fs=250)"
         )
 
 

@@ -87,4 +87,6 @@ def _why_text(cells: Sequence[str]) -> str:
         return f"holds decimal commas, such as {example[:20]!r}: write its numbers with points"
     if len(texts) == 1 and cells[0] == example:
         return f"begins with {example[:20]!r}: delete that line; a unit belongs into the name, 'II (mV)'"
+    if re.match(r"\d+:\d\d", example):
+        return f"holds times such as {example[:20]!r}: write seconds, or drop it and give the rate (--fs 250)"
     return f"holds text such as {example[:20]!r}: drop it, or name the leads (--lead II, leads=['II'])"

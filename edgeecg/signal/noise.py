@@ -116,7 +116,7 @@ def steadiness(recent: Floats, silent: Floats) -> Floats:
     """
     spans = _spans(recent)
     weakest = np.fmin.reduce(np.where(spans < silent[..., None], np.nan, spans), axis=-1)
-    return np.asarray(np.log(weakest / (np.fmax.reduce(recent[:, SIZE], axis=-1) + TINY)))
+    return np.asarray(np.log((weakest + TINY) / (np.fmax.reduce(recent[:, SIZE], axis=-1) + TINY)))
 
 
 def _spans(recent: Floats) -> Floats:

@@ -227,8 +227,9 @@ def _written(work: Work, events: Sequence[Event], settings: ArchiveSettings) -> 
     try:
         outcome = _summary(work, events, settings)
         job.stem.parent.mkdir(parents=True, exist_ok=True)
-        write_annotations(job.stem, to_annotations(events), work.record.fs, extension=settings.extension)
         marks, told = _files_of(job, settings)
+        told.unlink(missing_ok=True)  # it tells of the annotations that are replaced now
+        write_annotations(job.stem, to_annotations(events), work.record.fs, extension=settings.extension)
         outcome = replace(outcome, marks=_seal(marks))
         with atomic_path(told) as path:
             path.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=2))

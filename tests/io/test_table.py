@@ -298,6 +298,25 @@ def test_numbers_written_as_text_are_refused(tmp_path: Path, stated: dict[str, A
         read_record(csv(tmp_path, "", [ecg() * 200]), **stated)
 
 
+@pytest.mark.parametrize("packet", [2, 5, 10])
+def test_times_at_which_packets_arrived_are_no_clock(tmp_path: Path, packet: int) -> None:
+    n = 1000 // packet * packet
+    times = np.repeat(np.arange(n // packet) * packet / 250, packet) + np.tile(
+        np.arange(packet) * 2e-4, n // packet
+    )
+    table = pa.table({"time": times, "II (mV)": ecg()[:n]})
+    pyarrow.parquet.write_table(table, tmp_path / "r.parquet")
+    with pytest.raises(RecordError, match=f"bursts at 5000 Hz, with a gap behind every {packet}: .*--fs 250"):
+        read_record(tmp_path / "r.parquet")
+
+
+def test_clock_times_as_text_are_told(tmp_path: Path) -> None:
+    rows = "".join(f"00:00:{i / 250:06.3f},0.1\n" for i in range(100))
+    (tmp_path / "r.csv").write_text("time,II (mV)\n" + rows)
+    with pytest.raises(RecordError, match=r"holds times such as '00:00:00.000': write seconds, or drop it"):
+        read_record(tmp_path / "r.csv", fs=250)
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_time_stamps_of_every_unit_are_read_in_that_unit(tmp_path: Path, unit: str) -> None:
     """Nanoseconds that are no whole microseconds among them."""

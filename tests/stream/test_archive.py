@@ -88,6 +88,27 @@ def test_finished_records_are_skipped(archive: Path, tmp_path: Path, settings: A
     assert not any(outcome.before for outcome in annotate_archive(jobs, other))
 
 
+def test_a_run_that_was_killed_between_its_two_files_is_taken_up(
+    tmp_path: Path, settings: ArchiveSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wfdb(Record("r", heart(12, FS), FS, ("MLII",)), tmp_path)
+    jobs, made = find_jobs([tmp_path / "r"], tmp_path / "out"), tmp_path / "out" / "r.edg"
+    list(annotate_archive(jobs, settings))
+    other = replace(settings, withhold=False)
+
+    def killed(path: Path) -> None:
+        made.write_bytes(made.read_bytes()[:-2] + b"other")  # what other settings found
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgeecg.stream.archive.atomic_path", killed)
+        with pytest.raises(KeyboardInterrupt):
+            list(annotate_archive(jobs, other))
+    again = next(annotate_archive(jobs, other))
+    assert again.error is None
+    assert not again.before
+
+
 def test_annotations_that_were_changed_are_told_and_not_written_over(
     tmp_path: Path, settings: ArchiveSettings
 ) -> None:

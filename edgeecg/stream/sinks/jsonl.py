@@ -69,7 +69,7 @@ class JsonLinesSink(BaseSink):
         lost = len(self._waiting) >= MOST_WAITING
         if lost:
             self._waiting.popleft()
-        self._waiting.append(line)
+        self._waiting.append(line + b"\n")
         self._write_waiting()
         if lost:
             raise LinkError(f"over {MOST_WAITING} lines waited for room in {self._path}: one is lost")
@@ -77,34 +77,42 @@ class JsonLinesSink(BaseSink):
     def _write_waiting(self) -> None:
         while self._waiting:
             self.behind = True
-            self._write_line(self._waiting[0])
+            self._write_first()
             self._waiting.popleft()
         self.behind = False
 
-    def _write_line(self, line: bytes) -> None:
+    def _write_first(self) -> None:
         if self._fd < 0:
             self._open(Path(self._path))
-        data = memoryview(line + b"\n")
+        line = self._waiting[0]
+        data = memoryview(line)
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
             if self._path == "-" and isinstance(error, BrokenPipeError):
                 raise  # whoever reads our output had enough: the command line ends without a word
-            with suppress(OSError):
-                self._take_back(len(line) + 1 - len(data))
+            if not self._take_back(len(line) - len(data)):
+                self._waiting[0] = bytes(data)  # goes on where it stopped
             wait = f"{len(self._waiting)} lines wait"
             raise LinkError(f"events cannot be written to {self._path}: {error.strerror} ({wait})") from error
 
-    def _take_back(self, count: int) -> None:
-        """Part of a line was written; a file that we made for it and that holds nothing else goes again."""
+    def _take_back(self, count: int) -> bool:
+        """Whether the part of a line that was written is gone again, as it can be from a file of our own.
+
+        A file that we made for it and that holds nothing else goes too.
+        """
         if self._path == "-" or not stat.S_ISREG(os.fstat(self._fd).st_mode):
-            return
-        left = os.fstat(self._fd).st_size - count
-        os.ftruncate(self._fd, left)
+            return False
+        try:
+            left = os.fstat(self._fd).st_size - count
+            os.ftruncate(self._fd, left)
+        except OSError:
+            return False
         if left == 0 and self._made:
             self._disconnect()
             self._remove_made()
+        return True
 
     def _remove_made(self) -> None:
         """Remove the file and the folders that were made for it; a next line makes them again."""

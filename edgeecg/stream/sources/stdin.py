@@ -49,7 +49,8 @@ class StdinSource(LiveSource):
         ``mV``, ``uV`` or ``V``.
     live : bool
         Whether samples arrive as they are measured: then a pause in the input is a gap in the signal, and a
-        line that cannot be read a missing sample; else it ends the source.
+        line that cannot be read a missing sample, once it is known how many leads there are; else it ends
+        the source, and so do many in a row.
     fd : int, optional
         Another file descriptor to read.
 
@@ -155,6 +156,7 @@ class StdinSource(LiveSource):
                 raise
             self._excuse(error)
             return [np.nan] * len(like)
+        self._bad_run = 0
         return row
 
     def _whole(self, data: bytes) -> Iterator[bytes]:
@@ -184,4 +186,6 @@ class StdinSource(LiveSource):
         if values.size == 0:
             return
         now = time.time() - len(values) / self.fs if self._live else None
+        bad = self._bad_run  # of lines, not of packets
         self._put(Packet(values * self._scale, time=now, heard=time.monotonic() if self._live else None))
+        self._bad_run = bad

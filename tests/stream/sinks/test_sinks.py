@@ -145,6 +145,18 @@ def test_a_disk_that_gets_full_keeps_whole_lines(tmp_path: Path) -> None:
     assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(1, 1)), EventLine("bed-3", Gap(3, 4))]
 
 
+def test_a_line_that_standard_output_took_in_part_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out.jsonl").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with open_sink("-") as sink:
+            with pytest.raises(LinkError), room_for(20):
+                sink.open(HEADER)
+            sink.write(Gap(1, 1), "bed-3")
+    assert list(read_lines(tmp_path / "out.jsonl")) == [HEADER, EventLine("bed-3", Gap(1, 1))]
+
+
 def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"{}\n")

@@ -186,6 +186,17 @@ def test_the_number_of_leads_will_do_for_packed_floats(leads: object) -> None:
         open_source("-", fs=FS, leads=0)
 
 
+def test_many_live_lines_in_a_row_that_are_garbled_end_the_source() -> None:
+    """However they arrive; a few among good ones do not."""
+    spread = (b"1,2\n" * 300 + b"x\n" * 3) * 20
+    with pipe(spread) as fd, open_source("-", fs=FS, fd=fd, live=True) as source:
+        assert len(everything(source)) == 20 * 303
+    with pipe(b"1,2\n" + b"x,y\n" * 200) as fd, open_source("-", fs=FS, fd=fd, live=True) as source:
+        with pytest.raises(PacketError, match="no number"):
+            everything(source)
+        assert source.unreadable < 200
+
+
 def test_a_live_line_that_is_garbled_costs_its_sample() -> None:
     with pipe(b"1,2\n3,x\n\xff\n4,5\n") as fd, open_source("-", fs=FS, fd=fd, live=True) as source:
         x = everything(source)
