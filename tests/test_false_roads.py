@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeecg.data.catalog import find_records, patient_folds, patient_of
-from edgeecg.data.prepare import DEVELOPMENT, DataSettings, load_training_data
+from edgeecg.data.development import DEVELOPMENT
+from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.sets import SETS
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings
 from edgeecg.decode.peaks import REACH

@@ -12,6 +12,7 @@ trained on other patients of the same generator. Printed are
 * *sick sinus*, *bigeminy to quadrigeminy*: a sinus rhythm laid into such a one (`edgeecg.data.replan`), in
   which most beats or every second to fourth are S: how many of them are told as S;
 * *sinus arrhythmia*, *exercise*: how many N are told as S where the sinus is not steady;
+* *pause*: nothing comes for so long, every twenty seconds: whether the beat behind it is told;
 * *standstill*: P waves go on and no QRS comes, for a minute: for how much of it an alarm of silence is open.
 """
 
@@ -118,6 +119,23 @@ def standstill(engine: Engine, seed: int, microvolts: int) -> float | None:
     return float(open_.mean())
 
 
+def paused(engine: Engine, seed: int, seconds: float) -> float | None:
+    """Share of pauses of the heart, so much longer than an interval, behind which its beat is told."""
+    made = synthesize(settings("normal", seed, 2 * MINUTE, atrial=0.0), seed)
+    signal, truth = made.record.signal, made.record.annotations
+    assert truth is not None
+    rng, size = np.random.default_rng(seed), round(seconds * FS)
+    pieces, wanted, done = [], [], 0
+    for beat in truth.sample[np.searchsorted(truth.sample, np.arange(20, 110, 20) * FS)].tolist():
+        cut = beat - round(0.3 * FS)  # before its P wave
+        pieces += [signal[done:cut], signal[cut] + 0.005 * rng.standard_normal((size, 2))]
+        done = cut
+        wanted.append(beat + len(pieces) // 2 * size)
+    events = told(engine, np.concatenate([*pieces, signal[done:]]))
+    found = np.array([event.sample for event in events if isinstance(event, Beat)])
+    return float(np.mean([np.abs(found - beat).min() <= 0.15 * FS for beat in wanted]))
+
+
 ROWS: dict[str, Callable[[Engine, int], float | None]] = {
     **{f"fast sinus, {n} a minute: N told as S": partial(fast_sinus, rate=n) for n in (75, 100, 125, 140)},
     "exercise: N told as S": partial(laid, rhythm="exercise", asked="N"),
@@ -125,6 +143,7 @@ ROWS: dict[str, Callable[[Engine, int], float | None]] = {
     "bigeminy to quadrigeminy: S told as S": partial(laid, rhythm="often", asked="S"),
     "sick sinus: S told as S": partial(laid, rhythm="sick sinus", asked="S"),
     **{f"lasting V, {n} a minute: told as V": partial(lasting, rate=n) for n in (90, 120, 140, 180)},
+    **{f"pause, {n} s more: its beat is told": partial(paused, seconds=n) for n in (1.5, 2.5, 3.5)},
     **{
         f"standstill, P of {n} uV: alarm is open": partial(standstill, microvolts=n)
         for n in (0, 50, 100, 150)

@@ -20,8 +20,8 @@ from edgeecg.cli.common import (
     progress_bar,
     show_table,
 )
-from edgeecg.data.prepare import DEVELOPMENT
-from edgeecg.data.sets import data_set
+from edgeecg.data.development import is_development
+from edgeecg.data.sets import SETS
 from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.io.annotation import check_extension
@@ -260,10 +260,7 @@ def _bundle(
 
 def was_shown(case: LabelledRecord, sets: Iterable[str]) -> bool:
     """Whether training on these sets has seen a record: not what it leaves for judging."""
-    if case.home not in sets:
-        return False
-    splits = DEVELOPMENT.get(case.home)
-    return splits is None or any(case.name in data_set(case.home).splits[split] for split in splits)
+    return case.home in sets and (case.home not in SETS or is_development(case.home, case.name))
 
 
 def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:

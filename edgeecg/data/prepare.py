@@ -20,10 +20,10 @@ from edgeecg.data.catalog import (
     load_record,
     load_reference,
     patient_folds,
-    patient_of,
     record_labels,
     set_folder,
 )
+from edgeecg.data.development import is_development
 from edgeecg.data.patients import named_patients
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
@@ -48,13 +48,6 @@ SYNTHETIC = "synthetic"
 NOISE = "nstdb"
 SEED_SPACE = 7_000_000  # apart from the seeds of the synthetic patients that verbs evaluate on
 LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
-DEVELOPMENT = {
-    "mitdb": ("DS1", "paced"),
-    "svdb": ("development",),
-    "cinc2017": ("development",),
-}
-"""Splits that training reads; the others are for judging."""
-SHARED = {"mitdb/201"}  # one patient on both sides of de Chazal's split: 201 is in DS1, 202 in DS2
 SINUS = {"N", "SBR", "B", "T", "BII", "PREX"}  # WFDB's rhythms in which the sinus leads, ectopic beats or not
 MASK_MARGIN = 0.5  # seconds around ventricular flutter
 
@@ -198,14 +191,7 @@ def _synthetic(settings: DataSettings, seed: int) -> Iterator[TrainingRecord]:
 def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
     """Recordings of a set of the catalogue, its test split left out."""
     weak = record_labels(root, name) if name == "cinc2017" else {}
-    splits = data_set(name).splits
-    read = {record for split in DEVELOPMENT.get(name, ()) for record in splits[split]}
-    judged = _judged()
-    paths = [
-        path
-        for path in find_records(root, name)
-        if (not read or path.name in read) and patient_of(name, path.name, folder=path.parent) not in judged
-    ]
+    paths = [path for path in find_records(root, name) if is_development(name, path.name, path.parent)]
     if not paths:
         raise ConfigError(
             f"of {name} nothing but what is kept for judging is in {root}: 'edgeecg data fetch {name}'"
@@ -215,17 +201,6 @@ def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
         with _named(path):
             made = prepare_record(load_record(path, name), name, name=name, weak_label=label)
         yield made
-
-
-def _judged() -> set[str]:
-    """Patients that are kept for judging, whatever set they turn up in."""
-    kept = (
-        (name, record)
-        for name, splits in DEVELOPMENT.items()
-        for split, records in data_set(name).splits.items()
-        for record in (records if split not in splits else ())
-    )
-    return {patient_of(name, record) for name, record in kept} - SHARED
 
 
 @contextmanager

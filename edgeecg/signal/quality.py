@@ -3,9 +3,9 @@
 A *tick* is 64 model samples, half a second, on the grid of the segment. The verdict on a tick looks at
 the last ``WINDOW`` ticks and is told with its last sample.
 
-* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis, and a signal that never rests;
-  *unreadable* not before a second and a half, which may pass without a beat. A pause of the heart that is
-  longer is no noise: beside beats of the usual size, what lies far below it counts for silence.
+* **Noise**: the estimate of :mod:`edgeecg.signal.noise`, with hysteresis, and a signal that never rests
+  (:mod:`edgeecg.signal.readable`); *unreadable* not before a second and a half, which may pass without a
+  beat.
 * **Clipping**, on source samples: the extreme value of a tick is taken by several samples in a row, and by
   more of them than lie close to it, in two ticks of four.
 * **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
@@ -23,17 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.signal.noise import (
-    COLUMNS,
-    HUM,
-    SIZE,
-    SPAN,
-    TICK,
-    estimate,
-    ratios,
-    steadiness,
-    tick_features,
-)
+from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, tick_features
+from edgeecg.signal.readable import LATCH, read
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
@@ -60,13 +51,7 @@ GOOD, NOISY, CLIPPED, BAD, FLAT, LEAD_OFF = range(len(QUALITY_LABELS))
 UNREADABLE = BAD
 """A label of this number or above: beats found there are not to be trusted."""
 
-# Each pair: lost below the first, won at the second.
-GOOD_DB = (7.0, 10.0)
-READABLE_DB = (-5.0, -3.0)  # low: ventricular flutter looks like noise, and must not be hidden as such
-BUSY = -2.66  # logarithm of 0.07: the fastest flutter seen has 0.06, white noise 0.13
 HALF_DB, SLOPE_DB = 4.5, 3.0  # centre and softness of the score
-SILENT, LOUD = 0.35, 2.0  # of the usual size: below the one nothing beats, above the other lies noise
-USUAL_MEMORY = 0.1  # weight of one more good tick in it
 
 FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
 FLAT_TICKS = 4
@@ -81,7 +66,6 @@ HUM_TICKS = 2
 
 FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped, or stood still
 CLIP = FEATURES - 1
-LATCH = 3  # what a row remembers of its verdicts
 STOOD = -1.0  # in its place: the source stood still
 
 Floats = NDArray[np.float64]
@@ -128,9 +112,9 @@ class TickState(NamedTuple):
 
 
 class QualityState(NamedTuple):
-    """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 3)``: whether the last
-    one was good and readable, and the usual size of good ones, millivolts; both NaN where there is no tick
-    yet. ``tick``: the one that is not complete.
+    """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 3)`` as
+    :mod:`edgeecg.signal.readable` keeps it; both NaN where there is no tick yet. ``tick``: the one that is
+    not complete.
     """
 
     history: Floats
@@ -240,17 +224,11 @@ class Quality:
         clipped, constant, at_rail = self._extremes(source, starts, lengths)
         features = np.concatenate([features, clipped[:, None]], axis=1)
         seen, recent = _windows(state.history, features, constant)
-        logarithms = ratios(recent)
-        snr = estimate(logarithms)
-        good = _latched(snr, GOOD_DB, state.latch[:, :1])
-        usual = _usual(recent, good, state.latch[:, 2])
-        readable = _latched(_but_for_pauses(snr, logarithms, recent, usual), READABLE_DB, state.latch[:, 1:2])
-        calm = logarithms[3] < BUSY
+        reading = read(recent, state.latch)
         lost = (absent > ABSENT * lengths) | (constant & at_rail)
-        label = _label(recent, good, readable & calm, constant, lost)
-        latch = np.concatenate([good[:, -1:], readable[:, -1:], usual[:, -1:]], axis=1)
-        output = QualityOutput(label, _score(snr, label), snr)
-        return output, QualityState(seen[:, :, -(WINDOW - 1) :], latch, waiting)
+        label = _label(recent, reading.good, reading.readable, constant, lost)
+        output = QualityOutput(label, _score(reading.snr, label), reading.snr)
+        return output, QualityState(seen[:, :, -(WINDOW - 1) :], reading.latch, waiting)
 
     def _extremes(self, source: Floats, starts: Counts, lengths: Counts) -> tuple[Mask, Mask, Mask]:
         """Per tick: whether the signal is cut off at an extreme, stands still, and stands at a rail."""
@@ -318,38 +296,6 @@ def _absent(missing: Mask | None, before: Floats, ends: Counts) -> tuple[Floats,
         total = np.concatenate([np.zeros((len(before), 1)), np.cumsum(missing, axis=1)], axis=1)
         counts = np.diff(np.concatenate([-before, total[:, ends], total[:, -1:]], axis=1), axis=1)
     return counts[:, :-1], counts[:, -1:]
-
-
-def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask:
-    """True from where ``value`` reaches the upper bound to where it falls below the lower one."""
-    low, high = bounds
-    above, beyond = value >= high, ~(value < low)
-    last = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)[:, 0]
-    held = np.empty(value.shape, dtype=bool)
-    for tick in range(value.shape[1]):
-        last = held[:, tick] = above[:, tick] | (last & beyond[:, tick])
-    return held
-
-
-def _usual(recent: Floats, good: Mask, before: Floats) -> Floats:
-    """Size of what is largest in three seconds, as it usually is while that is good: ``(rows, ticks)``."""
-    sizes = np.fmax.reduce(recent[:, SIZE], axis=-1)
-    usual, last = np.empty(sizes.shape), before
-    for tick in range(sizes.shape[1]):
-        size = sizes[:, tick]
-        followed = np.where(np.isnan(last), size, last + USUAL_MEMORY * (size - last))
-        last = usual[:, tick] = np.where(good[:, tick], followed, last)
-    return usual
-
-
-def _but_for_pauses(snr: Floats, logarithms: Floats, recent: Floats, usual: Floats) -> Floats:
-    """The ratio in decibels, where a heart that pauses is not taken for a signal that is unsteady."""
-    if not (snr < READABLE_DB[1]).any():
-        return snr
-    loud = np.fmax.reduce(recent[:, SIZE], axis=-1) > LOUD * usual
-    steady = np.where(loud, np.nan, steadiness(recent, SILENT * usual))
-    quiet, wander, _, busy = logarithms
-    return np.fmax(snr, estimate(np.stack([quiet, wander, steady, busy])))
 
 
 def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:

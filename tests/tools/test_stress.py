@@ -18,6 +18,7 @@ def test_shares_are_what_their_rows_say(nano: Engine) -> None:
     assert stress.laid(nano, 0, "pauses", "N") < 0.5
     assert stress.laid(nano, 0, "pauses", "S") is None  # a sinus that pauses has none
     assert stress.lasting(nano, 2, 140) > 0.9
+    assert stress.paused(nano, 0, 2.5) == 1.0
     assert stress.standstill(nano, 0, 0) > 0.9  # asystole is told all the while
     assert stress.standstill(nano, 0, 100) > 0.9  # and where P waves go on
 

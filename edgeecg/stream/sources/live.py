@@ -9,6 +9,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 
+import numpy as np
+
 from edgeecg.errors import ConfigError, LinkError, PacketError
 from edgeecg.stream.sources.base import BaseSource, Packet
 
@@ -87,7 +89,7 @@ class LiveSource(BaseSource):
 
     def _put(self, packet: Packet) -> None:
         """Hand a packet over; waits for a slow reader, so that TCP and serial peers are held up."""
-        self._bad_run = 0
+        self._read_well(packet)
         while not self._offer(packet):
             if self._stop.is_set():
                 self.dropped += 1
@@ -95,11 +97,16 @@ class LiveSource(BaseSource):
 
     def _put_now(self, packet: Packet) -> None:
         """Hand a packet over from a transport that cannot be held up; counts what finds no place."""
-        self._bad_run = 0
+        self._read_well(packet)
         if self._inbox.full():
             self.dropped += 1
             return
         self._inbox.put_nowait(packet)  # this thread is the only one that puts
+
+    def _read_well(self, packet: Packet) -> None:
+        """Something could be read again, unless the packet but stands for what could not."""
+        if not np.isnan(packet.samples).all():
+            self._bad_run = 0
 
     def _offer(self, item: Packet | BaseException | None) -> bool:
         try:

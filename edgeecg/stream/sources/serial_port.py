@@ -167,6 +167,7 @@ class SerialSource(LiveSource):
         except PacketError as error:
             self._excuse(error)
             return [np.nan] * self._width
+        self._bad_run = 0
         return row
 
     def _pack(self, rows: Sequence[list[float] | None]) -> list[Packet]:

@@ -186,6 +186,4 @@ class StdinSource(LiveSource):
         if values.size == 0:
             return
         now = time.time() - len(values) / self.fs if self._live else None
-        bad = self._bad_run  # of lines, not of packets
         self._put(Packet(values * self._scale, time=now, heard=time.monotonic() if self._live else None))
-        self._bad_run = bad

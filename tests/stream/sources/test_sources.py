@@ -197,6 +197,25 @@ def test_many_live_lines_in_a_row_that_are_garbled_end_the_source() -> None:
         assert source.unreadable < 200
 
 
+def test_patience_with_garbled_live_lines_ends_also_where_they_come_one_by_one() -> None:
+    near, far = os.pipe()
+    os.write(far, b"1,2\n")
+    with open_source("-", fs=FS, fd=near, live=True) as source:
+        stream = iter(source)
+        next(stream)
+        told = None
+        for _ in range(40):
+            os.write(far, b"x,y\n")
+            try:
+                next(stream)
+            except PacketError as error:
+                told = error
+                break
+    os.close(far)
+    os.close(near)
+    assert "no number" in str(told)
+
+
 def test_a_live_line_that_is_garbled_costs_its_sample() -> None:
     with pipe(b"1,2\n3,x\n\xff\n4,5\n") as fd, open_source("-", fs=FS, fd=fd, live=True) as source:
         x = everything(source)
