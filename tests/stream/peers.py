@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeecg.stream.sources import Source
+
 
 def eventually(check: Any, seconds: float = 5.0) -> None:
     """Wait until ``check()`` holds."""
@@ -169,3 +171,8 @@ def no_leftovers() -> Iterator[None]:
     eventually(lambda: not {t for t in threading.enumerate() if t.name.startswith("edgeecg")} - threads)
     gc.collect()
     eventually(lambda: len(os.listdir("/proc/self/fd")) <= files)
+
+
+def everything(source: Source) -> np.ndarray:
+    """All samples of a source."""
+    return np.concatenate([packet.samples for packet in source])

@@ -1,0 +1,148 @@
+"""Events as lines of JSON, and the sink that writes them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeecg.errors import LinkError, RecordError
+from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
+from edgeecg.stream.sinks import Header, open_sink
+from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
+from tests.io.test_atomic import room_for
+
+HEADER = Header("bed-3", 250.0, ("II", "MLII"), "small", "9f2c", start=1.7e9)
+
+whole = st.integers(0, 2**62)
+part = st.floats(0, 1)
+events = st.one_of(
+    st.builds(Beat, whole, st.sampled_from("NSVFP"), part, part, st.none() | st.floats(0, 100)),
+    st.builds(Rhythm, whole, st.none() | whole, st.sampled_from(["N", "AFIB"]), part),
+    st.builds(Quality, whole, st.none() | whole, st.sampled_from(["noisy", "flat"])),
+    st.builds(Gap, whole, whole),
+    st.builds(Alarm, whole, st.none() | whole, st.sampled_from(["pause", "v-run"])),
+)
+
+
+@given(events, st.text(max_size=20), st.none() | st.floats(0, 4e9))
+def test_a_line_says_all_of_an_event(event: Event, patient: str, time: float | None) -> None:
+    line = event_line(event, patient, time)
+    assert b"\n" not in line
+    told = parse_line(line)
+    assert isinstance(told, EventLine)
+    assert (told.event, told.patient) == (event, patient)
+    assert (told.time is None) == (time is None)
+    if told.time is not None and time is not None:
+        assert told.time.timestamp() == pytest.approx(time, abs=1e-3)
+
+
+@given(st.binary(max_size=80))
+def test_a_line_that_is_no_event_is_a_record_error(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        parse_line(data)
+
+
+def test_a_header_line_names_schema_and_model() -> None:
+    told = json.loads(header_line(HEADER))
+    assert (told["edgeecg"], told["schema"], told["model"], told["digest"]) == ("header", 1, "small", "9f2c")
+    assert parse_line(header_line(HEADER)) == HEADER
+    newer = header_line(HEADER).replace(b'"schema":1', b'"schema":2')
+    with pytest.raises(RecordError, match="schema 1"):
+        parse_line(newer)
+
+
+def test_times_are_utc() -> None:
+    assert iso_time(1.7e9 + 0.25) == "2023-11-14T22:13:20.250Z"
+
+
+def test_a_file_of_events_is_continued_even_after_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(header_line(HEADER) + b'\n{"event":"be')  # the power went off
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        sink.write(Gap(3, 4), "bed-3")
+    lines = path.read_bytes().splitlines()
+    assert [parse_line(line) for line in (lines[0], *lines[2:])] == [
+        HEADER,
+        HEADER,
+        EventLine("bed-3", Gap(3, 4)),
+    ]
+    with pytest.raises(RecordError, match="line 2"):
+        list(read_lines(path))
+    with pytest.raises(RecordError, match="cannot be read"):
+        list(read_lines(tmp_path / "none"))
+
+
+def test_each_event_can_be_read_before_the_sink_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        for i in range(5):
+            sink.write(Gap(i, 1), "bed-3")
+            assert len(list(read_lines(path))) == i + 2
+
+
+def test_a_full_disk_is_a_link_error() -> None:
+    sink = open_sink("jsonl:/dev/full")
+    with pytest.raises(LinkError, match="No space"):
+        sink.open(HEADER)
+    with pytest.raises(LinkError, match="1 lines wait"):
+        sink.close()
+
+
+@pytest.mark.parametrize("size", [0, 40])
+def test_a_disk_that_is_full_at_once_keeps_no_empty_file(tmp_path: Path, size: int) -> None:
+    """Once there is room all events come, after the header that they need."""
+    path = tmp_path / "deep" / "folder" / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        with pytest.raises(LinkError, match=r"events\.jsonl"), room_for(size):
+            sink.open(HEADER)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(LinkError), room_for(size):
+            sink.write(Gap(1, 1), "bed-3")
+        assert list(tmp_path.iterdir()) == []
+        sink.write(Gap(3, 4), "bed-3")
+        sink.open(replace(HEADER, patient="bed-4"))
+    events = [EventLine("bed-3", gap) for gap in (Gap(1, 1), Gap(3, 4))]
+    assert list(read_lines(path)) == [HEADER, *events, replace(HEADER, patient="bed-4")]
+
+
+def test_a_disk_that_gets_full_keeps_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        before = path.read_bytes()
+        with pytest.raises(LinkError), room_for(len(before) + 20):
+            sink.write(Gap(1, 1), "bed-3")
+        assert path.read_bytes() == before
+        assert sink.behind
+        sink.write(Gap(3, 4), "bed-3")
+        assert not sink.behind
+    assert list(read_lines(path)) == [HEADER, EventLine("bed-3", Gap(1, 1)), EventLine("bed-3", Gap(3, 4))]
+
+
+def test_a_line_that_standard_output_took_in_part_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out.jsonl").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with open_sink("-") as sink:
+            with pytest.raises(LinkError), room_for(20):
+                sink.open(HEADER)
+            sink.write(Gap(1, 1), "bed-3")
+    assert list(read_lines(tmp_path / "out.jsonl")) == [HEADER, EventLine("bed-3", Gap(1, 1))]
+
+
+def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"{}\n")
+    with open_sink(f"jsonl:{path}") as sink:
+        with pytest.raises(LinkError), room_for(3):
+            sink.open(HEADER)
+        assert path.read_bytes() == b"{}\n"
