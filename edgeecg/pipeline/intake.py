@@ -55,7 +55,8 @@ def policy_of(bundle: Bundle, wanted: LeadPolicy | None) -> LeadPolicy:
     """The lead policy asked for, or the bundle's; raises ``ConfigError`` for one that is not there."""
     policy = wanted or bundle.lead_policy
     if policy not in LEAD_POLICIES:
-        raise ConfigError(f"no lead policy {policy!r}: choose {', '.join(LEAD_POLICIES)}")
+        *most, last = LEAD_POLICIES
+        raise ConfigError(f"no lead policy {policy!r}: choose {', '.join(most)} or {last}")
     return policy
 
 
