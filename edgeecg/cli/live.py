@@ -45,7 +45,7 @@ class LiveView:
 
     def __init__(self, patient: str, leads: tuple[str, ...], fs: float, model: str, latency: Latency) -> None:
         self.title = f"{patient}: {', '.join(leads)} at {fs:g} Hz, {model}"
-        self.fs, self.latency = fs, latency
+        self.fs, self.leads, self.latency = fs, leads, latency
         self._begun = time.monotonic()
         self._samples = 0
         self._signal: deque[float] = deque(maxlen=round(STRIP_SECONDS * fs))
@@ -54,7 +54,7 @@ class LiveView:
         self._counts: Counter[str] = Counter()
         self._rate = rate.initial()
         self._holes: deque[tuple[int, int | None]] = deque(maxlen=HOLES)  # missing or unreadable
-        self._open: dict[str, str] = {}  # episodes that last, by kind
+        self._open: dict[str, str] = {}  # episodes that last, by kind or lead
         self._alarms: dict[str, int] = {}
         self._missing = 0
 
@@ -79,13 +79,19 @@ class LiveView:
             else:
                 self._alarms.pop(event.label, None)
         elif isinstance(event, (Rhythm, Quality)):
-            kind = type(event).__name__
-            if event.label in UNREADABLE_LABELS:
-                self._hole(event.start, event.end)
-            if event.end is None:
-                self._open[kind] = event.label
-            elif self._open.get(kind) == event.label:
-                del self._open[kind]
+            self._episode(event)
+
+    def _episode(self, event: Rhythm | Quality) -> None:
+        """What lasts: a rhythm, a signal that is not good, a lead without one."""
+        place = type(event).__name__
+        if isinstance(event, Quality) and event.lead is not None:
+            place = self.leads[event.lead]
+        elif event.label in UNREADABLE_LABELS:
+            self._hole(event.start, event.end)
+        if event.end is None:
+            self._open[place] = event.label
+        elif self._open.get(place) == event.label:
+            del self._open[place]
 
     def _hole(self, start: int, end: int | None) -> None:
         """No beat can be found from ``start`` on; the end is told later where it is not known yet."""
@@ -120,7 +126,9 @@ class LiveView:
         beats = Text(" ").join(Text(beat.label, COLOURS[beat.label]) for beat in self._beats.copy())
         table.add_row("beats", beats)
         table.add_row("so far", "  ".join(f"{label} {n}" for label, n in sorted(self._counts.copy().items())))
-        table.add_row("signal", self._open.get("Quality", "good") + self._lost())
+        lasting = self._open.copy()
+        off = "".join(f", {lead} {lasting[lead]}" for lead in self.leads if lead in lasting)
+        table.add_row("signal", self._open.get("Quality", "good") + off + self._lost())
         table.add_row(
             "alarms", Text(", ".join(sorted(self._alarms)) or "none", "red" if self._alarms else "")
         )

@@ -16,12 +16,13 @@ import msgspec
 
 from edgeecg.bundle import Bundle
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
+from edgeecg.decode.grades import GOOD, Stretch, ended, regraded
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
 from edgeecg.decode.silence import faint_since
 from edgeecg.errors import BundleError, ConfigError
 from edgeecg.pipeline.leads import Tick
-from edgeecg.signal.quality import LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
-from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec, Quality
+from edgeecg.signal.quality import FLAT, LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
+from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec
 
 __all__ = ["SHORTEST", "Decoder", "DecoderSettings", "FoundBeat"]
 
@@ -106,8 +107,9 @@ class DecoderState:
 
     ``anchor``: source sample of the segment's model sample 0; ``first``: of its signal; ``early``: ticks
     that begin before it; ``last``: sample of the last beat told; ``graded``, ``clock``: ticks that were
-    told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``open``: start and
-    label of the stretch that is not good; ``held``: beats found since the segment has, or may have, ended.
+    told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``open``: the stretch
+    that is not good; ``leads``: of each lead, those without a signal, empty if all have one; ``held``: beats
+    found since the segment has, or may have, ended.
     """
 
     anchor: int = 0
@@ -118,7 +120,8 @@ class DecoderState:
     clock: int = 0
     ticks: list[Tick] = field(default_factory=list)
     readable: bool = True
-    open: tuple[int, str] | None = None
+    open: Stretch | None = None
+    leads: list[Stretch | None] = field(default_factory=list)
     held: list[FoundBeat] = field(default_factory=list)
     rhythm: RhythmState = field(default_factory=RhythmState)
     alarms: AlarmState = field(default_factory=AlarmState)
@@ -204,9 +207,10 @@ class Decoder:
         told = self._alarms.advance(stop, state.readable, level, state.alarms, attached=attached)
         events += self._heard(told)
         events += self._heard(self._alarms.broken(state.alarms))
-        if state.open is not None:
-            events.append(Quality(state.open[0], stop, state.open[1]))
-            state.open = None
+        events += ended(stop, state.open)
+        for lead, stretch in enumerate(state.leads):
+            events += ended(stop, stretch, lead)
+        state.open, state.leads = None, []
         return events
 
     def gap(self, gap: Gap) -> list[Event]:
@@ -234,27 +238,36 @@ class Decoder:
             settled = (state.clock + 1) * size + delay  # and at which all its beats have been
             waiting = state.graded - state.clock
             if told <= graded and told <= settled and waiting < len(state.ticks):
-                self._grade(state.ticks[waiting].label, events)
+                self._grade(state.ticks[waiting], events)
             elif settled <= clock and waiting:
                 self._clock(state.ticks.pop(0), events)
             else:
                 return
 
-    def _grade(self, grade: int, events: list[Event]) -> None:
+    def _grade(self, tick: Tick, events: list[Event]) -> None:
         """The next tick has a grade."""
         state = self.state
-        if state.graded < state.early:
-            grade = 0
+        early = state.graded < state.early
+        grade = 0 if early else tick.label
         state.readable = grade < UNREADABLE
         label = QUALITY_LABELS[grade]
-        if label != (state.open[1] if state.open else "good"):
-            start = self._boundary(state.graded)
-            if state.open is not None:
-                events.append(Quality(state.open[0], start, state.open[1]))
-            state.open = None if label == "good" else (start, label)
-            if state.open is not None:
-                events.append(Quality(start, None, label))
+        if label != (state.open[1] if state.open else GOOD):
+            told, state.open = regraded(self._boundary(state.graded), label, state.open)
+            events += told
+        if tick.leads or state.leads:
+            self._grade_leads(() if early else tick.leads, events)
         state.graded += 1
+
+    def _grade_leads(self, grades: Sequence[int], events: list[Event]) -> None:
+        """The next tick of each lead has a grade, none if all have a signal."""
+        state = self.state
+        start, open_now = self._boundary(state.graded), []
+        for lead, stretch in enumerate(state.leads or [None] * len(grades)):
+            label = QUALITY_LABELS[grades[lead]] if grades and grades[lead] >= FLAT else GOOD
+            told, stretch = regraded(start, label, stretch, lead)
+            events += told
+            open_now.append(stretch)
+        state.leads = open_now if any(open_now) else []
 
     def _clock(self, tick: Tick, events: list[Event]) -> None:
         """Every beat in the next tick has been told."""

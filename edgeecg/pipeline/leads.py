@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgeecg.bundle import LeadPolicy
 from edgeecg.pipeline.signal import Verdicts
 from edgeecg.pipeline.tokens import Tokens
-from edgeecg.signal.quality import TICK, UNREADABLE
+from edgeecg.signal.quality import FLAT, TICK, UNREADABLE
 from edgeecg.specs import HEADS, ModelSpec
 
 __all__ = ["LeadRows", "Tick", "best_ticks"]
@@ -33,10 +33,14 @@ ROUGH_TOKENS = 6
 
 
 class Tick(NamedTuple):
-    """A graded tick of a patient's best lead: ``label`` and ``level`` as in :class:`Verdicts`."""
+    """A graded tick of a patient's best lead: ``label`` and ``level`` as in :class:`Verdicts`.
+
+    ``leads``: the label of each lead, told only where one of several has no signal.
+    """
 
     label: int
     level: float
+    leads: tuple[int, ...] = ()
 
 
 def best_ticks(verdicts: Sequence[Verdicts], slots: int) -> list[list[Tick]]:
@@ -48,6 +52,10 @@ def best_ticks(verdicts: Sequence[Verdicts], slots: int) -> list[list[Tick]]:
             best = label.argmin(axis=1)[:, None]
             label, level = np.take_along_axis(label, best, axis=1), np.take_along_axis(level, best, axis=1)
         found = list(map(Tick, label.ravel().tolist(), level.ravel().tolist()))
+        if label is not group.label:
+            for at in np.flatnonzero((group.label >= FLAT).any(axis=1)).tolist():
+                member, tick = divmod(at, label.shape[2])
+                found[at] = found[at]._replace(leads=tuple(group.label[member, :, tick].tolist()))
         count = label.shape[2]
         for place, i in enumerate(group.members):
             ticks[i] = found[place * count : (place + 1) * count]

@@ -28,6 +28,7 @@ from edgeecg.signal.readable import LATCH, read
 from edgeecg.signal.resample import Resampler
 
 __all__ = [
+    "FLAT",
     "LEAD_OFF",
     "QUALITY_LABELS",
     "TICK",

@@ -368,7 +368,7 @@ def test_wrong_input_ends_in_one_clear_line(
 
 
 def test_the_view_shows_what_is_going_on() -> None:
-    view = LiveView("bed", ("MLII",), FS, "nano fp32", Latency({"token": 0.5}, 0.5))
+    view = LiveView("bed", ("MLII", "V1"), FS, "nano fp32", Latency({"token": 0.5}, 0.5))
     view.pushed(heart(6, FS), 1500, 0.001)
     for event in (
         Beat(100, "N", 0.9, 1.0, None),
@@ -377,6 +377,9 @@ def test_the_view_shows_what_is_going_on() -> None:
         Rhythm(0, None, "AFIB", 0.9),
         Quality(0, None, "noisy"),
         Quality(0, 50, "noisy"),
+        Quality(60, None, "flat", lead=0),
+        Quality(60, 90, "flat", lead=0),
+        Quality(80, None, "lead-off", lead=1),
         Alarm(0, None, "tachycardia"),
         Gap(700, 250),
     ):
@@ -384,7 +387,15 @@ def test_the_view_shows_what_is_going_on() -> None:
     out = io.StringIO()
     Console(file=out, width=110).print(view)
     shown = out.getvalue()
-    for text in ("AFIB", "tachycardia", "N 2", "V 1", "1.0 s missing", "0.50 s declared", "good"):
+    for text in (
+        "AFIB",
+        "tachycardia",
+        "N 2",
+        "V 1",
+        "1.0 s missing",
+        "0.50 s declared",
+        "good, V1 lead-off, ",
+    ):
         assert text in shown
 
 

@@ -35,6 +35,8 @@ EVENTS: list[tuple[Event, float | None]] = [
     (Alarm(800, 900, "pause"), 1.7e9 + 2),
     (Quality(900, None, "flat"), None),
     (Quality(900, 950, "flat"), None),
+    (Quality(960, None, "lead-off", lead=1), None),
+    (Quality(960, 990, "lead-off", lead=1), None),
     (Rhythm(500, 1500, "AFIB", 0.9), None),
 ]
 HEADERS = [
@@ -95,6 +97,8 @@ def wfdb(folder: Path) -> Iterator[Outlet]:
             (900, '"', "pause ends"),
             (900, "~", "flat"),
             (950, "~", "good"),
+            (960, '"', "lead 1: lead-off begins"),
+            (990, '"', "lead 1: lead-off ends"),
             (1500, "+", "(N"),
         ]
         assert told == expected

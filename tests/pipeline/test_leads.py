@@ -13,7 +13,7 @@ from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.io import Record
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine, open_engine
-from edgeecg.specs import Beat
+from edgeecg.specs import Beat, Quality
 
 Line = Callable[[NDArray[np.float64], np.random.Generator], NDArray[np.float64]]
 
@@ -77,3 +77,24 @@ def test_a_beat_just_before_strong_noise_is_kept(
         signal[begin : begin + round(4 * fs), lead] += rng.uniform(1, 3) * rng.standard_normal(round(4 * fs))
     told = beats_of(packaged, replace(patient, signal=signal), policy)
     assert [beat for beat in whole if np.abs(told - beat).min() > MATCH] == []
+
+
+@pytest.mark.parametrize("policy", ["best", "fused"])
+def test_a_lead_without_a_signal_is_told_by_itself(packaged: Engine, patient: Record, policy: str) -> None:
+    fs = patient.fs
+    signal = patient.signal[: round(40 * fs)].copy()
+    signal[round(10 * fs) : round(20 * fs), 1] = np.nan
+    signal[round(30 * fs) :, 0] = 0.2
+    told = [
+        event
+        for event in annotate(packaged, replace(patient, signal=signal), lead_policy=policy)  # type: ignore[arg-type]
+        if isinstance(event, Quality)
+    ]
+    assert all(event.start < fs for event in told if event.lead is None), "the other lead is good"
+    off = [event for event in told if event.lead == 1]
+    assert [(event.label, event.end is None) for event in off] == [("lead-off", True), ("lead-off", False)]
+    assert np.abs(np.array([off[1].start, off[1].end]) / fs - (10, 20)).max() <= 1
+    flat = [event for event in told if event.lead == 0]
+    assert [event.label for event in flat] == ["flat", "flat"]
+    assert abs(flat[1].start / fs - 30) <= 1
+    assert flat[1].end == len(signal), "it ends with the signal"

@@ -54,6 +54,9 @@ class PrometheusSink(BaseSink):
         self._rate = lib.Gauge("heart_rate_bpm", "Heart rate from the last RR interval.", stream, **at)
         self._rhythm = lib.Gauge("rhythm", "1 while a rhythm lasts.", both, **at)
         self._quality = lib.Gauge("quality", "1 while the signal is not good.", both, **at)
+        self._lead = lib.Gauge(
+            "lead_without_signal", "1 while this one of several leads is off or flat.", [*both, "lead"], **at
+        )
         self._alarm = lib.Gauge("alarm", "1 while an alarm lasts.", both, **at)
         self._alarms = lib.Counter("alarms", "Alarms by label.", both, **at)
         self._gaps = lib.Counter("gaps", "Gaps in the signal.", stream, **at)
@@ -83,7 +86,9 @@ class PrometheusSink(BaseSink):
 
     def _episode(self, event: Rhythm | Quality | Alarm, stream: str) -> None:
         begins = event.end is None
-        if isinstance(event, Alarm):
+        if isinstance(event, Quality) and event.lead is not None:
+            self._lead.labels(stream, event.label, str(event.lead)).set(int(begins))
+        elif isinstance(event, Alarm):
             self._alarm.labels(stream, event.label).set(int(begins))
             if begins:
                 self._alarms.labels(stream, event.label).inc()

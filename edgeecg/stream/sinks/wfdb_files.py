@@ -1,9 +1,9 @@
 """WFDB annotation files, one a patient, that PhysioNet's own tools read.
 
 Beats carry their AAMI class (``N S V F Q``), rhythms are ``+`` with ``(AFIB`` at the onset and ``(N`` at
-the end, signal quality is ``~``, alarms and gaps are comments (``"``). A file is written whole at each
-flush and at the end, under a temporary name that is then changed, so that half of one never appears. A file
-that is there already, of an earlier run, is set aside (``earlier-1/PATIENT.edg``).
+the end, signal quality is ``~``; alarms, gaps and a lead without a signal are comments (``"``). A file is
+written whole at each flush and at the end, under a temporary name that is then changed, so that half of one
+never appears. A file that is there already, of an earlier run, is set aside (``earlier-1/PATIENT.edg``).
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def _mark(event: Event) -> tuple[str, str]:
     over = event.end is not None
     if isinstance(event, Rhythm):
         return "+", "(N" if over else f"({event.label}"
+    if isinstance(event, Quality) and event.lead is not None:
+        return '"', f"lead {event.lead}: {event.label} {'ends' if over else 'begins'}"
     if isinstance(event, Quality):
         return "~", "good" if over else event.label
     return '"', f"{event.label} {'ends' if over else 'begins'}"

@@ -19,7 +19,7 @@ from edgeecg.data.catalog import load_reference
 from edgeecg.errors import ConfigError, LinkError, MissingExtra
 from edgeecg.io import read_annotations
 from edgeecg.io.record import Record
-from edgeecg.specs import Alarm, Beat, Event, Gap, Rhythm
+from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks import Fanout, Header, open_sink
 from edgeecg.stream.sinks.base import event_sample
 from edgeecg.stream.sinks.fhir import MOST_WAITING
@@ -386,9 +386,12 @@ def test_metrics_carry_names_only_when_asked() -> None:
         with open_sink("prometheus:0", names=names) as sink:
             sink.open(HEADER)
             sink.write(Beat(5, "V", 1, 1, 0.5), "bed-3")
+            sink.write(Quality(9, None, "flat", lead=1), "bed-3")
             with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/metrics") as answer:  # type: ignore[attr-defined]
                 told = answer.read().decode()
         assert f"edgeecg_heart_rate_bpm{{{expected}}} 120.0" in told
+        assert f'edgeecg_lead_without_signal{{label="flat",lead="1",{expected}}} 1.0' in told
+        assert "edgeecg_quality{" not in told, "the patient's best lead is good"
         assert ("bed-3" in told) == names
 
 
