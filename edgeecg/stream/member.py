@@ -52,9 +52,7 @@ class Member:
         data = self.intake.checked(chunk)
         if self.waiting and self._full(len(data)):
             return
-        if self.lost:
-            self.put(self.intake.gap(self.lost, self.state))
-            self.lost = 0
+        self.gap()
         pieces = self.intake.blocks.take(data, self.state)
         if pieces:
             if self.units.watching:
@@ -81,6 +79,14 @@ class Member:
             return 0
         return max(0, self.limit - self.waiting)
 
+    def gap(self, length: int = 0) -> None:
+        """Queue that ``length`` samples are missing, behind those that were dropped, however few."""
+        if self.lost and not self.state.seeking:
+            self.put(self.intake.flush(self.state))  # or so few would be held, and not told
+        if self.lost or length:
+            self.put(self.intake.gap(self.lost + length, self.state))
+            self.lost = 0
+
     def put(self, pieces: Iterable[Piece | Mark]) -> None:
         """Queue pieces."""
         for piece in pieces:
@@ -90,9 +96,7 @@ class Member:
 
     def end(self, mark: Mark) -> None:
         """Queue what is left, and a mark behind it."""
-        if self.lost:
-            self.put(self.intake.gap(self.lost, self.state))
-            self.lost = 0
+        self.gap()
         self.put(self.intake.flush(self.state))
         self.queue.append(mark)
         self.left = mark == "leave"

@@ -186,8 +186,7 @@ class StreamPool:
         member = self._member(patient)
         with member.lock:
             _check_there(member)
-            member.put(member.intake.gap(whole(length) + member.lost, member.state))
-            member.lost = 0
+            member.gap(whole(length))
             self._announce(member)
 
     def flush(self, patient: Patient) -> None:

@@ -71,6 +71,23 @@ def test_a_full_queue_swallows_no_bad_chunk(nano: Engine, wrong: Any) -> None:
     assert pool.dropped(bed) == dropped
 
 
+@pytest.mark.parametrize("lost", [1, 15, FS])
+def test_what_is_dropped_is_told_however_little(nano: Engine, lost: int) -> None:
+    """A missing sample or two are held elsewhere; here an event names them, and beats are found behind them."""
+    signal = heart(20, FS)
+    pool = StreamPool(nano, queue=5.0)
+    bed = pool.add(FS)
+    pool.push(bed, signal[: 10 * FS])  # whole, as nothing waits
+    pool.push(bed, signal[10 * FS : 10 * FS + lost])
+    assert pool.dropped(bed) == lost
+    told = [event for _, event in pool.poll()]
+    pool.push(bed, signal[10 * FS + lost :])
+    pool.flush(bed)
+    told += [event for _, event in pool.poll()]
+    assert [event for event in told if isinstance(event, Gap)] == [Gap(10 * FS, lost)]
+    assert max(event.sample for event in told if isinstance(event, Beat)) > 18 * FS
+
+
 def test_what_a_mask_hides_is_missing_in_a_pool_too(nano: Engine) -> None:
     signal = np.ma.masked_array(heart(12, FS), mask=False)
     signal[6 * FS : 8 * FS] = np.ma.masked
