@@ -73,7 +73,7 @@ def test_a_full_queue_swallows_no_bad_chunk(nano: Engine, wrong: Any) -> None:
 
 @pytest.mark.parametrize("lost", [1, 15, FS])
 def test_what_is_dropped_is_told_however_little(nano: Engine, lost: int) -> None:
-    """A missing sample or two are held elsewhere; here an event names them, and beats are found behind them."""
+    """A few missing samples are held elsewhere; here an event names them, and beats are found behind them."""
     signal = heart(20, FS)
     pool = StreamPool(nano, queue=5.0)
     bed = pool.add(FS)
