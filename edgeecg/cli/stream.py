@@ -20,7 +20,7 @@ from edgeecg.errors import EdgeECGError
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Event
-from edgeecg.stream.clock import Piece
+from edgeecg.stream.clock_state import Piece
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.member import plain_name
 from edgeecg.stream.session import Stream

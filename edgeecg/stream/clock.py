@@ -42,88 +42,19 @@ A restart or jump without a wall clock is of unknown length and counts as one mi
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgeecg.errors import ConfigError, SignalError
+from edgeecg.errors import ConfigError
+from edgeecg.stream.clock_stamps import PULL, doubled, place_by_stamp, track, watch_pace
+from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources.base import Packet
 
-__all__ = ["Piece", "TimeBase", "TimeState", "repair"]
+__all__ = ["TimeBase", "repair"]
 
-ANCHOR_GAIN = 0.1  # of a stamp's error goes into the anchor
-RATE_GAIN = 0.005  # and into the rate: critically damped over about 20 packets
-PULL = 0.02  # a crystal is never off by more: beyond that the declared rate is wrong
-PACE = 20  # packets from which a wrong rate is told
-RECENT = 32  # stamps by which a doubled packet is known
 CLOCK_SLACK = 5.0  # seconds by which device count and wall clock may differ over a gap, plus a tenth
 RESENT = 60.0  # seconds of signal without times that may be sent again
 DATED = 1e9  # Unix seconds: a sender whose clock is further back does not know the date
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Samples in their place.
-
-    Parameters
-    ----------
-    start : int
-        Place of the first sample in the unbroken count.
-    samples : (n, leads) float64
-        Millivolts.
-    missing : int
-        Samples that are missing just before ``start``.
-    cause : str
-        Why: ``lost``, ``silence``, ``restart`` or ``jump``; empty when nothing is missing.
-    time : float, optional
-        Wall-clock time of the first sample, where the packet had one.
-    """
-
-    start: int
-    samples: NDArray[np.float64]
-    missing: int = 0
-    cause: str = ""
-    time: float | None = None
-
-
-class TimeState(NamedTuple):
-    """What a time base remembers. After `TimeBase.flush` it holds no samples, only numbers.
-
-    ``next`` is the place that is expected; ``offset`` leads from the sender's count to ours; ``anchor``
-    is (place, stamp in ns) of the rate tracker and ``rate`` its samples a nanosecond; ``wall`` is the
-    wall-clock time at ``next``, ``heard`` when what lies before it came; ``held`` are packets ahead of
-    their turn, by place; ``stamps`` are the last stamps with their packets' lengths and checksums.
-    ``dropped`` counts packets that were not used (duplicates, too late, strays), ``lost`` missing
-    samples, ``restarts`` new beginnings of the device's count. ``since`` is the place at which its
-    present count began, ``again`` how many samples were sent again since the last new one, ``spare`` the
-    seconds by which arrivals lie behind the samples, as after a stall.
-    """
-
-    next: int = 0
-    offset: int | None = None
-    anchor: tuple[int, float] | None = None
-    rate: float = 0.0
-    wall: float | None = None
-    heard: float | None = None
-    held: tuple[tuple[int, Packet], ...] = ()
-    suspect: tuple[int, Packet] | None = None
-    stamps: tuple[tuple[int, int, int], ...] = ()
-    pace: tuple[float, ...] = ()
-    dropped: int = 0
-    lost: int = 0
-    restarts: int = 0
-    since: int = 0
-    again: int = 0
-    spare: float = 0.0
-
-    @property
-    def waiting_end(self) -> int:
-        """Place after the last sample that has come, given out or held."""
-        return self.held[-1][0] + len(self.held[-1][1]) if self.held else self.next
 
 
 @dataclass(frozen=True)
@@ -175,12 +106,12 @@ class TimeBase:
         """
         if len(packet) == 0:
             return [], state
-        if self._doubled(packet, state):
+        if doubled(packet, state):
             return [], state._replace(dropped=state.dropped + 1)
         if state.offset is None and state.anchor is None:
             state = self._begin(packet, state)
         if packet.stamp is not None and packet.sample is None:
-            state = self._watch_pace(packet.stamp, state)
+            state = watch_pace(packet.stamp, state, self.fs)
         place = self._place(packet, state)
         if self._implausible(place, packet, state):
             if self._sent_again(place, packet, state):
@@ -201,15 +132,11 @@ class TimeBase:
         anchor = None if packet.stamp is None else (state.next, float(packet.stamp))
         return state._replace(offset=offset, anchor=anchor, since=state.next)
 
-    def _doubled(self, packet: Packet, state: TimeState) -> bool:
-        """Whether a packet without count came before; a device that begins anew sends other samples."""
-        return packet.sample is None and packet.stamp is not None and _mark(packet) in state.stamps
-
     def _place(self, packet: Packet, state: TimeState) -> int:
         if packet.sample is not None and state.offset is not None:
             return packet.sample + state.offset
         if packet.stamp is not None and state.anchor is not None:
-            return self._place_by_stamp(packet.stamp, state.anchor, state)
+            return place_by_stamp(packet.stamp, state.anchor, state, self.fs, self.jitter)
         late = self._passed(packet, state) or 0.0
         return state.next + (round(late * self.fs) if late > self.silence else 0)
 
@@ -218,14 +145,6 @@ class TimeBase:
         if packet.heard is not None and state.heard is not None:
             return packet.heard - state.heard - len(packet) / self.fs
         return None if packet.time is None or state.wall is None else packet.time - state.wall
-
-    def _place_by_stamp(self, stamp: int, anchor: tuple[int, float], state: TimeState) -> int:
-        where = anchor[0] + (stamp - anchor[1]) * state.rate
-        taken = {place for place, _ in state.held}
-        ends = [state.next, *(end for place, held in state.held if (end := place + len(held)) not in taken)]
-        nearest = min(ends, key=lambda end: abs(end - where))
-        near = abs(nearest - where) <= max(self.jitter * self.fs, 0.5)
-        return nearest if near else round(where)
 
     def _implausible(self, place: int, packet: Packet, state: TimeState) -> bool:
         ahead = (place - state.waiting_end) / self.fs
@@ -291,7 +210,7 @@ class TimeBase:
         return [*pieces, piece, *rest], state
 
     def _accept(self, place: int, packet: Packet, state: TimeState) -> tuple[list[Piece], TimeState]:
-        state = self._track(place, packet, state)
+        state = track(place, packet, state, self.fs, self.jitter)
         if place + len(packet) <= state.next or any(place == held for held, _ in state.held):
             return [], state._replace(dropped=state.dropped + 1)
         unordered = packet.sample is None and packet.stamp is None
@@ -340,44 +259,6 @@ class TimeBase:
         if expected is None or heard < expected or heard - expected > self.silence:
             return heard
         return expected + 0.05 * (heard - expected)
-
-    def _track(self, place: int, packet: Packet, state: TimeState) -> TimeState:
-        """Let anchor and rate follow the device's stamps (a second-order loop)."""
-        anchor = state.anchor
-        if packet.stamp is None or anchor is None:
-            return state
-        state = state._replace(stamps=(*state.stamps, _mark(packet))[-RECENT:])
-        passed = place - anchor[0]
-        if passed <= 0:
-            return state
-        expected = anchor[1] + passed / state.rate
-        error = packet.stamp - expected
-        if abs(error) * 1e-9 > max(self.jitter, 1 / self.fs):
-            return state._replace(anchor=(place, float(packet.stamp)))  # a gap lies between
-        nominal = self.fs / 1e9
-        rate = state.rate / (1 + RATE_GAIN * error * state.rate / passed)
-        rate = min(max(rate, nominal * (1 - PULL)), nominal * (1 + PULL))
-        return state._replace(anchor=(place, expected + ANCHOR_GAIN * error), rate=rate)
-
-    def _watch_pace(self, stamp: int, state: TimeState) -> TimeState:
-        """Stamps that advance evenly at another rate than declared are no loss: the rate is wrong."""
-        if not state.stamps:
-            return state
-        before, length = state.stamps[-1][:2]
-        pace = (stamp - before) / length * self.fs * 1e-9
-        paces = (*state.pace, pace)[-PACE:]
-        even = len(paces) == PACE and max(paces) - min(paces) < PULL * abs(paces[0])
-        if even and paces[0] > 0 and abs(sum(paces) / PACE - 1) > 2 * PULL:
-            raise SignalError(
-                f"the device's clock shows {self.fs / paces[0]:.4g} Hz, but {self.fs:g} Hz is declared: "
-                f"open the source with fs={self.fs / paces[0]:.4g}"
-            )
-        return state._replace(pace=paces)
-
-
-def _mark(packet: Packet) -> tuple[int, int, int]:
-    """By what a packet that comes again is known."""
-    return packet.stamp or 0, len(packet), zlib.crc32(packet.samples.tobytes())
 
 
 def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:

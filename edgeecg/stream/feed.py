@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from edgeecg.errors import StateError
-from edgeecg.stream.clock import Piece, TimeBase, TimeState
+from edgeecg.stream.clock import TimeBase
+from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.wallclock import WallClock
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeecg.errors import ConfigError, SignalError
-from edgeecg.stream.clock import Piece, TimeBase, TimeState, repair
+from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.faults import Faults, FaultSpec
 from edgeecg.stream.sources import Packet
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeecg.stream.clock import Piece, TimeBase, TimeState
+from edgeecg.stream.clock import TimeBase
+from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources import Packet
 
 FS = 250.0
