@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeecg.signal.extremes import extremes
 from edgeecg.signal.noise import COLUMNS, HUM, SIZE, SPAN, TICK, tick_features
 from edgeecg.signal.readable import LATCH, read
 from edgeecg.signal.resample import Resampler
@@ -56,12 +57,10 @@ HALF_DB, SLOPE_DB = 4.5, 3.0  # centre and softness of the score
 
 FLAT_MV = 0.04  # peak to peak in the pass band, over FLAT_TICKS
 FLAT_TICKS = 4
-CONSTANT = 0.9  # share of samples that equal the one before
 RAIL_MV = 4.5  # common recorders end at +-5 mV
 ROUGH_MV = 0.5  # mean bend at 128 Hz: 0.25 mV of 50 Hz
 ABSENT = 0.5  # share of a tick
 CLIP_SECONDS, CLIP_SAMPLES = 0.012, 3
-CLIP_NEAR, CLIP_RANGE_MV = 0.05, 0.2
 CLIP_TICKS, CLIP_OF = 2, 4  # once is chance, at low rates
 HUM_TICKS = 2
 
@@ -222,7 +221,7 @@ class Quality:
         """Verdicts on whole ticks that end at these source samples."""
         starts = np.concatenate([ends[:1] * 0, ends[:-1]])
         lengths = ends - starts
-        clipped, constant, at_rail = self._extremes(source, starts, lengths)
+        clipped, constant, at_rail = extremes(source, starts, lengths, self.clip_samples, self.rails)
         features = np.concatenate([features, clipped[:, None]], axis=1)
         seen, recent = _windows(state.history, features, constant)
         reading = read(recent, state.latch)
@@ -230,25 +229,6 @@ class Quality:
         label = _label(recent, reading.good, reading.readable, constant, lost)
         output = QualityOutput(label, _score(reading.snr, label), reading.snr)
         return output, QualityState(seen[:, :, -(WINDOW - 1) :], reading.latch, waiting)
-
-    def _extremes(self, source: Floats, starts: Counts, lengths: Counts) -> tuple[Mask, Mask, Mask]:
-        """Per tick: whether the signal is cut off at an extreme, stands still, and stands at a rail."""
-        high = np.maximum.reduceat(source, starts, axis=1)
-        low = np.minimum.reduceat(source, starts, axis=1)
-        near = CLIP_NEAR * (high - low)
-        same = np.zeros(source.shape, dtype=bool)  # as the sample before, in the same tick
-        same[:, 1:] = source[:, 1:] == source[:, :-1]
-        same[:, starts] = False
-        at_high = _count(same & (source == _spread(high, lengths)), starts) + 1
-        at_low = _count(same & (source == _spread(low, lengths)), starts) + 1
-        by_high = _count(source >= _spread(high - near, lengths), starts)
-        by_low = _count(source <= _spread(low + near, lengths), starts)
-        plateau = ((at_high >= self.clip_samples) & (2 * at_high > by_high)) | (
-            (at_low >= self.clip_samples) & (2 * at_low > by_low)
-        )
-        constant = _count(same, starts) >= CONSTANT * (lengths - 1)
-        at_rail = (low <= self.rails[0]) | (high >= self.rails[1])
-        return plateau & (high - low > CLIP_RANGE_MV), constant, at_rail
 
 
 def _windows(history: Floats, features: Floats, constant: Mask) -> tuple[Floats, Floats]:
@@ -276,16 +256,6 @@ def _windows(history: Floats, features: Floats, constant: Mask) -> tuple[Floats,
 def _joined(before: Floats, after: Floats) -> Floats:
     """What waited and what came, one after the other."""
     return np.concatenate([before, after], axis=1) if before.shape[1] else after
-
-
-def _spread(values: Floats, lengths: Counts) -> Floats:
-    """One value per tick to one per source sample; a single tick broadcasts."""
-    return values if len(lengths) == 1 else np.repeat(values, lengths, axis=1)
-
-
-def _count(mask: Mask, starts: Counts) -> Counts:
-    """True samples per tick."""
-    return np.asarray(np.add.reduceat(mask, starts, axis=1, dtype=np.int64))
 
 
 def _absent(missing: Mask | None, before: Floats, ends: Counts) -> tuple[Floats, Floats]:
