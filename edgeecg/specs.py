@@ -141,6 +141,11 @@ class StackSpec:
         """Cached keys per layer: ``left + right`` positions."""
         return self.left + self.right
 
+    def state_size(self, context: int = 0) -> int:
+        """Floats of a stream's state: count, ``context`` samples, phase, pending inputs, keys, values."""
+        head = 1 + context + self.dim // self.heads
+        return head + self.layers * (self.right + 2 * self.left) * self.dim
+
     @property
     def lag(self) -> int:
         """Positions by which the stack's output runs late: ``layers * right``."""
@@ -156,7 +161,7 @@ class ModelSpec:
     token, beat : StackSpec
         The token encoder (16 tokens a second) and the beat encoder (one position a beat).
     patch : int
-        Model-grid samples per token.
+        Model-grid samples per token: 8, what the strides of the patch embedding make.
     stem : tuple of int
         Channels of the first two convolutions of the patch embedding.
     delay : int
@@ -179,8 +184,10 @@ class ModelSpec:
     positions: Positions = "rotary"
 
     def __post_init__(self) -> None:
-        if not all(1 <= size <= LARGEST for size in (self.patch, *self.stem)) or self.delay > LARGEST:
-            raise ConfigError(f"patch, stem and delay must lie between 1 and {LARGEST}")
+        if self.patch != 8:
+            raise ConfigError(f"patch is {self.patch}: the patch embedding makes a token of 8 samples")
+        if not all(1 <= size <= LARGEST for size in self.stem) or self.delay > LARGEST:
+            raise ConfigError(f"stem and delay must lie between 1 and {LARGEST}")
         if self.delay < REACH:
             raise ConfigError(
                 f"delay is {self.delay} tokens, but a beat is known after {REACH}: give that or more"

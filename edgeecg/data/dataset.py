@@ -27,8 +27,7 @@ from edgeecg.data.augment import (
 from edgeecg.data.insert import inserted
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.data.retime import retimed
-from edgeecg.decode.peaks import REACH
-from edgeecg.decode.rr import past_intervals, rr_features
+from edgeecg.decode.rr import rr_of
 from edgeecg.errors import ConfigError
 from edgeecg.signal.filter import BandPass
 from edgeecg.signal.normalise import GainControl
@@ -263,13 +262,9 @@ class Windows:
         order = np.argsort(place)[:room]
         place, labels = np.maximum(place[order], 0), labels[order]
         token = (place // patch).astype(np.int64)
-        following = np.r_[token[1:], np.iinfo(np.int64).max // 2]  # there is none after the last
-        known = following + REACH <= token + delay
-        gap = np.r_[np.diff(place), np.inf] / MODEL_FS
-        waited = np.where(known, gap, delay * patch / MODEL_FS)
         count = len(place)
         features = np.zeros((room, len(RR_FEATURES)), np.float32)
-        features[:count] = rr_features(past_intervals(place / MODEL_FS), waited, known)
+        features[:count] = rr_of(place, patch, delay)
         tokens = np.zeros(room, np.int64)
         tokens[:count] = token
         classes, weak = np.full(room, UNKNOWN), np.full(room, UNKNOWN)

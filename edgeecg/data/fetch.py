@@ -123,8 +123,13 @@ def _session() -> Session:
 
 def _listing(session: Session, address: str) -> list[FetchedFile]:
     """All files of a set with their checksums."""
+    import requests
+
     with _open(session, f"{address}/{CHECKSUMS}") as response:
-        text = response.content.decode("utf-8", errors="replace")
+        try:
+            text = response.content.decode("utf-8", errors="replace")
+        except requests.RequestException as error:
+            raise _broken_line(f"{address}/{CHECKSUMS}") from error
     files = []
     for line in text.splitlines():
         digest, _, path = line.partition(" ")
@@ -249,9 +254,11 @@ def _stream(session: Session, url: str, part: Path) -> Iterator[int]:
                     out.write(chunk)
                     yield len(chunk)
             except requests.RequestException as error:
-                raise InputError(
-                    f"the line broke while fetching {url}: run the same command again"
-                ) from error
+                raise _broken_line(url) from error
+
+
+def _broken_line(url: str) -> InputError:
+    return InputError(f"the line broke while fetching {url}: run the same command again")
 
 
 def _open(session: Session, url: str, start: int = 0) -> Response:

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from edgeecg.specs import REACH
 
-__all__ = ["REACH", "PeakState", "Peaks", "initial", "step"]
+__all__ = ["INSIDE", "REACH", "PeakState", "Peaks", "initial", "step"]
+
+INSIDE = 0.999
+"""Largest offset of a beat, in tokens: it stays inside its own."""
 
 
 class PeakState(NamedTuple):

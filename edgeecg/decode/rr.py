@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.specs import RR_FEATURES
+from edgeecg.decode.peaks import REACH
+from edgeecg.specs import MODEL_FS, RR_FEATURES
 
-__all__ = ["HISTORY", "RR_RANGE", "median", "past_intervals", "rr_features"]
+__all__ = ["HISTORY", "RR_RANGE", "median", "past_intervals", "rr_features", "rr_of"]
 
 HISTORY = 32
 """Intervals before the current one that a decision looks at."""
@@ -36,6 +37,29 @@ def past_intervals(times: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(times) == 0:
         return np.empty((0, HISTORY + 1))
     return np.lib.stride_tricks.sliding_window_view(intervals, HISTORY + 1)
+
+
+def rr_of(place: NDArray[np.float64], patch: int, delay: int) -> NDArray[np.float32]:
+    """Features of all beats of a recording, each from what is known when it is decided.
+
+    Parameters
+    ----------
+    place : (beats,) model samples, ascending
+    patch : int
+        Model samples per token.
+    delay : int
+        Decision delay, tokens.
+
+    Returns
+    -------
+    As :func:`rr_features`.
+    """
+    token = (place // patch).astype(np.int64)
+    following = np.r_[token[1:], np.iinfo(np.int64).max // 2]  # none after the last; REACH is added to it
+    known = following + REACH <= token + delay
+    gap = np.r_[np.diff(place), np.inf] / MODEL_FS
+    waited = np.where(known, gap, delay * patch / MODEL_FS)
+    return rr_features(past_intervals(place / MODEL_FS), waited, known)
 
 
 def median(values: NDArray[np.float64]) -> NDArray[np.float64]:

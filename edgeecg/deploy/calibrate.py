@@ -79,11 +79,15 @@ class Calibration:
     tensors: Mapping[GraphName, Mapping[str, Reach]] = field(default_factory=dict)
     schema: int = SCHEMA
 
-    def levels(self, graph: GraphName) -> dict[str, float]:
-        """Clip level of each calibrated value of a graph; ``ConfigError`` where there is none."""
+    def of(self, graph: GraphName) -> Mapping[str, Reach]:
+        """What was seen of each calibrated value of a graph; ``ConfigError`` where there is none."""
         if graph not in self.tensors:
             raise ConfigError(f"the calibration says nothing of the {graph} graph: calibrate again")
-        return {name: reach.level for name, reach in self.tensors[graph].items()}
+        return self.tensors[graph]
+
+    def levels(self, graph: GraphName) -> dict[str, float]:
+        """Clip level of each calibrated value of a graph; ``ConfigError`` where there is none."""
+        return {name: reach.level for name, reach in self.of(graph).items()}
 
 
 def network_hash(graphs: GraphSet) -> str:

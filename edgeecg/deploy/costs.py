@@ -76,7 +76,7 @@ def layer_rows(
         model = onnx.load_model_from_string(graphs.graph(name))
         weights = {tensor.name: tensor for tensor in model.graph.initializer}
         nodes = {node.name: node for node in model.graph.node}
-        reach = calibration.tensors[name] if calibration is not None else {}
+        reach = calibration.of(name) if calibration is not None else {}
         for product in products(model):
             kind = plans[name].get(product.node, "fp32")
             seen = reach.get(product.reads) if kind == "int8" else None

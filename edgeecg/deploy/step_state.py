@@ -51,7 +51,7 @@ class StateTable:
     @property
     def size(self) -> int:
         """Floats in all."""
-        return sum(self.head.values()) + sum(self.pending) + sum(self.caches)
+        return self.spec.state_size(self.context)
 
 
 class State(NamedTuple):

@@ -50,11 +50,6 @@ class Landmarks:
         place = WAVES.index(wave)
         return bounds[place], bounds[place + 1]
 
-    @property
-    def qrs_seconds(self) -> float:
-        """Width of the QRS."""
-        return (self.st - self.qrs) / MODEL_FS
-
 
 @dataclass(frozen=True)
 class Segment:
@@ -97,7 +92,7 @@ def delineate(signal: Signal, place: float, earliest: float, latest: float) -> L
     peak = _peak(signal, p_from, qrs - 2, default=qrs - _seconds(P_USUAL))
     p = max(p_from, peak - _seconds(P_HALF))
     pr = min(max(p + 1, peak + _seconds(P_HALF)), qrs)
-    pace = np.sqrt(np.clip(min(back, ahead * 1.0) / MODEL_FS, 0.3, 1.2))
+    pace = np.sqrt(np.clip(min(back, ahead) / MODEL_FS, 0.3, 1.2))
     t_from, t_to = st + _seconds(ST_LEAST), int(min(st + _seconds(T_SPAN * pace), latest - 0.12 * ahead))
     top = _peak(signal, t_from, min(t_to, len(signal)), default=st + _seconds(0.2 * pace))
     half = _seconds(T_HALF * pace)

@@ -36,7 +36,6 @@ __all__ = ["AFTER", "BEFORE", "Trace", "load_network", "trace"]
 
 BEFORE, AFTER = 180.0, 3.0  # seconds around the moment; before them the stream is taken to begin
 HOP = 96  # tokens a block
-INSIDE = 0.999  # largest offset: the beat stays inside its token
 WIDER = np.array([(name == "shape_V") - (name == "shape_N") for name in HEADS], np.float32)
 """By how much the logit of a V's shape is above an N's."""
 
@@ -329,5 +328,5 @@ def _detect(bundle: Bundle, heads: NDArray[np.float32]) -> tuple[NDArray[np.int6
     found, _ = peaks.step(padded, peaks.initial(1), bundle.thresholds.beat)
     settled = heads.shape[0] - bundle.spec.token.lag
     token = found.column[(found.column >= 0) & (found.column + bundle.spec.delay < settled)]
-    offset = np.clip(heads[token, HEADS.index("offset")], 0.0, INSIDE)
+    offset = np.clip(heads[token, HEADS.index("offset")], 0.0, peaks.INSIDE)
     return token.astype(np.int64), bundle.spec.patch * (token + offset).astype(np.float64)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from edgeecg.data.dataset import Windows
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.decode import peaks
-from edgeecg.decode.rr import past_intervals, rr_features
+from edgeecg.decode.rr import rr_of
 from edgeecg.model.transformer import Network
 from edgeecg.signal.filter import BandPass
-from edgeecg.specs import HEADS, MODEL_FS
+from edgeecg.specs import HEADS
 
-__all__ = ["Found", "annotate_grid", "annotate_records", "annotate_rows", "beat_inputs", "found_in"]
+__all__ = ["Found", "annotate_records", "annotate_rows", "beat_inputs", "found_in"]
 
 ROWS = 8  # recordings that go through the network together: more gain nothing on a CPU
 
@@ -41,12 +41,7 @@ def beat_inputs(
 ) -> NDArray[np.float32]:
     """Input of the beat graph, ``(beats, 2 d + 8)``, for beats that all have their decision token."""
     token = (place // patch).astype(np.int64)
-    following = np.r_[token[1:], np.iinfo(np.int64).max // 2]  # REACH is added to it
-    known = following + peaks.REACH <= token + delay
-    gap = np.r_[np.diff(place), np.inf] / MODEL_FS
-    waited = np.where(known, gap, delay * patch / MODEL_FS)
-    features = rr_features(past_intervals(place / MODEL_FS), waited, known)
-    return np.concatenate([embedding[token], embedding[token + delay], features], axis=1)
+    return np.concatenate([embedding[token], embedding[token + delay], rr_of(place, patch, delay)], axis=1)
 
 
 @torch.no_grad()
@@ -67,7 +62,7 @@ def found_in(
     found, _ = peaks.step(np.pad(scores, ((0, 0), (0, peaks.REACH))), peaks.initial(rows), threshold)
     keep = (found.column >= 0) & (found.column + spec.delay < tokens)
     row, token, mass = found.row[keep], found.column[keep], found.mass[keep]
-    offset = np.clip(heads[row, token, HEADS.index("offset")], 0.0, 0.999)
+    offset = np.clip(heads[row, token, HEADS.index("offset")], 0.0, peaks.INSIDE)
     place = spec.patch * (token + offset).astype(np.float64)
     mine = [np.flatnonzero(row == number) for number in range(rows)]
     inputs = [beat_inputs(embedding[i], place[at], spec.patch, spec.delay) for i, at in enumerate(mine)]
@@ -79,11 +74,6 @@ def found_in(
         Found(place[at], mass[at], classes[i, : len(at)], rhythm[i, : len(at)], inputs[i])
         for i, at in enumerate(mine)
     ]
-
-
-def annotate_grid(network: Network, signal: NDArray[np.float32], threshold: float = 0.5) -> Found:
-    """Find and classify the beats of ``(n,)`` network input (front end done)."""
-    return annotate_rows(network, signal[None], threshold)[0]
 
 
 def annotate_records(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> list[Found]:

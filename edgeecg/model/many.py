@@ -23,6 +23,7 @@ from edgeecg.data.recording import UNKNOWN
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.losses import Objective
+from edgeecg.model.resume import MOMENTS
 from edgeecg.model.train import build_network, learning_rate, seed_step, with_dropout
 from edgeecg.model.transformer import Block, Network
 from edgeecg.specs import ModelSpec
@@ -41,7 +42,6 @@ TARGETS = (
     "beat_weak",
     "beat_rhythm",
 )
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW
 WARM_UP = 3  # steps before a CUDA graph is captured
 
 

@@ -18,7 +18,7 @@ from edgeecg.errors import StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.ranges import Count, NotNegative
 
-__all__ = ["TENSORS", "load_run", "read_facts", "read_run", "save_run"]
+__all__ = ["MOMENTS", "TENSORS", "load_run", "read_facts", "read_run", "save_run"]
 
 TENSORS, FACTS = "run.safetensors", "run.json"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")

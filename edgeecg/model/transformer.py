@@ -4,14 +4,16 @@
 stack over beats). Each has two forms that give the same numbers:
 
 - ``forward``: a whole stretch of signal at once, for training;
-- ``step``: what follows, and the state of what came before, for streaming and for the ONNX graphs.
+- ``step``: what follows, and the state of what came before. It shows how a stream can go on, and tests
+  and benchmarks use it; what runs is the ONNX form of it, ``deploy/step_graph.py``.
 
 Shapes: B rows, T tokens, n beats, d width, H attention heads, c = d / H.
 
 Attention is scaled dot-product over a band: query i sees keys i - left .. i + right. A softmax over a
 band needs only the band, so the step form keeps ``span = left + right`` keys and values and never sees
-the rest. They are cached *unrotated*, and rotated by their place in the block at each step: rotary
-scores depend on differences of positions only, and small integers stay exact for months.
+the rest. Here they are cached *unrotated*, and rotated by their place in the block at each step: rotary
+scores depend on differences of positions only, and small integers stay exact for months. (The ONNX form
+rotates each key once and turns the phase on instead.)
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ class Block(nn.Module):
         k = F.pad(k, edges).unfold(1, size, QUERIES).permute(0, 1, 2, 4, 3)  # B, blocks, H, size, c
         v = F.pad(v, edges).unfold(1, size, QUERIES).permute(0, 1, 2, 4, 3)
         seen = self.band(QUERIES, size, x.device) & self.inside(blocks, size, tokens, x.device)
+        seen |= ~seen.any(dim=-1, keepdim=True)  # queries that fill up the last block: no row may be empty
         mask = torch.where(seen, 0.0, -torch.inf).to(q.dtype).repeat_interleave(self.spec.heads, dim=0)
         attended = self.attend(  # every block of every head for itself: B, blocks * H, QUERIES, c
             q.transpose(2, 3).flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), mask[None]
@@ -122,10 +125,7 @@ class Block(nn.Module):
     def inside(self, blocks: int, size: int, tokens: int, device: torch.device) -> Tensor:
         """True where a key of a block of queries lies within the signal, ``(blocks, 1, size)``."""
         place = torch.arange(blocks, device=device)[:, None] * QUERIES + torch.arange(size, device=device)
-        # queries that only fill up the last block may see anything: their rows must not be empty
-        return ((place >= self.spec.left) & (place < self.spec.left + tokens) | (place == place[:, -1:]))[
-            :, None
-        ]
+        return ((place >= self.spec.left) & (place < self.spec.left + tokens))[:, None]
 
     def step(
         self, x: Tensor, cache: Tensor, pending: Tensor, mask: Tensor, cosine: Tensor, sine: Tensor

@@ -30,7 +30,6 @@ __all__ = ["BeatRows"]
 SEEN = [HEADS.index(name) for name in ("offset", "quality", "shape_V", "shape_N")]
 N, S, V = (BEAT_LABELS.index(label) for label in "NSV")
 AFIB = RHYTHM_LABELS.index("AFIB")
-INSIDE = 0.999  # largest offset: the beat stays inside its token
 NONE = np.iinfo(np.int64).max
 
 
@@ -142,7 +141,7 @@ class BeatRows:
             return
         seen = heads.take(found.row, found.column)
         token = first[found.row] + found.column
-        place = self.spec.patch * (token + np.clip(seen[:, 0], 0.0, INSIDE, dtype=np.float64))
+        place = self.spec.patch * (token + np.clip(seen[:, 0], 0.0, peaks.INSIDE, dtype=np.float64))
         shape = _sigmoid(seen[:, 2] - seen[:, 3])
         new, old = Pending(index[found.row], token, place, _sigmoid(seen[:, 1]), shape), self._pending
         if len(old.row):

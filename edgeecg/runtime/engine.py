@@ -9,16 +9,31 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
-from edgeecg.errors import BackendError, BundleError, ConfigError
-from edgeecg.runtime.executor import Executor
+from edgeecg.errors import BackendError, BundleError, ConfigError, SignalError
+from edgeecg.runtime.executor import Executor, check_inputs
 from edgeecg.runtime.ort import OrtExecutor
+from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
 
 if TYPE_CHECKING:
     from edgeecg.runtime.trt import Options
 
-__all__ = ["BACKENDS", "TOLERANCE", "Backend", "Engine", "check_golden", "open_engine"]
+__all__ = [
+    "BACKENDS",
+    "TOLERANCE",
+    "Backend",
+    "Engine",
+    "check_fit",
+    "check_golden",
+    "departure",
+    "golden_of",
+    "open_engine",
+]
+
+Array = NDArray[np.float32]
+TINY = 1e-12  # what a golden output of zeros is taken for
 
 Backend = Literal["onnxruntime", "tensorrt"]
 BACKENDS: tuple[Backend, ...] = ("onnxruntime", "tensorrt")
@@ -94,7 +109,7 @@ def open_engine(
     Raises
     ------
     BundleError
-        The bundle cannot be opened, or lacks the precision.
+        The bundle cannot be opened, lacks the precision, or its graphs are not those of its manifest.
     BackendError
         The backend cannot be used here, or does not reproduce the golden vectors.
     """
@@ -114,8 +129,9 @@ def open_engine(
         executors = OrtExecutor(graphs["token"], threads), OrtExecutor(graphs["beat"], threads)
     engine = Engine(opened, *executors, chosen, wanted)
     try:
-        check_golden(opened, "token", engine.token, wanted)
-        check_golden(opened, "beat", engine.beat, wanted)
+        for name, executor in zip(GRAPHS, executors, strict=True):
+            check_fit(opened, name, executor)
+            check_golden(opened, name, executor, wanted)
     except BaseException:
         engine.close()
         raise
@@ -136,15 +152,15 @@ def check_golden(bundle: Bundle, name: GraphName, executor: Executor, precision:
     BundleError
         The bundle's golden vectors are not those of this graph.
     """
-    golden, worst = bundle.golden(), 0.0
-    wanted = [f"{name}.{spec.name}" for spec in executor.inputs]
-    wanted += [f"{name}.{precision}.{spec.name}" for spec in executor.outputs]
-    if missing := [key for key in wanted if key not in golden]:
-        raise BundleError(f"bundle {bundle.name} has no golden vectors {missing[0]}: build it again")
-    outputs = executor.run({spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs})
-    for key, value in outputs.items():
-        expected = golden[f"{name}.{precision}.{key}"]
-        error = float(np.max(np.abs(value - expected)) / np.max(np.abs(expected)))
+    inputs, expected = golden_of(bundle, name, executor, precision)
+    worst = 0.0
+    for key, value in executor.run(inputs).items():
+        if value.shape != expected[key].shape:
+            raise BundleError(
+                f"bundle {bundle.name}: the golden {key} of its {name} graph has shape "
+                f"{expected[key].shape}, not {value.shape}: build it again"
+            )
+        error = departure(value, expected[key])
         if not error <= TOLERANCE[precision]:  # NaN fails, too
             raise BackendError(
                 f"the {precision} {name} graph of bundle {bundle.name} gives a wrong {key} here (off by "
@@ -153,6 +169,63 @@ def check_golden(bundle: Bundle, name: GraphName, executor: Executor, precision:
             )
         worst = max(worst, error)
     return worst
+
+
+def golden_of(
+    bundle: Bundle, name: GraphName, executor: Executor, precision: Precision
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Golden inputs of a graph and the outputs that belong to them; ``BundleError`` where they are not."""
+    golden = bundle.golden()
+    wanted = {f"{name}.{spec.name}": len(spec.shape) for spec in executor.inputs}
+    wanted |= {f"{name}.{precision}.{spec.name}": len(spec.shape) for spec in executor.outputs}
+    for key, axes in wanted.items():
+        array = golden.get(key)
+        if array is None:
+            raise BundleError(f"bundle {bundle.name} has no golden vectors {key}: build it again")
+        if array.dtype != np.float32 or array.ndim != axes or not array.size:
+            raise BundleError(
+                f"bundle {bundle.name}: its golden vectors {key} are {array.dtype} of shape {array.shape}, "
+                f"not float32 with {axes} axes: build it again"
+            )
+    inputs = {spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs}
+    try:
+        check_inputs(executor.inputs, inputs)
+    except SignalError as error:
+        raise BundleError(
+            f"bundle {bundle.name}: its golden vectors are not those of its {name} graph ({error}): "
+            "build it again"
+        ) from error
+    return inputs, {spec.name: golden[f"{name}.{precision}.{spec.name}"] for spec in executor.outputs}
+
+
+def departure(got: Array, expected: Array) -> float:
+    """Largest error, as a share of the largest absolute value that is expected."""
+    return float(np.max(np.abs(got - expected)) / max(float(np.max(np.abs(expected))), TINY))
+
+
+def check_fit(bundle: Bundle, name: GraphName, executor: Executor) -> None:
+    """Hold a graph's sizes against the bundle's manifest: golden vectors know nothing of that.
+
+    Raises
+    ------
+    BundleError
+        They are not those of the network that the manifest describes.
+    """
+    spec = bundle.spec
+    if name == "token":
+        state = spec.token.state_size(spec.stem_context)
+        wanted = {"state": state, "heads": len(HEADS), "embedding": spec.token.dim, "state_out": state}
+    else:
+        state = spec.beat.state_size()
+        wanted = {"beats": spec.beat_inputs, "state": state, "state_out": state}
+        wanted |= {"classes": len(BEAT_LABELS), "rhythm": len(RHYTHM_LABELS)}
+    found = {tensor.name: tensor.shape[-1] for tensor in (*executor.inputs, *executor.outputs)}
+    for key, size in wanted.items():
+        if found.get(key) != size:
+            raise BundleError(
+                f"bundle {bundle.name}: the {key} of its {name} graph has {found.get(key, 'no')} columns, "
+                f"where its manifest says {size}: they are of two networks, build it again"
+            )
 
 
 def _on_gpu(

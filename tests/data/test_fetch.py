@@ -142,6 +142,12 @@ def test_a_broken_line_is_an_error_and_the_next_call_goes_on_from_there(
     assert (tmp_path / "mitdb" / "101.dat").read_bytes() == (mirror.root / victim).read_bytes()
 
 
+def test_a_list_whose_line_breaks_is_told_like_a_file(tmp_path: Path, mirror: Mirror) -> None:
+    mirror.cut["mitdb/1.0.0/SHA256SUMS.txt"] = 10
+    with pytest.raises(InputError, match=r"SHA256SUMS\.txt: run the same command again"):
+        fetch("mitdb", tmp_path, base=mirror.url)
+
+
 def test_a_damaged_or_changed_file_is_fetched_again(tmp_path: Path, mirror: Mirror) -> None:
     fetch("mitdb", tmp_path, base=mirror.url)
     path = tmp_path / "mitdb" / "100.dat"

@@ -136,19 +136,26 @@ def test_absolute_positions_refuse_to_stream(positions: str) -> None:
         stack.step(torch.randn(1, 4, 16), torch.zeros(1, stack.state_size))
 
 
-def test_attention_is_the_textbook_softmax_over_the_band() -> None:
-    """Scaled dot-product attention written out for one query, against the block's fused kernel."""
+@pytest.mark.parametrize("tokens", [1, 12, 63, 64, 65, 70, 71, 128, 130])
+@pytest.mark.parametrize(("left", "right"), [(3, 1), (8, 0), (24, 2), (53, 3), (54, 2)])
+def test_attention_is_the_textbook_softmax_over_the_band(left: int, right: int, tokens: int) -> None:
+    """Scaled dot-product attention written out over all keys, against the block's bands and fused kernel.
+
+    Some spans fill the kernel's tile to the last key, some do not; blocks of 64 queries are full or not.
+    """
     torch.manual_seed(7)
-    spec = StackSpec(dim=16, layers=1, heads=2, ffn=16, left=3, right=1)
+    spec = StackSpec(dim=16, layers=1, heads=2, ffn=16, left=left, right=right)
     block = next(Stack(spec).layers())
-    x = torch.randn(1, 12, 16)
-    ones, zeros = torch.ones(12, 1, 8), torch.zeros(12, 1, 8)
+    x = torch.randn(1, tokens, 16)
+    ones, zeros = torch.ones(tokens, 1, 8), torch.zeros(tokens, 1, 8)
+    ahead = torch.arange(tokens) - torch.arange(tokens)[:, None]
+    unseen = (ahead < -left) | (ahead > right)
     with torch.no_grad():
-        got = block(x, ones, zeros)[0, 6]
-        h = block.norm1(x)
-        q = block.query(h)[0, 6].view(2, 8)
-        k, v = (part[0, 3:8].view(5, 2, 8) for part in block.key_value(h).chunk(2, dim=-1))
-        weights = torch.softmax(torch.einsum("hc,khc->hk", q, k) / 8**0.5, dim=-1)
-        mixed = torch.einsum("hk,khc->hc", weights, v).reshape(16)
-        expected = block.feed_forward(x[0, 6] + block.out(mixed))
+        got = block(x, ones, zeros)[0]
+        h = block.norm1(x)[0]
+        q, k, v = (part.view(tokens, 2, 8) for part in (block.query(h), *block.key_value(h).chunk(2, dim=-1)))
+        scores = torch.einsum("qhc,khc->hqk", q, k) / 8**0.5
+        weights = torch.softmax(scores.masked_fill(unseen, -torch.inf), dim=-1)
+        mixed = torch.einsum("hqk,khc->qhc", weights, v).flatten(1)
+        expected = block.feed_forward(x[0] + block.out(mixed))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)

@@ -23,7 +23,7 @@ def recording(signal: np.ndarray, fs: float) -> Record:
 def test_the_line_is_the_network(tmp_path: Path, preset: str) -> None:
     """Front end, peaks, RR features and both graphs, step by step, give what PyTorch gives over the whole."""
     pytest.importorskip("torch")
-    from edgeecg.model.annotate import annotate_grid
+    from edgeecg.model.annotate import annotate_rows
     from edgeecg.model.checkpoint import network_from_weights
 
     signal = heart(60, 250)
@@ -33,7 +33,7 @@ def test_the_line_is_the_network(tmp_path: Path, preset: str) -> None:
         network = network_from_weights(engine.bundle.spec, engine.bundle.weights()).eval()
         front = FrontEnd(engine.bundle.signal, 250)
         grid, _ = front.step(signal.T, front.initial(1))
-        found = annotate_grid(network, grid[0].astype(np.float32), engine.bundle.thresholds.beat)
+        (found,) = annotate_rows(network, grid.astype(np.float32), engine.bundle.thresholds.beat)
     samples = [max(0, int((place - front.latency) * 250 / 128 + 0.5)) for place in found.place]
     exp = np.exp(found.classes - found.classes.max(axis=1, keepdims=True))
     probability = exp / exp.sum(axis=1, keepdims=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +102,36 @@ def test_a_graph_that_does_not_reproduce_its_golden_vectors_is_refused(
     bundle = with_golden(nano.bundle, **{f"{graph}__fp32__{key}": wrong})
     with pytest.raises(BackendError, match=f"the fp32 {graph} graph of bundle nano gives a wrong {key}"):
         open_engine(bundle, "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("token__signal", lambda x: x[:, :-3]),
+        ("token__signal", lambda x: x.astype(np.float64)),
+        ("beat__beats", lambda x: x[..., :-1]),
+        ("token__fp32__heads", lambda x: x[:, :-1]),
+        ("beat__fp32__classes", lambda x: x.astype(np.complex64)),
+        ("beat__fp32__classes", lambda x: x.astype(str)),
+        ("beat__fp32__classes", lambda x: x[:0]),
+    ],
+)
+def test_golden_vectors_of_another_shape_or_kind_are_refused(nano: Engine, key: str, change: Any) -> None:
+    bundle = with_golden(nano.bundle, **{key: change(nano.bundle.golden()[key.replace("__", ".")])})
+    with pytest.raises(BundleError, match="build it again"):
+        open_engine(bundle, "onnxruntime")
+
+
+@pytest.mark.parametrize("change", [{"right": 4}, {"layers": 2}, {"left": 20}, {"dim": 32}, {"heads": 4}])
+@pytest.mark.parametrize("graph", ["token", "beat"])
+def test_graphs_of_another_network_than_the_manifest_says_are_refused(
+    nano: Engine, graph: str, change: dict[str, int]
+) -> None:
+    """Their golden vectors are right, and every hash."""
+    stack = replace(getattr(nano.bundle.spec, graph), **change)
+    manifest = replace(nano.bundle.manifest, model=replace(nano.bundle.spec, **{graph: stack}))
+    with pytest.raises(BundleError, match="they are of two networks"):
+        open_engine(replace(nano.bundle, manifest=manifest), "onnxruntime")
 
 
 def test_golden_vectors_see_a_state_that_is_not_carried(nano: Engine) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,12 +116,20 @@ def open_executors(
     from edgeecg.runtime.ort import OrtExecutor
 
     recovery = Recovery(
-        lambda: [open_executor(bundle, name, precision, options) for name in GRAPHS],
+        lambda: _open_all(bundle, precision, options),
         lambda: [OrtExecutor(bundle.graph(name, precision)) for name in GRAPHS],
         options.on_device_error,
     )
     token, beat = recovery.executors()
     return token, beat
+
+
+def _open_all(bundle: Bundle, precision: Precision, options: Options) -> list[TrtExecutor]:
+    """Both graphs, or neither: where the second is refused, the first gives its device back."""
+    with ExitStack() as opened:
+        executors = [opened.enter_context(open_executor(bundle, name, precision, options)) for name in GRAPHS]
+        opened.pop_all()
+    return executors
 
 
 def open_executor(
@@ -179,7 +187,12 @@ def _keep(store: PlanStore, key: PlanKey, plan: Plan) -> None:
         store.save(key, plan)
         store.keep_timing(key.library, key.gpu, plan.timing)
     except OSError as error:
-        log.warning("the plan cannot be kept in %s (%s): the next start builds it again", store.folder, error)
+        log.warning(
+            "the plan cannot be kept in %s (%s), and the next start builds it again: name another folder by "
+            "EDGEECG_CACHE",
+            store.folder,
+            error,
+        )
 
 
 def run_once(model: bytes, inputs: Tensors, options: Options) -> dict[str, NDArray[np.float32]]:

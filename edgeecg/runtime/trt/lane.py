@@ -114,6 +114,7 @@ class Lane:
         """Set the inputs' shapes; buffers grow where they must, and then captured graphs are gone."""
         if dict(shapes) == self._shapes:
             return
+        self._shapes = {}  # until all has gone well: else the old shapes would seem to be ready
         for name, shape in shapes.items():
             if not self.context.set_input_shape(name, shape):
                 raise DeviceError(f"the engine refuses {name} of shape {shape}: {self._library.complaint()}")
@@ -129,12 +130,20 @@ class Lane:
         if binding is None or binding.capacity < count:
             if binding is not None:
                 self._stream.synchronize()
-                binding.free()
-            mapped = self._transfer == "mapped"
-            host = self._device.pinned((count,), FLOAT, mapped)
-            device = None if mapped else self._device.allocate(count * FLOAT.itemsize)
-            binding = self._bindings[name] = Binding(host, device, count)
+                self._bindings.pop(name).free()
+            binding = self._bindings[name] = self._memory(count)
         binding.view = binding.host.array[:count].reshape(shape)
+
+    def _memory(self, count: int) -> Binding:
+        """Room for so many floats."""
+        mapped = self._transfer == "mapped"
+        host = self._device.pinned((count,), FLOAT, mapped)
+        try:
+            device = None if mapped else self._device.allocate(count * FLOAT.itemsize)
+        except DeviceError:
+            host.free()
+            raise
+        return Binding(host, device, count)
 
     def bind(self, elsewhere: Mapping[str, int]) -> None:
         """Point the context at this lane's buffers, and at the addresses of ``elsewhere`` by name."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import Bundle, GraphName, Precision
 from edgeecg.errors import BackendError
-from edgeecg.runtime.engine import TOLERANCE
+from edgeecg.runtime.engine import TOLERANCE, departure, golden_of
 from edgeecg.runtime.executor import STATE, STATE_OUT
 from edgeecg.runtime.trt.executor import TrtExecutor
 
@@ -35,9 +35,7 @@ def prove(executor: TrtExecutor, bundle: Bundle, name: GraphName, precision: Pre
     BackendError
         A profile does not reproduce them.
     """
-    golden = bundle.golden()
-    inputs = {spec.name: golden[f"{name}.{spec.name}"] for spec in executor.inputs}
-    wanted = {spec.name: golden[f"{name}.{precision}.{spec.name}"] for spec in executor.outputs}
+    inputs, wanted = golden_of(bundle, name, executor, precision)
     ((given, extent),) = executor.plan.recipe.extents.items()
     length, step = inputs[given].shape[1], extent.step
     warm = np.flatnonzero(inputs[STATE].any(axis=1))
@@ -49,7 +47,7 @@ def prove(executor: TrtExecutor, bundle: Bundle, name: GraphName, precision: Pre
     worst = 0.0
     piece = length if step != length else length // 2 // extent.shortest * extent.shortest
     if piece and len(warm):
-        error = departure(in_pieces(executor, chosen(inputs, warm), piece), chosen(wanted, warm))
+        error = furthest(in_pieces(executor, chosen(inputs, warm), piece), chosen(wanted, warm))
         worst = allow(error, f"{name} graph in its open profile", precision)
     if step != length:
         inputs, wanted = chosen(inputs, warm), chosen(wanted, warm)
@@ -57,7 +55,7 @@ def prove(executor: TrtExecutor, bundle: Bundle, name: GraphName, precision: Pre
         inputs = {**inputs, given: longer(inputs[given], step)}
         wanted = in_pieces(executor, inputs, length)
     for rows in executor.plan.recipe.buckets if len(inputs[STATE]) else ():
-        error = departure(in_pieces(executor, fill(inputs, rows), step), fill(wanted, rows))
+        error = furthest(in_pieces(executor, fill(inputs, rows), step), fill(wanted, rows))
         worst = max(worst, allow(error, f"{name} graph in its profile of {rows} rows", precision))
     return worst
 
@@ -89,12 +87,9 @@ def in_pieces(executor: TrtExecutor, inputs: Arrays, length: int) -> Arrays:
     return {**joined, STATE_OUT: state}
 
 
-def departure(got: Arrays, wanted: Arrays) -> float:
+def furthest(got: Arrays, wanted: Arrays) -> float:
     """Largest error of any output, as a share of its largest absolute value."""
-    return max(
-        float(np.max(np.abs(got[key] - value)) / max(float(np.max(np.abs(value))), 1e-12))
-        for key, value in wanted.items()
-    )
+    return max(departure(got[key], value) for key, value in wanted.items())
 
 
 def allow(error: float, what: str, precision: Precision) -> float:

@@ -38,6 +38,35 @@ def test_a_profile_without_memory_is_told(open_fake: Open, device: FakeDevice) -
     assert executor.run(zeros_for(executor, 1, 64))
 
 
+@pytest.mark.parametrize("transfer", ["copy", "mapped"])
+def test_no_memory_for_a_longer_step_leaves_the_shorter_ones_right(
+    bundle: Bundle, open_fake: Open, device: FakeDevice, monkeypatch: pytest.MonkeyPatch, transfer: str
+) -> None:
+    executor = open_fake(graphs=False, transfer=transfer)
+    rng = np.random.default_rng(0)
+    short, long = (
+        {
+            name: rng.standard_normal(zero.shape).astype("f4")
+            for name, zero in zeros_for(executor, 3, 8 * tokens).items()
+        }
+        for tokens in (20, 30)
+    )
+
+    def full(*arguments: Any) -> Any:
+        raise cuda.CudaError("cuMemAlloc", "out of memory")
+
+    with OrtExecutor(bundle.graph("token")) as reference:
+        executor.run(short)
+        with monkeypatch.context() as poor:
+            poor.setattr(device, "allocate" if transfer == "copy" else "pinned", full)
+            with pytest.raises(DeviceError, match="out of memory"):
+                executor.run(long)
+        for inputs in (short, long, short):
+            got, wanted = executor.run(inputs), reference.run(inputs)
+            for name, value in wanted.items():
+                np.testing.assert_array_equal(got[name], value)
+
+
 def test_a_lost_device_speaks_first(open_fake: Open, device: FakeDevice) -> None:
     executor = open_fake()
     device.full, device.lost = True, cuda.CudaError("cuStreamSynchronize", "an illegal memory access", True)

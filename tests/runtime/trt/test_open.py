@@ -12,6 +12,7 @@ from edgeecg.errors import BackendError
 from edgeecg.runtime import trt
 from edgeecg.runtime.engine import open_engine
 from edgeecg.runtime.trt import Options, open_executor, open_executors, why_not
+from edgeecg.runtime.trt.build import Plan
 from tests.runtime.trt.conftest import Workshop, zeros_for
 from tests.runtime.trt.fakes import FakeDevice
 
@@ -36,6 +37,31 @@ def test_timings_of_one_build_help_the_next(workshop: Workshop, bundle: Bundle, 
     open_executor(bundle, "token", "fp32", options).close()
     open_executor(bundle, "beat", "fp32", options).close()
     assert workshop.timings == [b"", b"timings"]
+
+
+def test_a_folder_that_cannot_be_made_costs_the_next_start_a_build(
+    workshop: Workshop, bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tensorrt").write_text("a file")
+    with open_executor(bundle, "token", "fp32", Options(cache=tmp_path)) as executor:
+        executor.run(zeros_for(executor, 1, 64))
+    assert "name another folder by EDGEECG_CACHE" in caplog.text
+
+
+def test_where_the_second_graph_is_refused_the_first_gives_its_device_back(
+    workshop: Workshop, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = workshop.build
+
+    def refuse(library: Any, model: bytes, *rest: Any) -> Plan:
+        if model == bundle.graph("beat"):
+            raise BackendError("this library cannot build the graph")
+        return build(library, model, *rest)
+
+    monkeypatch.setattr("edgeecg.runtime.trt.build_plan", refuse)
+    with pytest.raises(BackendError, match="cannot build the graph"):
+        open_executors(bundle, "fp32", Options(cache=tmp_path))
+    assert not workshop.devices[0].owned
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "broken"])
