@@ -54,7 +54,7 @@ class LiveView:
         self._counts: Counter[str] = Counter()
         self._rate = rate.initial()
         self._holes: deque[tuple[int, int | None]] = deque(maxlen=HOLES)  # missing or unreadable
-        self._open: dict[str, str] = {}  # episodes that last, by kind or lead
+        self._open: dict[str | int, str] = {}  # episodes that last, by kind or column of a lead
         self._alarms: dict[str, int] = {}
         self._missing = 0
 
@@ -83,9 +83,9 @@ class LiveView:
 
     def _episode(self, event: Rhythm | Quality) -> None:
         """What lasts: a rhythm, a signal that is not good, a lead without one."""
-        place = type(event).__name__
+        place: str | int = type(event).__name__
         if isinstance(event, Quality) and event.lead is not None:
-            place = self.leads[event.lead]
+            place = event.lead
         elif event.label in UNREADABLE_LABELS:
             self._hole(event.start, event.end)
         if event.end is None:
@@ -113,7 +113,7 @@ class LiveView:
     def __rich__(self) -> Panel:
         """The picture."""
         return Panel(
-            Group(strip(list(self._signal), STRIP_WIDTH, STRIP_HEIGHT), self._table()), title=self.title
+            Group(strip(list(self._signal), STRIP_WIDTH, STRIP_HEIGHT), self._table()), title=Text(self.title)
         )
 
     def _table(self) -> Table:
@@ -127,8 +127,8 @@ class LiveView:
         table.add_row("beats", beats)
         table.add_row("so far", "  ".join(f"{label} {n}" for label, n in sorted(self._counts.copy().items())))
         lasting = self._open.copy()
-        off = "".join(f", {lead} {lasting[lead]}" for lead in self.leads if lead in lasting)
-        table.add_row("signal", self._open.get("Quality", "good") + off + self._lost())
+        off = "".join(f", {lead} {lasting[at]}" for at, lead in enumerate(self.leads) if at in lasting)
+        table.add_row("signal", Text(lasting.get("Quality", "good") + off + self._lost()))
         table.add_row(
             "alarms", Text(", ".join(sorted(self._alarms)) or "none", "red" if self._alarms else "")
         )

@@ -34,13 +34,15 @@ from functools import cached_property
 from numbers import Real
 from typing import NamedTuple
 
-import numpy as np
-
 from edgeecg.decode import patterns, rate, silence
 from edgeecg.errors import ConfigError
 from edgeecg.specs import Alarm
 
 __all__ = ["AlarmFinder", "AlarmSettings", "AlarmState", "RateAlarms"]
+
+COUNTS = ("rate_beats", "bigeminy")
+MOST = 1000  # beats
+FOREVER = 1e9  # seconds, thirty years: what infinity is in samples
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class AlarmSettings:
     Parameters
     ----------
     pause_seconds, asystole_seconds : float
-        Silence that makes a pause, and one that makes asystole or no-beat.
+        Silence that makes a pause, and one that makes asystole or no-beat; infinity for never.
     activity : float
         Asystole is quiet: its level is below this share of the level that goes with beats.
     faint : float
@@ -77,18 +79,22 @@ class AlarmSettings:
     bigeminy: int = 3
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # numpy's numbers would go on into snapshots, which have none
+        for field in fields(self):  # Python's own numbers: others would go on into snapshots, which have none
             value = getattr(self, field.name)
-            if isinstance(value, np.generic):
-                object.__setattr__(self, field.name, value.item())
-            if not isinstance(value, Real):
+            if not isinstance(value, Real) or math.isnan(value):
                 raise ConfigError(f"alarms need numbers, {field.name} is {value!r}")
+            if field.name not in COUNTS:
+                object.__setattr__(self, field.name, float(value))
+            elif value not in range(2, MOST + 1):
+                raise ConfigError(f"alarms need {field.name} from 2 to {MOST}, whole: it is {value!r}")
+            else:
+                object.__setattr__(self, field.name, round(float(value)))
         if not 0 < self.pause_seconds <= self.asystole_seconds:
             raise ConfigError("alarms need 0 < pause_seconds <= asystole_seconds")
         if not 0 < self.bradycardia + 2 * self.rate_margin <= self.tachycardia or self.rate_margin < 0:
             raise ConfigError("alarms need bradycardia + 2 * rate_margin <= tachycardia, rate_margin >= 0")
-        if self.rate_beats < 2 or self.bigeminy < 2 or not 0 <= self.activity <= 1:
-            raise ConfigError("alarms need rate_beats >= 2, bigeminy >= 2 and activity in 0..1")
+        if not 0 <= self.activity <= 1:
+            raise ConfigError("alarms need activity in 0..1")
         if not 0 <= self.faint < math.inf:
             raise ConfigError("alarms need faint >= 0, in millivolts")
 
@@ -126,8 +132,8 @@ class AlarmFinder:
     @cached_property
     def limits(self) -> silence.SilenceLimits:
         """Thresholds of silence in source samples."""
-        pause = round(self.settings.pause_seconds * self.fs)
-        asystole = round(self.settings.asystole_seconds * self.fs)
+        pause = round(min(self.settings.pause_seconds, FOREVER) * self.fs)
+        asystole = round(min(self.settings.asystole_seconds, FOREVER) * self.fs)
         hold = round(silence.HOLD_SECONDS * self.fs)
         return silence.SilenceLimits(pause, asystole, self.settings.activity, hold, self.settings.faint)
 

@@ -6,7 +6,7 @@ have none are left as they are. A single stream is a cohort of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -112,7 +112,7 @@ class Cohort:
         """Give a slot back."""
         self._decoders[slot] = None
 
-    def advance(self, pieces: Iterable[tuple[int, Piece]]) -> list[tuple[int, Event]]:
+    def advance(self, pieces: Iterable[tuple[int, Piece]]) -> Iterator[tuple[int, Event]]:
         """Take one piece of each of some slots.
 
         Parameters
@@ -122,26 +122,25 @@ class Cohort:
 
         Returns
         -------
-        (slot, event) pairs; those of a slot in the order in which they became known.
+        (slot, event) pairs, computed as they are asked for; those of a slot in the order in which they became
+        known. Where a step fails, what came before it has been given.
         """
         by_hop: dict[int, list[tuple[int, Block]]] = {}
-        events: list[tuple[int, Event]] = []
         for slot, piece in pieces:
             if isinstance(piece, Block):
                 by_hop.setdefault(piece.hop, []).append((slot, piece))
                 continue
             decoder = self._at(slot)
             told = decoder.end(piece.end) if isinstance(piece, SegmentEnd) else decoder.gap(piece)
-            events += [(slot, event) for event in told]
+            yield from [(slot, event) for event in told]
         for blocks in by_hop.values():
             blocks.sort(key=lambda pair: pair[0])
             for start in range(0, len(blocks), TOGETHER):
-                events += self._step(blocks[start : start + TOGETHER])
-        return events
+                yield from self._step(blocks[start : start + TOGETHER])
 
-    def run(self, slot: int, pieces: Iterable[Piece]) -> list[Event]:
-        """Take pieces of one slot, in order."""
-        return [event for piece in pieces for _, event in self.advance([(slot, piece)])]
+    def run(self, slot: int, pieces: Iterable[Piece]) -> Iterator[Event]:
+        """Take pieces of one slot, in order, as their events are asked for."""
+        return (event for piece in pieces for _, event in self.advance([(slot, piece)]))
 
     def flush(self, slot: int) -> list[Event]:
         """The patient's stream ends, after its last piece: so do open rhythms and alarms."""
@@ -206,11 +205,15 @@ class Cohort:
         for (slot, block), graded in zip(pairs, ticks, strict=True):
             decoder = self._at(slot)
             found = beats.get(slot, ())
-            if block.end < block.start + block.samples.shape[1] or _may_be_a_gap(block):
+            samples, missing = block.samples.shape[1], _missing_at_the_end(block)
+            if block.end < block.start + samples or missing == samples:
                 decoder.hold(found, graded)
+                continue
+            if missing:
+                told = decoder.step_before(block.end - missing, found, graded)
             else:
                 told = decoder.step(found, graded, (block.made + block.hop) // self.spec.patch)
-                events += [(slot, event) for event in told]
+            events += [(slot, event) for event in told]
         return events
 
     def _begin(self, slot: int, anchor: int = 0, first: int = 0, token: int = 0) -> None:
@@ -279,9 +282,12 @@ class Cohort:
         return decoder
 
 
-def _may_be_a_gap(block: Block) -> bool:
-    """Whether the last samples are missing on all leads: what follows tells if the segment ended there."""
-    return block.missing is not None and bool(block.missing[:, -1].all())
+def _missing_at_the_end(block: Block) -> int:
+    """How many of the last samples are missing on all leads: the segment may have ended before them."""
+    if block.missing is None or not block.missing[:, -1].all():
+        return 0
+    there = np.flatnonzero(~block.missing.all(axis=0))
+    return int(block.missing.shape[1] - (there[-1] + 1 if len(there) else 0))
 
 
 def _joined(parts: list[Tokens], axis: int) -> Tokens:

@@ -176,6 +176,16 @@ class Decoder:
         self._until(now, now, events)
         return events
 
+    def step_before(self, stop: int, beats: Sequence[FoundBeat], ticks: Sequence[Tick]) -> list[Event]:
+        """As :meth:`step`, but the segment may have ended before ``stop``: what that would change waits."""
+        now = math.ceil((stop - self.state.anchor) * self._exact) // self.settings.model.patch
+        known = [*self.state.held, *beats]
+        sure = [beat for beat in known if beat.token + self._delay < now]
+        self.state.held = []
+        events = self.step(sure, ticks, now)
+        self.state.held = known[len(sure) :]
+        return events
+
     def missed(self, made: int) -> None:
         """So many model samples have come in, of some of which a failed step told nothing: as before them."""
         self._settle()

@@ -54,10 +54,11 @@ def rows_of(policy: LeadPolicy, leads: int) -> int:
 def policy_of(bundle: Bundle, wanted: LeadPolicy | None) -> LeadPolicy:
     """The lead policy asked for, or the bundle's; raises ``ConfigError`` for one that is not there."""
     policy = wanted or bundle.lead_policy
-    if policy not in LEAD_POLICIES:
-        *most, last = LEAD_POLICIES
-        raise ConfigError(f"no lead policy {policy!r}: choose {', '.join(most)} or {last}")
-    return policy
+    for known in LEAD_POLICIES:  # and not the caller's own string, which a snapshot may not hold
+        if policy == known:
+            return known
+    *most, last = LEAD_POLICIES
+    raise ConfigError(f"no lead policy {policy!r}: choose {', '.join(most)} or {last}")
 
 
 def plain_rate(fs: float) -> float:

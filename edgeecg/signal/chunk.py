@@ -33,7 +33,7 @@ def plain(chunk: ArrayLike) -> NDArray[Any]:
     Raises
     ------
     SignalError
-        Rows of different lengths.
+        Rows of different lengths, or nothing that is an array.
     """
     if isinstance(chunk, np.ma.MaskedArray):
         return np.where(np.ma.getmaskarray(chunk), np.nan, chunk.data)
@@ -43,6 +43,8 @@ def plain(chunk: ArrayLike) -> NDArray[Any]:
         raise SignalError(
             "a chunk with rows of different lengths: push samples by leads, (n, leads)"
         ) from error
+    except (TypeError, RuntimeError) as error:  # tensors that want a gradient, or of a type numpy has not
+        raise SignalError(f"a chunk that is no array ({error}): push numpy's, (n, leads)") from error
 
 
 def checked(data: NDArray[Any], leads: int) -> NDArray[Any]:

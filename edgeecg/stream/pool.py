@@ -81,7 +81,8 @@ class StreamPool:
         self._names = 0
         self._seats = Seats(engine, self._hop, self._policy, self._settings)
         self._ready: deque[Member] = deque()
-        self._told: deque[tuple[Patient, Event]] = deque()  # events that no poll has given yet
+        # events that no poll has given yet; None behind the last one of a patient who has left
+        self._told: deque[tuple[Patient, Event | None]] = deque()
         self._lock = threading.Lock()  # of the members
         self._polling = threading.Lock()  # of the cohorts
 
@@ -174,7 +175,7 @@ class StreamPool:
         SignalError
             If the chunk has another shape or is not real numbers; nothing of it has been taken then.
         """
-        member = self._members.get(patient) or self._member(patient)
+        member = self._member(patient)
         with member.lock:
             _check_there(member)
             member.push(chunk)
@@ -208,7 +209,7 @@ class StreamPool:
     def _member(self, patient: Patient) -> Member:
         try:
             return self._members[patient]
-        except KeyError:
+        except (KeyError, TypeError):  # a list, say, is nobody's name
             raise _stranger(patient) from None
 
     # ---- events out -----------------------------------------------------------------------------
@@ -253,12 +254,17 @@ class StreamPool:
 
     def _next(self) -> tuple[Patient, Event] | None:
         """The next event that nobody was given yet; several threads may take them."""
-        try:
-            return self._told.popleft()
-        except IndexError:
-            return None
+        while self._told:
+            try:
+                patient, event = self._told.popleft()
+            except IndexError:  # another thread was faster
+                break
+            if event is not None:
+                return patient, event
+            self._leaving.discard(patient)
+        return None
 
-    def _round(self, members: dict[Member, None], told: deque[tuple[Patient, Event]]) -> None:
+    def _round(self, members: dict[Member, None], told: deque[tuple[Patient, Event | None]]) -> None:
         """One piece of each; those that have no more are taken out of ``members``."""
         work: dict[int, list[tuple[int, Piece]]] = {rows: [] for rows in self._seats}
         names: dict[int, dict[int, Patient]] = {rows: {} for rows in work}
@@ -274,7 +280,7 @@ class StreamPool:
                 told += [(member.patient, event) for event in self._seats.cohort(rows).flush(slot)]
                 if piece == "leave":
                     self._seats.leave(member)
-                    self._leaving.discard(member.patient)
+                    told.append((member.patient, None))
                 continue
             work[rows].append((slot, piece))
             names[rows][slot] = member.patient
@@ -282,7 +288,8 @@ class StreamPool:
         for rows, pairs in work.items():
             called = names[rows]
             try:
-                told += [(called[slot], event) for slot, event in self._seats.cohort(rows).advance(pairs)]
+                for slot, event in self._seats.cohort(rows).advance(pairs):
+                    told.append((called[slot], event))
             except DeviceError as error:  # the others' pieces are taken too
                 failed.append(error)
         if failed:

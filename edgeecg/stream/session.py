@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -25,6 +25,7 @@ from edgeecg.pipeline import (
     rows_of,
 )
 from edgeecg.runtime.engine import Engine
+from edgeecg.signal.block import Piece
 from edgeecg.specs import Event
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
 from edgeecg.stream.units import UnitWatch
@@ -96,6 +97,7 @@ class Stream:
             settings=settings,
         )
         self._intake = Intake(fs, int(leads), policy, self._cohort.hop, self._cohort.tail(fs))
+        self._told: list[Event] = []  # what was known before a step that failed
         self.reset()
 
     @property
@@ -136,7 +138,8 @@ class Stream:
 
         Returns
         -------
-        What became known, in order; often nothing.
+        What became known, in order; often nothing. Where a step of the engine fails and the caller goes on,
+        the next call gives what was known before.
 
         Raises
         ------
@@ -149,22 +152,30 @@ class Stream:
                 return []
             if self._units.watching and self._units.take(pieces):
                 log.warning("%s", self.doubt)
-            return self._cohort.run(0, pieces)
+            return self._run(pieces)
 
     def gap(self, length: int) -> list[Event]:
         """Say that the next ``length`` samples are missing; the same as pushing that many NaN."""
         with self._lock:
-            return self._cohort.run(0, self._intake.gap(length, self._state))
+            return self._run(self._intake.gap(length, self._state))
 
     def flush(self) -> list[Event]:
         """Tell what the signal so far still holds, and end open episodes; what follows begins afresh."""
         with self._lock:
-            return self._cohort.run(0, self._intake.flush(self._state)) + self._cohort.flush(0)
+            return self._run(self._intake.flush(self._state)) + self._cohort.flush(0)
+
+    def _run(self, pieces: Iterable[Piece]) -> list[Event]:
+        """Compute pieces; where a step fails, what was known before it waits for the next call."""
+        for event in self._cohort.run(0, pieces):
+            self._told.append(event)
+        told, self._told = self._told, []
+        return told
 
     def reset(self) -> None:
         """Forget everything: the next sample is sample 0 of another patient."""
         with self._lock:
             self._state, self._units = self._intake.initial(), UnitWatch(self.fs)
+            self._told = []
             self._cohort.open(0, self.fs)
 
     async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:

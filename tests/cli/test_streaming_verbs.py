@@ -399,6 +399,21 @@ def test_the_view_shows_what_is_going_on() -> None:
         assert text in shown
 
 
+def test_names_that_read_like_markup_or_twice_are_shown_as_they_are() -> None:
+    view = LiveView("bed [/3]", ("[/V1]", "ECG", "ECG"), FS, "nano", Latency({"token": 0.5}, 0.5))
+    for event in (
+        Quality(0, None, "flat", lead=0),
+        Quality(0, None, "flat", lead=1),
+        Quality(0, None, "lead-off", lead=2),
+        Quality(0, 90, "lead-off", lead=2),
+    ):
+        view.told(event)
+    out = io.StringIO()
+    Console(file=out, width=110).print(view)
+    assert "bed [/3]" in out.getvalue()
+    assert "good, [/V1] flat, ECG flat " in out.getvalue()
+
+
 @pytest.mark.parametrize(
     "hole",
     [

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
+from fractions import Fraction
 
 import msgspec
+import numpy as np
 import pytest
 
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
@@ -310,11 +313,26 @@ def test_the_state_is_plain_and_survives_json():
         {"faint": float("nan")},
         {"bradycardia": "45"},
         {"rate_beats": None},
+        {"rate_beats": 2.5},
+        {"bigeminy": 1},
+        {"bigeminy": 10**9},
+        {"pause_seconds": float("nan")},
     ],
 )
 def test_thresholds_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigError, match="alarms need"):
         AlarmSettings(**wrong)
+
+
+def test_infinity_turns_an_alarm_of_silence_off_and_numbers_are_pythons_own():
+    settings = AlarmSettings(
+        asystole_seconds=float("inf"), pause_seconds=Fraction(5, 2), rate_beats=np.int8(6)
+    )
+    assert [type(value) for value in asdict(settings).values()].count(float) == 7
+    assert (settings.pause_seconds, settings.rate_beats) == (2.5, 6)
+    finder = AlarmFinder(settings, 250)
+    told, _ = finder.advance(250 * 3600, True, 0.1, finder.beat(250, "N", finder.initial())[1])
+    assert [alarm.label for alarm in told] == ["pause"]
 
 
 def beating(until, level=0.1):

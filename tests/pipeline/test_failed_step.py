@@ -64,6 +64,28 @@ def test_quality_is_told_where_it_was(
         assert [_at(e) for e in found] == [_at(e) for e in expected]
 
 
+def test_what_was_known_before_a_step_that_fails_is_told_by_the_next_call(
+    nano: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three blocks in one chunk, of which the last fails."""
+    stream, score, calls = Stream(nano, float(FS)), Cohort._score, [0]
+    expected = Stream(nano, float(FS)).push(heart[: 12 * FS])
+    assert len(expected) > 5
+
+    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        calls[0] += 1
+        if calls[0] == 25:
+            raise DeviceError("lost")
+        return score(self, network, slots)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Cohort, "_score", fails)
+        with pytest.raises(DeviceError, match="lost"):
+            stream.push(heart[: 13 * FS])
+    assert stream.push(heart[:0]) == []
+    assert stream.push(heart[13 * FS : 14 * FS])[: len(expected)] == expected
+
+
 @pytest.mark.parametrize("hop", [0.0625, 0.5])
 def test_a_step_that_fails_before_a_segment_has_begun_makes_up_nothing(
     nano: Engine, heart: NDArray[np.float64], hop: float, monkeypatch: pytest.MonkeyPatch

@@ -46,3 +46,24 @@ def test_what_is_not_yet_known_to_be_a_gap_is_not_told(nano: Engine, shift: int,
         stream = Stream(nano, fs, hop=hop)
         events = [e for i in range(0, len(signal), chunk) for e in stream.push(signal[i : i + chunk])]
         assert_same_events(events + stream.flush(), expected)
+
+
+@pytest.mark.parametrize("hop", [0.0625, 0.5, 1.0])
+@pytest.mark.parametrize("every", [2, 3, 125, 250])
+@pytest.mark.parametrize("phase", [0, 1])
+def test_samples_that_are_always_missing_at_the_end_of_blocks_silence_nothing(
+    nano: Engine, every: int, phase: int, hop: float
+) -> None:
+    """A device of half the rate in a frame of the whole, or one that loses a sample a second."""
+    fs = 250
+    signal = heart(30, fs, seed=1)
+    signal[every - 1 - phase :: every] = np.nan
+    expected = annotate(nano, Record("heart", signal, fs, ("I",)))
+    stream, events, late = Stream(nano, fs, hop=hop), [], 0.0
+    promised = stream.latency.most + 0.2  # a hop more where the block ends on what is missing
+    for end in range(25, len(signal) + 1, 25):
+        for event in stream.push(signal[end - 25 : end]):
+            events.append(event)
+            late = max(late, end / fs - event.sample / fs if isinstance(event, Beat) else 0.0)
+    assert late < promised + hop
+    assert_same_events(events + stream.flush(), expected)

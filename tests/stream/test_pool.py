@@ -115,6 +115,37 @@ def test_a_name_is_free_again_when_the_rest_is_told(nano: Engine) -> None:
     assert pool.add(FS, patient="bed") == "bed", "one who never pushed leaves too"
 
 
+def test_a_name_is_not_free_while_its_events_wait_to_be_taken(nano: Engine) -> None:
+    """Whoever iterates the async form takes one at a time."""
+
+    async def take() -> None:
+        pool = StreamPool(nano)
+        bed = pool.add(FS, patient="bed")
+        pool.push(bed, heart(8, FS))
+        pool.remove(bed)
+        events, taken = pool.events(0.01), 0
+        total = len(alone(nano, heart(8, FS)))
+        while taken < total:
+            await anext(events)
+            taken += 1
+            with pytest.raises(ConfigError, match="leaving still"):
+                pool.add(360, patient="bed")
+        more = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0.1)
+        assert pool.add(360, patient="bed") == "bed"
+        more.cancel()
+
+    asyncio.run(take())
+
+
+@pytest.mark.parametrize("name", [["bed"], {}, np.zeros(2)])
+def test_what_can_be_no_name_is_a_stranger(nano: Engine, name: Any) -> None:
+    pool = StreamPool(nano)
+    for call in (pool.samples, pool.remove, pool.flush, pool.room, lambda who: pool.push(who, np.zeros(5))):
+        with pytest.raises(InputError, match="add it first"):
+            call(name)
+
+
 def test_push_only_queues(nano: Engine) -> None:
     pool = StreamPool(nano)
     bed = pool.add(FS)
