@@ -13,13 +13,13 @@ from edgeecg.cli.common import (
     DataOption,
     SeedOption,
     check_data,
-    check_file,
     data_console,
     human_console,
     progress_bar,
     show_table,
 )
 from edgeecg.errors import BackendError, ConfigError
+from edgeecg.io.atomic import check_new_file
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 
 if TYPE_CHECKING:  # loads onnx
@@ -111,7 +111,7 @@ def build(
 
     if out.suffix != SUFFIX:
         raise ConfigError(f"--out {out}: a bundle's name ends in {SUFFIX}")
-    check_file(out)
+    check_new_file(out)
     check_data(data)
     console = human_console()
     found = read_graphs(graphs)

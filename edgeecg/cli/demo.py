@@ -150,8 +150,9 @@ def _make_bundle(console: Console, plan: Plan) -> None:
     """Recordings to one deployable file."""
     out = plan.out
     _run(console, "Train", "train", "--config", out / "demo.toml", "--out", out / "run")
-    for made in ("graphs", "calibration", "quantized"):  # by an earlier run: verbs replace no folder
+    for made in ("graphs", "calibration", "quantized"):  # by an earlier run: verbs replace nothing
         shutil.rmtree(out / made, ignore_errors=True)
+    plan.bundle.unlink(missing_ok=True)
     _run(
         console,
         "Export to ONNX",

@@ -19,6 +19,7 @@ __all__ = [
     "atomic_path",
     "check_file",
     "check_folder",
+    "check_new_file",
     "check_new_folder",
     "clear_partials",
     "is_hidden",
@@ -38,9 +39,25 @@ def check_file(target: Path | str) -> None:
     InputError
         The target is a folder, lies under a file, or its folder cannot be written to.
     """
-    if Path(target).is_dir():
+    target = Path(target)
+    if target.is_dir():
         raise InputError(f"cannot write {target}: it is a folder; name a file")
-    _check_room(Path(target), Path(target).parent)
+    if not _is_special(target):
+        target = target.resolve() if target.is_symlink() else target
+        _check_room(target, target.parent)
+
+
+def check_new_file(target: Path | str) -> None:
+    """As :func:`check_file`, and see that nothing is there yet: what was made with care is not overwritten.
+
+    Raises
+    ------
+    InputError
+        As for :func:`check_file`, or there is a file.
+    """
+    if Path(target).is_file():
+        raise InputError(f"{target} is there already: remove it or name another --out")
+    check_file(target)
 
 
 def check_folder(target: Path | str) -> None:
@@ -143,7 +160,8 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     Parameters
     ----------
     target : path
-        The file to make or to replace; its folder is made if need be.
+        The file to make or to replace; its folder is made if need be. A link stays one: what it leads to is
+        replaced. A device, pipe or socket is written to in the end.
 
     Yields
     ------
@@ -161,6 +179,14 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     ...     path.write_text("{}")  # doctest: +SKIP
     """
     target = Path(target)
+    if _is_special(target):
+        with tempfile.TemporaryDirectory() as folder, named_when_full(target):
+            partial = Path(folder, target.name)
+            yield partial
+            with partial.open("rb") as made, target.open("wb") as out:
+                shutil.copyfileobj(made, out)
+        return
+    target = target.resolve() if target.is_symlink() else target
     check_file(target)
     partial = _beside(target)
     with parents_of(target), named_when_full(target):
@@ -170,6 +196,12 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _is_special(target: Path) -> bool:
+    """Whether a target is to be written to and not replaced: a device, or what a process has open."""
+    top = target.absolute().parts[1:2]
+    return target.exists() and not target.is_dir() and (not target.is_file() or top in (("dev",), ("proc",)))
 
 
 def _settle(path: Path) -> None:

@@ -117,7 +117,11 @@ def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.Ca
     opened = Bundle.open(walked / "made.edgeecg")
     assert opened.manifest.default_precision == "int8"
     assert "int8" in opened.manifest.provenance["quantization"]
-    assert run(walked, line.replace("@graphs", "@quantized") + " -c @calibration") == 0
+    again = line.replace("@graphs", "@quantized") + " -c @calibration"
+    assert run(walked, again) == 2
+    assert "made.edgeecg is there already: remove it or name another --out" in capsys.readouterr().err
+    (walked / "made.edgeecg").unlink()
+    assert run(walked, again) == 0
     assert "int8 is there already" in capsys.readouterr().err
 
 

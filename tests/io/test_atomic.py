@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 from edgeecg.errors import InputError
 from edgeecg.io import Annotations, Record, write_annotations, write_wfdb
-from edgeecg.io.atomic import atomic_folder, atomic_path, clear_partials
+from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, clear_partials
 
 
 @contextmanager
@@ -50,6 +53,45 @@ def test_a_record_cut_short_is_an_error_and_no_file(tmp_path: Path, samples: int
     with pytest.raises(OSError, match="r"), room_for(700):
         write_wfdb(record, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    real, link = tmp_path / "far" / "real.json", tmp_path / "link.json"
+    for before in ("", "old"):
+        real.write_text(before) if before else None
+        link.unlink(missing_ok=True)
+        link.symlink_to(real)
+        check_file(link)
+        with atomic_path(link) as path:
+            path.write_text("{}")
+        assert link.is_symlink()
+        assert real.read_text() == "{}"
+        assert [file.name for file in real.parent.iterdir()] == ["real.json"]
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+    check_file(pipe)
+    with atomic_path(pipe) as path:
+        path.write_text("{}")
+    reader.join(10)
+    assert heard == ["{}"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_standard_output_can_be_named(tmp_path: Path) -> None:
+    script = "from edgeecg.io.atomic import *\nwith atomic_path('/dev/stdout') as path: path.write_text('{}')"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout == "{}"
+    with open(tmp_path / "out", "w") as out:
+        subprocess.run([sys.executable, "-c", script], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "{}"
+    assert Path("/dev/null").is_char_device()
 
 
 @pytest.mark.parametrize("write", [atomic_path, atomic_folder])
