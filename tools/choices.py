@@ -6,8 +6,8 @@
 In PyTorch, every patient by the network of the fold that never saw him, no beat withheld: the deployed
 figures are in docs/models. Prints F1 of QRS, V and S for the tokens alone, the beat encoder after the first
 stage (where it is kept) and the last, the rule that no beat is S in fibrillation at several limits, the other
-rules about S, biases of the classes, and the first lead alone; and F1 of AF by record. With --fitted the same
-of patients that were trained on.
+rules about S, biases of the classes, and the first lead alone; what a bias does to P; and F1 of AF by
+record. With --fitted the same of patients that were trained on.
 """
 
 from __future__ import annotations
@@ -119,6 +119,25 @@ def scores(cases: list[tuple[TrainingRecord, Heard]], say: Callable[[Heard], NDA
     return cells
 
 
+def paced(cases: list[tuple[TrainingRecord, Heard]], more: float) -> list[str]:
+    """Paced beats told as P, N and V; and where nobody is paced, N and V that are told as P."""
+    bias = tuple(more * (label == "P") for label in BEAT_LABELS)
+    n, v, p = (BEAT_LABELS.index(label) for label in "NVP")
+    told = {True: Confusion.empty(), False: Confusion.empty()}
+    for record, heard in cases:
+        said = np.eye(len(BEAT_LABELS), dtype=np.float32)[labels(heard, 0.4, bias, True, True, True)]
+        rest = np.empty(0, np.float32)
+        told[bool((record.labels == p).any())] += record_confusion(
+            record, Found(heard.place, rest, said, rest, rest)
+        )
+    beats, others = told[True].counts[p], told[False].counts[:, p]
+    return [
+        *(f"{100 * beats[label] / beats.sum():.1f}" for label in (p, n, v)),
+        str(others[n]),
+        str(others[v]),
+    ]
+
+
 def af_f1(cases: list[tuple[TrainingRecord, Heard]], settings: RhythmSettings, power: float) -> str:
     """F1 of AF by record: half of the beats in episodes; what people called too noisy is no AF."""
     hits = misses = false = 0
@@ -158,7 +177,7 @@ def choices(
     records = load_training_data(DataSettings(root=str(data), sets=sets), 0).training
     names = ["all" if fitted else f"fold{fold}" for fold in range(FOLDS)]
     runs = [work / preset / name for name in names]
-    networks = [network_of(run) for run in runs]
+    networks = [network_of(run, records) for run in runs]
     both = all((run / "checkpoint").exists() for run in runs)
     first_stage = [load_checkpoint(run / "checkpoint").network.beat.eval() if both else None for run in runs]
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), sets)
@@ -190,6 +209,9 @@ def choices(
         bias = tuple(more * (label == name) for label in BEAT_LABELS)
         cells = scores(beats, lambda heard, b=bias: labels(heard, 0.4, b, True, True, True))
         table.add_row(f"all four, {more:+.2f} more for {name}", *cells)
+    pacemakers = Table(f"{preset}: P", "paced: told as P, %", "as N", "as V", "not paced: N told as P", "V")
+    for more in (-2.0, -1.0, 0.0, 1.0):
+        pacemakers.add_row(f"{more:+.1f} more for P", *paced(beats, more))
     records_only = [case for case in cases if case[0].weak_label]
     rhythm = Table(f"{preset}: AF by record", "F1 %")
     for enter, leave, power in (
@@ -201,7 +223,7 @@ def choices(
     ):
         name = f"an episode from {enter} on, ends below {leave}" + (", times quality" if power else "")
         rhythm.add_row(name, af_f1(records_only, RhythmSettings(enter=enter, leave=leave), power))
-    Console(width=110).print(table, rhythm)
+    Console(width=110).print(table, pacemakers, rhythm)
 
 
 if __name__ == "__main__":

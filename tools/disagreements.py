@@ -121,7 +121,7 @@ def disagreements(
         (source, label): {} for source in SETS for label in CLASSES
     }
     for fold in range(FOLDS):
-        networks = [network_of(work / preset / f"fold{fold}") for preset in (first, second)]
+        networks = [network_of(work / preset / f"fold{fold}", every) for preset in (first, second)]
         windows = Windows(every, [], networks[0].spec, SIGNAL, AugmentSettings(), SETS)
         unseen = [every[number] for number in sorted(hidden(every, fold, FOLDS))]
         for record in track(unseen, f"fold {fold}"):

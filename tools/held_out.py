@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from edgeecg import open_engine
 from edgeecg.bundle import Thresholds
+from edgeecg.data.prepare import SYNTHETIC
+from edgeecg.data.recording import TrainingRecord
 from edgeecg.decode.confidence import Confidence
 from edgeecg.errors import ConfigError
 from edgeecg.metrics.calibration import fit_confidence
@@ -40,9 +43,34 @@ class Told(NamedTuple):
     true: NDArray[np.str_]
 
 
-def network_of(run: Path) -> Network:
-    """The network of a fold after its last stage, in PyTorch; a bias that belongs to it is in its logits."""
+def same_recordings(run: Path, meta: Mapping[str, Any], records: Sequence[TrainingRecord]) -> None:
+    """Refuse other recordings than a network's folds were dealt from: one that is missing moves patients to
+    other folds, and what the network was trained on would be called unseen.
+
+    Only counts are compared, of the sets that are here; a checkpoint that names none is taken as it is.
+
+    Raises
+    ------
+    ConfigError
+        A set has more or fewer recordings here than when the network was trained.
+    """
+    here = Counter(record.source for record in records)
+    for name, then in meta.get("sets", {}).items():
+        if name != SYNTHETIC and name in here and here[name] != then:
+            raise ConfigError(
+                f"{run} was trained with {then} recordings of {name}, here are {here[name]}, so that its "
+                f"folds hold other patients: make them the same ('edgeecg data fetch {name}' gets what is "
+                "missing)"
+            )
+
+
+def network_of(run: Path, records: Sequence[TrainingRecord] = ()) -> Network:
+    """The network of a fold after its last stage, in PyTorch; a bias that belongs to it is in its logits.
+
+    ``records`` are those among which its unseen patients will be looked for (`same_recordings`).
+    """
     checkpoint = load_checkpoint(run / REFINED)
+    same_recordings(run, checkpoint.meta, records)
     bias = checkpoint.meta.get("thresholds", {}).get("bias", {})
     network = checkpoint.network.eval()
     with torch.no_grad():

@@ -19,6 +19,7 @@ from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle
 from edgeecg.cli.strip import draw_strip
 from edgeecg.data.catalog import load_record, load_reference
+from edgeecg.errors import ConfigError
 from edgeecg.metrics.calibration import by_label
 from edgeecg.model.checkpoint import network_from_weights
 from edgeecg.pipeline.annotate import annotate
@@ -30,7 +31,8 @@ CLASSES = ("QRS", "V", "S", "F")
 FAILURES = (  # record, what the reference says, what was said
     ("mitdb/207", "V", "N"),
     ("mitdb/209", "S", "N"),
-    ("mitdb/201", "N", "V"),
+    ("mitdb/203", "N", "V"),
+    ("mitdb/109", "N", "P"),
     ("svdb/804", "N", "S"),
     ("svdb/841", "V", "S"),
 )
@@ -150,7 +152,9 @@ def failure(work: Path, data: Path, name: str, wanted: str, said: str) -> Path:
         and found[int(abs(places - sample).argmin())].label == said
     ]
     span = round(SECONDS * record.fs)
-    start = max(wrong, key=lambda at: sum(at <= other < at + span for other in wrong), default=0)
+    if not wrong:
+        raise ConfigError(f"{name}: no {wanted} is told as {said} by this network: choose another failure")
+    start = max(wrong, key=lambda at: sum(at <= other < at + span for other in wrong))
     target = MODELS / "images" / f"failure-{source}-{number}.png"
     begin = min(max(0, start - round(record.fs)), len(record) - span)
     draw_strip(record, events, target, start=begin, title=f"{name}: {wanted} told as {said}")

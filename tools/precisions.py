@@ -104,7 +104,7 @@ def cell(change: Change) -> str:
         "-" if part is None else f"{100 * part:+.2f}"
         for part in (change.estimate.value, change.estimate.low, change.estimate.high)
     )
-    return f"{value} ({low} to {high})"
+    return value if change.estimate.low is None else f"{value} ({low} to {high})"
 
 
 def show(preset: str, found: Mapping[str, Sequence[Change]], same: Mapping[str, float]) -> None:

@@ -92,7 +92,7 @@ def rhythms(
     """Print a row for each rhythm."""
     torch.set_num_threads(1)
     records = load_training_data(DataSettings(root=str(data), sets=SETS), 0).training
-    networks = [network_of(work / preset / f"fold{fold}") for fold in range(FOLDS)]
+    networks = [network_of(work / preset / f"fold{fold}", records) for fold in range(FOLDS)]
     fold_of = {n: fold for fold in range(FOLDS) for n in hidden(records, fold, FOLDS)}
     windows = Windows(records, [], networks[0].spec, SIGNAL, AugmentSettings(), SETS)
     chosen = [n for n, record in enumerate(records) if not (record.labels == PACED).any()]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from held_out import REFINED  # beside this file
+from held_out import REFINED, same_recordings  # beside this file
 from pretraining import pretrain  # beside this file
 from recipes import BIAS, LATER, SHARE, later, recipe_of, same_release  # beside this file
 from rich.progress import track
@@ -39,7 +39,10 @@ FIRST = "checkpoint"
 
 
 def hidden(records: Sequence[TrainingRecord], fold: int, folds: int) -> frozenset[int]:
-    """Numbers of the recordings of a fold's patients; synthetic ones are everybody's."""
+    """Numbers of the recordings of a fold's patients; synthetic ones are everybody's.
+
+    Patients are dealt by rank: for a network that was trained before, ask `same_recordings` first.
+    """
     held: set[str] = set()
     for source in {record.source for record in records} - {"synthetic"}:
         people = patient_folds((r.patient for r in records if r.source == source), folds)
@@ -122,6 +125,8 @@ def go_on(
     for preset, recipe in configs.items():
         config = later(stage, recipe)
         begun[preset] = [load_checkpoint(work / preset / name / before) for name in names]
+        for name, each in zip(names, begun[preset], strict=True):
+            same_recordings(work / preset / name, each.meta, data.training)
         members = members_of(data, names, folds, recipe.seed)
         networks = [each.network for each in begun[preset]]
         groups.append(Group(config, members, len(data.training), device, initial=networks))
@@ -221,6 +226,7 @@ def with_hidden(kept: Path, work: Path, data: Path, stage: str = REFINED) -> tup
     settings = DataSettings(root=str(data), sets={name: 1.0 for name in sets if name != "synthetic"})
     records = load_training_data(settings, 0).training
     for fold, (run, checkpoint) in enumerate(zip(runs, networks, strict=True)):
+        same_recordings(run, checkpoint.meta, records)
         unseen = sorted(records[number].name for number in hidden(records, fold, len(runs)))
         target, meta = work / run.name / stage, {**checkpoint.meta, "validation": unseen}
         if not (target / SETTINGS).exists():

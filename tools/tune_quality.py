@@ -2,10 +2,10 @@
 
     python tools/tune_quality.py --data FOLDER
 
-FOLDER holds mitdb (DS1), nstdb and cinc2017. Recorded noise is added to stretches of mitdb at known
-ratios; the in-band ratio of every two seconds is then known exactly, because the front end before the
-gain is linear. The fit sees half of the DS1 patients; every other figure is of the other half, and of
-cinc2017, which the fit never sees. One to three minutes on one core.
+FOLDER holds mitdb, nstdb and cinc2017; what is kept for judging is not read. Recorded noise is added to
+stretches of mitdb (DS1) at known ratios; the in-band ratio of every two seconds is then known exactly,
+because the front end before the gain is linear. The fit sees half of the DS1 patients; every other figure is
+of the other half, and of cinc2017, which the fit never sees. One to three minutes on one core.
 """
 
 from __future__ import annotations
@@ -213,18 +213,19 @@ def fast_ticks(record: Record, piece: Stretch, ticks: int) -> NDArray[np.bool_]:
 
 def hand_held(root: Path, count: int) -> None:
     """cinc2017: records that people called too noisy to read, against the others."""
-    by_label: dict[str, list[str]] = {}
-    for name, label in sorted(record_labels(root).items()):
-        if (root / "cinc2017" / f"{name}.hea").is_file():
-            by_label.setdefault(label, []).append(name)
+    by_label: dict[str, list[Path]] = {}
+    labelled = record_labels(root)
+    for stem in find_records(root, "cinc2017", "development"):
+        if stem.name in labelled:
+            by_label.setdefault(labelled[stem.name], []).append(stem)
     print("\n| cinc2017 label | records | " + " | ".join(QUALITY_LABELS) + " | median of the estimate, dB |")
     print("|---|---|" + "---|" * (len(QUALITY_LABELS) + 1))
     medians: dict[str, list[float]] = {}
-    for label, names in by_label.items():
-        chosen = np.random.default_rng(0).permutation(names)[:count]
+    for label, stems in by_label.items():
+        chosen = np.random.default_rng(0).permutation(len(stems))[:count]
         labels = []
-        for name in chosen:
-            record = load_record(root / "cinc2017" / str(name), "cinc2017")
+        for number in chosen:
+            record = load_record(stems[number], "cinc2017")
             _, snr, found = judged(np.nan_to_num(record.signal[:, 0]), record.fs)
             labels.append(found)
             medians.setdefault(label, []).append(float(np.median(snr)))

@@ -30,15 +30,16 @@ def recordings(root: Path | None, seed: int) -> tuple[dict[str, Records], str]:
     """Recordings for each label, and where they come from: real ones where there are any, else synthetic."""
     try:
         folder = data_root(root)
-        beats = labelled_records(["mitdb:DS1", "svdb"], folder)
+        beats = labelled_records(["mitdb:DS1", "svdb:development"], folder)
     except ConfigError:
         made = labelled_records(["synthetic"], seed=seed)
         return {"V": made, "S": made, AFIB: made}, "synthetic patients"
     rhythm, source = labelled_records(["mitdb:DS1"], folder), "mitdb DS1, svdb"
     try:
-        said = record_labels(folder, "cinc2017")
-        rhythm += tuple(r for r in labelled_records(["cinc2017"], folder) if said.get(r.name) == "A")
-        source += ", cinc2017 (AF)"
+        said = record_labels(folder, SHORT)
+        short = labelled_records([f"{SHORT}:development"], folder)
+        rhythm += tuple(r for r in short if said.get(r.name) == "A")
+        source += f", {SHORT} (AF)"
     except ConfigError:
         pass  # AF by mitdb alone
     return {"V": beats, "S": beats, AFIB: rhythm}, source
@@ -50,7 +51,7 @@ def questions(
     """Up to ``count`` questions, at most two a recording, recordings in random order, short ones last."""
     rng = np.random.default_rng([seed, ord(label[0])])
     found: list[Question] = []
-    for number in sorted(rng.permutation(len(records)), key=lambda n: records[n].group == SHORT):
+    for number in sorted(rng.permutation(len(records)), key=lambda n: records[n].home == SHORT):
         found += list(_of_record(bundle, network, records[number], label, rng))
         if len(found) >= count:
             break

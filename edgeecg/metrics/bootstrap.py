@@ -2,6 +2,9 @@
 
 The patient is the unit, not the beat and not the record: a statistic is a function of how often each
 patient was drawn. All draws are computed at once.
+
+Draws can only vary what they draw from: where one patient has a class, every draw gives his figure, and the
+interval would have no width however little is known. ``docs/evaluation.md`` says what intervals of few hold.
 """
 
 from __future__ import annotations
@@ -14,13 +17,33 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.errors import SignalError
 
-__all__ = ["DRAWS", "Estimate", "Statistic", "difference", "estimate", "f1", "mean", "ratio"]
+__all__ = ["DRAWS", "FEW", "Estimate", "Statistic", "difference", "estimate", "f1", "mean", "ratio"]
 
 DRAWS = 2000
 LEVEL = 0.95
 
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""``(draws, patients)`` how often each patient was drawn, to ``(draws,)`` values; NaN where undefined."""
+FEW = 5
+"""Intervals of fewer contributing patients are far too narrow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A figure over patients, as a function of how often each was drawn.
+
+    Parameters
+    ----------
+    of : callable
+        ``(draws, patients)`` how often each patient was drawn, to ``(draws,)`` values; NaN where undefined.
+    contributing : NDArray[np.bool_]
+        ``(patients,)``: in whom there is something to compute it from.
+    """
+
+    of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    contributing: NDArray[np.bool_]
+
+    def __call__(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values of these draws."""
+        return self.of(weights)
 
 
 @dataclass(frozen=True)
@@ -32,15 +55,18 @@ class Estimate:
     value : float or None
         The figure over the patients as they are; ``None`` where it is undefined.
     low, high : float or None
-        Percentile interval; ``None`` with fewer than two patients.
+        Percentile interval; ``None`` where fewer than two patients contribute.
     patients : int
         How many were drawn from.
+    contributing : int, optional
+        How many of them have something to compute the figure from; ``None`` in older reports.
     """
 
     value: float | None
     low: float | None
     high: float | None
     patients: int
+    contributing: int | None = None
 
 
 def _weights(patients: int, draws: int, seed: int) -> NDArray[np.float64]:
@@ -63,13 +89,14 @@ def estimate(
     if patients < 1 or not 0 < level < 1:
         raise SignalError(f"a bootstrap needs a patient and a level in 0..1, got {patients} and {level}")
     value = float(statistic(np.ones((1, patients)))[0])
+    contributing = int(statistic.contributing.sum())
     if not np.isfinite(value):
-        return Estimate(None, None, None, patients)
-    if patients < 2:
-        return Estimate(value, None, None, patients)
+        return Estimate(None, None, None, patients, contributing)
+    if contributing < 2:
+        return Estimate(value, None, None, patients, contributing)
     drawn = statistic(_weights(patients, draws, seed))
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), patients)
+    return Estimate(value, float(low), float(high), patients, contributing)
 
 
 def difference(
@@ -83,11 +110,13 @@ def difference(
 ) -> Estimate:
     """Paired: ``second - first`` over the same draws of the same patients.
 
-    A loss of ``second`` is real where the interval's ``high`` is below 0.
+    Those contribute who contribute to both. A loss of ``second`` is real where the interval's ``high`` is
+    below 0.
     """
-    return estimate(
-        lambda weights: second(weights) - first(weights), patients, draws=draws, seed=seed, level=level
+    change = Statistic(
+        lambda weights: second(weights) - first(weights), first.contributing & second.contributing
     )
+    return estimate(change, patients, draws=draws, seed=seed, level=level)
 
 
 def ratio(part: ArrayLike, whole: ArrayLike) -> Statistic:
@@ -99,11 +128,14 @@ def ratio(part: ArrayLike, whole: ArrayLike) -> Statistic:
         quotient: NDArray[np.float64] = (weights @ parts) / np.where(below > 0, below, np.nan)
         return quotient
 
-    return statistic
+    return Statistic(statistic, wholes > 0)
 
 
 def f1(hits: ArrayLike, misses: ArrayLike, false: ArrayLike) -> Statistic:
-    """Gross F1 from counts per patient ``(patients,)``; undefined without a beat of the class."""
+    """Gross F1 from counts per patient ``(patients,)``; undefined without a beat of the class.
+
+    Who has none of the class does not contribute, whatever was told falsely of him.
+    """
     hit, miss, wrong = (np.asarray(counts, np.float64) for counts in (hits, misses, false))
     quotient = ratio(2 * hit, 2 * hit + miss + wrong)
 
@@ -111,7 +143,7 @@ def f1(hits: ArrayLike, misses: ArrayLike, false: ArrayLike) -> Statistic:
         present = weights @ (hit + miss) > 0
         return np.where(present, quotient(weights), np.nan)
 
-    return statistic
+    return Statistic(statistic, hit + miss > 0)
 
 
 def mean(values: Sequence[float | None] | NDArray[np.float64]) -> Statistic:

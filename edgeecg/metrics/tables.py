@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeecg.metrics.beats import CLASSES
-from edgeecg.metrics.bootstrap import Estimate
+from edgeecg.metrics.bootstrap import FEW, Estimate
 from edgeecg.metrics.calibration import Reliability
 from edgeecg.metrics.paired import FIGURES, Change
 from edgeecg.metrics.report import (
@@ -24,6 +24,10 @@ from edgeecg.metrics.report import (
 __all__ = ["Table", "change_table", "tables", "text"]
 
 UNDEFINED = "-"
+NARROW = "]*"
+NOTE = (
+    f"* fewer than {FEW} patients contribute: such an interval holds the truth in 50 to 85 % of cases, not 95"
+)
 MAPPINGS = {"dechazal": "AAMI by de Chazal", "bxb": "AAMI by bxb (e, j, n are S)"}
 
 
@@ -31,13 +35,14 @@ MAPPINGS = {"dechazal": "AAMI by de Chazal", "bxb": "AAMI by bxb (e, j, n are S)
 class Table:
     """A title, the head of each column, and rows of cells.
 
-    ``words`` are the columns of text, set from the left; the others are figures.
+    ``words`` are the columns of text, set from the left; the others are figures. ``note`` goes below.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: tuple[int, ...] = (0,)
+    note: str = ""
 
 
 def tables(report: Report, *, records: bool = True) -> Iterator[Table]:
@@ -68,11 +73,11 @@ def change_table(changes: Sequence[Change]) -> Table:
     lines = (
         (label, group, mapping, period, *cells) for (group, mapping, period, label), cells in rows.items()
     )
-    return Table("difference to the earlier report, paired over patients", heads, tuple(lines))
+    return _noted("difference to the earlier report, paired over patients", heads, tuple(lines))
 
 
 def text(table: Table) -> str:
-    """A table in plain text: title, head, rule, rows, columns two spaces apart."""
+    """A table in plain text: title, head, rule, rows, columns two spaces apart, note."""
     lines = (table.columns, *table.rows)
     widths = [max(len(line[k]) for line in lines) for k in range(len(table.columns))]
 
@@ -84,7 +89,15 @@ def text(table: Table) -> str:
         return "  ".join(padded).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([table.title, spread(table.columns), rule, *(spread(row) for row in table.rows), ""])
+    note = [table.note] if table.note else []
+    rows = [spread(row) for row in table.rows]
+    return "\n".join([table.title, spread(table.columns), rule, *rows, *note, ""])
+
+
+def _noted(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
+    """A table that says below what its marked intervals are worth."""
+    marked = any(cell.endswith(NARROW) for row in rows for cell in row[1:])
+    return Table(title, columns, rows, note=NOTE if marked else "")
 
 
 def _percent(value: float | None) -> str:
@@ -92,12 +105,14 @@ def _percent(value: float | None) -> str:
 
 
 def _interval(estimate: Estimate | None) -> str:
-    """Per cent, with the interval behind it where there is one."""
+    """Per cent, with the interval behind it where there is one; marked where few patients contribute."""
     if estimate is None or estimate.value is None:
         return UNDEFINED
     if estimate.low is None or estimate.high is None:
         return _percent(estimate.value)
-    return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}]"
+    few = estimate.contributing is not None and estimate.contributing < FEW
+    end = NARROW if few else "]"
+    return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}{end}"
 
 
 def _who(group: GroupReport, rows: Sequence[RecordRow | AfRow]) -> str:
@@ -127,7 +142,7 @@ def _scores(group: GroupReport, table: BeatTable) -> Table:
             )
         )
     heads = ("class", "hits", "misses", "false", "Se %", "+P %", "F1 %")
-    return Table(f"{title}, {table.period}", heads, tuple(rows))
+    return _noted(f"{title}, {table.period}", heads, tuple(rows))
 
 
 def _counts(rates: Rates) -> tuple[str, str, str]:
@@ -198,7 +213,7 @@ def _af(group: GroupReport, af: AfReport) -> Table:
         if found is not None:
             rows.append((what, str(found.gross.hits + found.gross.misses), *_three(found)))
     heads = ("AF by", "in reference", "Se %", "+P %", "F1 %")
-    return Table(f"{_who(group, af.rows)}: atrial fibrillation", heads, tuple(rows))
+    return _noted(f"{_who(group, af.rows)}: atrial fibrillation", heads, tuple(rows))
 
 
 def _calibration(group: GroupReport, curves: dict[str, Reliability]) -> Table:

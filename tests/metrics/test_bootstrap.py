@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from edgeecg.errors import SignalError
-from edgeecg.metrics.bootstrap import difference, estimate, f1, mean, ratio
+from edgeecg.metrics.bootstrap import FEW, difference, estimate, f1, mean, ratio
+
+PATIENTS, SENSITIVITY = 22, 0.75
 
 
 def test_the_value_is_the_gross_figure():
@@ -67,8 +69,52 @@ def test_undefined_figures_stay_undefined():
 
 
 def test_draws_without_the_class_are_left_out():
-    rare = estimate(f1([5, 0, 0], [5, 0, 0], [0, 1, 1]), 3)
-    assert 0 < rare.low <= rare.value <= rare.high <= 1
+    rare = estimate(f1([5, 2, 0], [5, 8, 0], [0, 1, 1]), 3)
+    assert 0 < rare.low < rare.value < rare.high < 1
+
+
+def test_a_class_of_one_patient_has_no_interval():
+    """Every draw would give his figure; false alarms of others would give it a width that means nothing."""
+    for alone in (
+        ratio([5, 0, 0], [8, 0, 0]),
+        mean([0.6, None, None]),
+        f1([5, 0, 0], [5, 0, 0], [0, 0, 0]),
+        f1([5, 0, 0], [5, 0, 0], [0, 9, 3]),
+    ):
+        found = estimate(alone, 3)
+        assert found.value is not None
+        assert (found.low, found.high, found.patients, found.contributing) == (None, None, 3, 1)
+    two = estimate(ratio([5, 4, 0], [8, 8, 0]), 3)
+    assert (two.low, two.high, two.contributing) == (0.5, 0.625, 2)
+
+
+def test_to_a_difference_contribute_those_that_contribute_to_both():
+    first, second = ratio([5, 0, 2], [8, 0, 4]), ratio([5, 3, 0], [8, 4, 0])
+    found = difference(first, second, 3)
+    assert found.value == pytest.approx(8 / 12 - 7 / 12)
+    assert (found.low, found.high, found.contributing) == (None, None, 1)
+    assert difference(first, ratio([5, 3, 1], [8, 4, 4]), 3).contributing == 2
+
+
+def coverage(having: int, trials: int = 500) -> float:
+    """How often the interval of a gross sensitivity holds the true one where so many of 22 have the class."""
+    source, covered = np.random.default_rng(having), 0
+    for trial in range(trials):
+        beats = np.zeros(PATIENTS)
+        beats[:having] = np.ceil(source.lognormal(4, 1, having))
+        hits = beats * source.beta(6, 2, PATIENTS)  # patients differ in how well they are heard
+        found = estimate(ratio(hits, beats), PATIENTS, draws=400, seed=trial)
+        covered += found.low <= SENSITIVITY <= found.high
+    return covered / trials
+
+
+def test_an_interval_of_few_patients_holds_less_often_than_it_says():
+    documented = {2: 0.49, 3: 0.74, 4: 0.84, 5: 0.86, 8: 0.86, 12: 0.89, 22: 0.91}  # docs/evaluation.md
+    held = {having: coverage(having) for having in documented}
+    assert held == pytest.approx(documented, abs=0.03)  # draws of another numpy may differ
+    assert held[2] < held[3] < held[4] < held[22]
+    assert held[2] < 0.55
+    assert all(held[having] < 0.9 for having in held if having < FEW)
 
 
 @pytest.mark.parametrize("options", [{"patients": 0}, {"patients": 3, "level": 95}])

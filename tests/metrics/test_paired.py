@@ -13,6 +13,7 @@ from edgeecg.metrics.paired import FIGURES, changes, f1_change
 from edgeecg.metrics.report import Protocol, Report
 from edgeecg.metrics.score import Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
+from edgeecg.metrics.tables import NOTE, change_table
 from edgeecg.specs import Beat, Rhythm
 
 QUICK = Protocol(bootstrap_draws=200)
@@ -47,6 +48,26 @@ def test_a_gain_in_one_patient_of_four_is_uncertain():
     gain = next(c.estimate for c in found if (c.label, c.figure) == ("V", "sensitivity"))
     assert gain.value == pytest.approx(0.25)
     assert gain.low == 0
+
+
+def test_a_class_of_one_patient_is_compared_without_an_interval():
+    """The difference in one patient, however often he is drawn, is no interval."""
+    before, after = report(["NNNNN"] * 3), report(["NSNNN", "NNNNN", "NNNNN"])
+    found = {(c.label, c.figure): c.estimate for c in changes(before, after)}
+    alone = found["S", "predictivity"]
+    assert (alone.value, alone.low, alone.contributing) == (None, None, 0)  # nothing was told before
+    gain = f1_change([Score(2, 3, 0), Score(0, 0, 1)], [Score(4, 1, 0), Score(0, 0, 0)], ["a", "b"], QUICK)
+    assert gain.value > 0
+    assert (gain.low, gain.high, gain.contributing) == (None, None, 1)
+
+
+def test_the_table_marks_differences_of_few_patients():
+    few = change_table(changes(report(["NNNSN"] * 4), report(["NVNSN"] * 4)))
+    assert few.note == NOTE
+    assert few.rows[1][4] == "100.00 [100.00, 100.00]*"
+    more = change_table(changes(report(["NNNSN"] * 5), report(["NVNSN"] * 5)))
+    assert more.note == ""
+    assert more.rows[1][4] == "100.00 [100.00, 100.00]"
 
 
 def test_records_of_one_patient_move_together():

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
 
 from edgeecg.errors import InputError
 from edgeecg.metrics.beats import CLASSES, Score
+from edgeecg.metrics.paired import changes
 from edgeecg.metrics.report import Protocol, Report, read_report, write_report
 from edgeecg.metrics.rhythm import EpisodeScore
 from edgeecg.metrics.runs import RunScore
 from edgeecg.metrics.score import PERIODS, Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
-from edgeecg.metrics.tables import tables, text
+from edgeecg.metrics.tables import NOTE, tables, text
 from edgeecg.specs import Alarm, Beat, Gap, Rhythm
 
 FS = 100
@@ -174,6 +177,39 @@ def test_tables_line_up_and_show_what_is_undefined_as_a_dash(report):
     assert confusion[3].split() == ["N", "630", "0", "0", "0", "0", "70"]
     assert len(next(one for one in shown if "each record" in one).splitlines()) == 3 + 3
     assert not any("each record" in text(table) for table in tables(report, records=False))
+
+
+def test_intervals_of_few_patients_are_marked_and_those_of_one_left_out(report):
+    scores, *_ = tables(report)
+    shown = text(scores).splitlines()
+    assert shown[-1] == NOTE
+    assert "93.33 [80.00, 100.00]*" in next(line for line in shown if line.startswith("QRS gross"))
+    assert next(line for line in shown if line.startswith("V gross")).split()[5:] == ["100.00"] * 3
+    v = report.groups[0].beats[0].classes["V"]
+    assert (v.f1.low, v.f1.contributing, v.average.f1.contributing) == (None, 1, 1)
+    af = next(table for table in tables(report) if table.title.endswith("atrial fibrillation"))
+    assert af.note == ""  # one patient has it: nothing is marked
+    assert af.rows[0][2] == "0.00"
+
+
+def test_five_patients_are_enough_for_no_mark():
+    true = [reference("NNVNS" * 4, f"r{i}", f"p{i}", length=2100) for i in range(5)]
+    said = said_by_events(events("NNVNN" * 4), list(MAPPINGS), 2100)
+    group = group_report("all", [score(one, said) for one in true], QUICK)
+    scores, *_ = tables(Report({}, "", QUICK, (group,)))
+    assert "100.00 [100.00, 100.00]" in text(scores)
+    assert "*" not in text(scores)
+
+
+def test_older_reports_do_not_know_who_contributes(report, tmp_path):
+    """They are read, and nothing in them is marked."""
+    old = re.sub(rb',"contributing":\d+', b"", msgspec.json.encode(report))
+    assert b"contributing" not in old
+    (tmp_path / "old.json").write_bytes(old)
+    before = read_report(tmp_path / "old.json")
+    assert before.groups[0].beats[0].classes["QRS"].f1.contributing is None
+    assert "*" not in "".join(map(text, tables(before)))
+    assert {change.estimate.value for change in changes(before, report)} == {0, None}
 
 
 def test_probabilities_of_matched_beats_are_judged():

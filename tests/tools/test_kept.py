@@ -9,8 +9,10 @@ import pytest
 import stages as tool  # tools/
 import train_release  # tools/
 import typer
+from held_out import network_of  # tools/
+from recipes import RECIPES, read_config  # tools/
 
-from edgeecg.data.prepare import TrainingData
+from edgeecg.data.prepare import DataSettings, TrainingData
 from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
@@ -42,6 +44,44 @@ def test_every_network_is_asked_about_those_that_it_never_saw(
         tool.with_hidden(tmp_path / "kept", tmp_path / "work", tmp_path, stage)
     with pytest.raises(ConfigError, match="no networks"):
         tool.with_hidden(tmp_path / "nothing", tmp_path / "work", tmp_path, stage)
+
+
+def test_other_recordings_than_those_of_the_training_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one less, patients lie in other folds, and figures of known ones would be called out of fold."""
+    config = TrainConfig(preset="nano", data=DataSettings(sets={"mitdb": 1.0}))
+    records = [replace(r, source="mitdb") for r in some_records()]
+    counts = {"mitdb": len(records), "synthetic": 288, "svdb": 39}  # what is not asked for need not be here
+    for fold in range(2):
+        meta = {"config": config.to_dict(), "sets": counts}
+        save_checkpoint(tmp_path / "kept" / f"fold{fold}" / "refined", build_network(config), meta)
+    monkeypatch.setattr(tool, "hidden", lambda records, fold, folds: frozenset({fold}))
+    kept, run = tmp_path / "kept", tmp_path / "kept" / "fold1"
+    less, more = records[1:], [*records, records[0]]
+    for other in (less, more):
+        told = f"trained with {len(records)} recordings of mitdb, here are {len(other)}"
+        some = TrainingData(other, [], [], ())
+        monkeypatch.setattr(tool, "load_training_data", lambda settings, seed, some=some: some)
+        with pytest.raises(ConfigError, match=told):
+            tool.with_hidden(kept, tmp_path / "work", tmp_path)
+        with pytest.raises(ConfigError, match=told):
+            network_of(run, other)
+    assert not (tmp_path / "work").exists()
+    network_of(run, records)
+    same = TrainingData(records, [], [], ())
+    monkeypatch.setattr(tool, "load_training_data", lambda settings, seed: same)
+    assert tool.with_hidden(kept, tmp_path / "work", tmp_path) == ("nano", 2)
+
+
+def test_a_later_stage_is_not_trained_on_other_recordings_than_the_first(tmp_path: Path) -> None:
+    config = read_config(RECIPES / "nano.toml")
+    records = [replace(r, source="mitdb") for r in some_records()]
+    meta = {"config": config.to_dict(), "sets": {"mitdb": len(records) + 1}}
+    save_checkpoint(tmp_path / "nano" / "all" / "checkpoint", build_network(config), meta)
+    data = TrainingData(records, [], [], ())
+    with pytest.raises(ConfigError, match="folds hold other patients"):
+        tool.go_on("second", "checkpoint", {"nano": config}, data, tmp_path, ["all"], 0)
 
 
 def test_the_folds_begin_where_kept_networks_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
