@@ -22,9 +22,11 @@ from edgeecg.cli.common import (
     data_console,
     human_console,
     progress_bar,
+    quoted,
     show_table,
 )
 from edgeecg.cli.plain import plain_line
+from edgeecg.data.patients import PATIENTS
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import check_extension
 from edgeecg.metrics.tables import Table
@@ -36,6 +38,7 @@ __all__ = ["annotate"]
 CLASSES = ("N", "S", "V", "F", "Q")
 OWN = "edg"  # the annotator name that is nobody else's
 ROWS = 50  # records that the table shows one by one
+TABLES = (".csv", ".tsv", ".parquet")
 SHORTEST = 10.0  # seconds of a recording in which a beat may be expected
 
 RUNNING = "Running"
@@ -102,7 +105,7 @@ def annotate(
     Beside each lies a JSON file with its counts. Finished records are skipped when the command is run again;
     one that cannot be read is reported and stops nothing. In a folder with WFDB headers tables (.csv, .tsv,
     .parquet) are taken for lists of these, and beside an EDF or BDF file of the same name for a part of it:
-    name such a recording by itself.
+    name such a recording by itself; the summary says how many were left out.
 
     For example:
 
@@ -128,12 +131,14 @@ def annotate(
     )
     jobs = find_jobs(records, out)
     _spare_others(jobs, extension)
+    left = _left_out(records, jobs)
     outcomes = _follow(jobs, settings, workers, cluster)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed and len(jobs) == 1:
         raise RecordError(_told(failed[0]))
     show_table(data_console(), _table(outcomes, len(jobs)))
     _note_silent(outcomes)
+    _note_left_out(left)
     for outcome in failed:
         human_console().print(Text("not annotated: ", "red").append(_told(outcome), "default"))
     if failed:
@@ -161,6 +166,34 @@ def _note_silent(outcomes: list[Outcome]) -> None:
             f"note: no beat was found in {', '.join(silent[:3])}{more}: flat, no ECG, or of another unit "
             "than the file says (--units, --gain)"
         )
+
+
+def _left_out(asked: list[Path], jobs: list[Job]) -> list[Path]:
+    """Tables in the folders that were asked for which are taken for part of a record beside them."""
+    roots = [path for path in asked if path.is_dir()]
+    folders = {job.path.parent for job in jobs if any(root in job.path.parents for root in roots)}
+    taken = {job.path.resolve() for job in jobs}
+    tables = (file for folder in sorted(folders) for file in sorted(folder.iterdir()) if _is_table(file))
+    return [file for file in tables if file.resolve() not in taken]
+
+
+def _is_table(file: Path) -> bool:
+    """Whether a file of a folder could be a recording in a table."""
+    return file.suffix.lower() in TABLES and not file.name.startswith(".") and file.name != PATIENTS
+
+
+def _note_left_out(files: list[Path]) -> None:
+    """Say which tables were not taken for recordings, and how they are taken: nobody misses them else."""
+    if not files:
+        return
+    what, records = f"1 table, {files[0]}, was", "the record beside it"
+    if len(files) > 1:
+        what, records = f"{len(files)} tables, {files[0]} the first, were", "records beside them"
+    note = (
+        f"note: {what} left out, as part of {records}; what is a recording of its own is taken "
+        f"by its name: edgeecg annotate {quoted(files[0])} --out DIR"
+    )
+    human_console().print(plain_line(note))
 
 
 def _spare_others(jobs: list[Job], extension: str) -> None:

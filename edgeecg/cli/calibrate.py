@@ -88,8 +88,10 @@ def calibrate(
     base = read_recipe(recipe) if recipe is not None else Recipe()
     settings = replace(base, **{key: value for key, value in given.items() if value is not None})
     found = read_graphs(graphs)
-    manifest, pieces = choose_windows(settings, found.signal, data)
     with progress_bar() as bar:
+        task = bar.add_task("choosing windows", total=None)
+        manifest, pieces = choose_windows(settings, found.signal, data)
+        bar.remove_task(task)
         task = bar.add_task("calibrating", total=len(pieces))
         made = run(found, settings, manifest, pieces, lambda done, _: bar.update(task, completed=done))
     write_calibration(out, made, manifest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -86,7 +86,8 @@ BundleOption = Annotated[
 
 READING = "Reading the recordings"
 
-EVERY = 60.0  # seconds between two lines of progress in a log
+EVERY = 30.0  # seconds between two lines of progress in a log
+SETTLED = 1.0  # seconds of work before which nobody can tell how much is left
 
 LeadOption = Annotated[
     list[str] | None,
@@ -172,11 +173,14 @@ class _Told(Progress):
 
     def start(self) -> None:
         """Begin: short work says nothing in a log."""
-        self.told = time.monotonic()
+        self.told = self.get_time()
         super().start()
 
     def update(self, task_id: TaskID, **fields: Any) -> None:
-        """Note how far a task is, and say it if it was not said for a minute."""
+        """Note how far a task is, and say it if nothing was said for a while.
+
+        The field ``begun`` is what was done before, by an earlier run: it says nothing of the pace.
+        """
         super().update(task_id, **fields)
         self._tell(task_id)
 
@@ -186,15 +190,33 @@ class _Told(Progress):
         self._tell(task_id)
 
     def _tell(self, task_id: TaskID) -> None:
-        if self.console.is_terminal or time.monotonic() - self.told < EVERY:
+        if self.console.is_terminal or self.get_time() - self.told < EVERY:
             return
-        self.told, task = time.monotonic(), self._tasks[task_id]
-        whole = "" if task.total is None else f" of {task.total:,.0f}"
-        self.console.print(f"{task.description}: {task.completed:,.0f}{whole}, {task.elapsed or 0:,.0f} s")
+        self.told = self.get_time()
+        self.console.print(_progress_line(self._tasks[task_id]))
+
+
+def _progress_line(task: Task) -> str:
+    """How far a task is, since when, and about how long it will take yet."""
+    whole = "" if task.total is None else f" of {task.total:,.0f}"
+    elapsed = task.elapsed or 0.0
+    line = f"{task.description}: {task.completed:,.0f}{whole}, {_span(elapsed)}"
+    done = task.completed - task.fields.get("begun", 0)
+    if task.total is None or task.completed >= task.total or done <= 0 or elapsed < SETTLED:
+        return line
+    return f"{line}, about {_span(elapsed * (task.total - task.completed) / done)} left"
+
+
+def _span(seconds: float) -> str:
+    """A time as a person says it: ``40 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """A progress bar on stderr, the same in every verb; where stderr is no terminal, a line a minute."""
+    """A progress bar on stderr, the same in every verb; where stderr is no terminal, a line now and then."""
     console = console or human_console()
     return _Told(
         SpinnerColumn(),
@@ -220,6 +242,7 @@ def show_table(console: Console, table: Table) -> None:
         console.print(text(table), soft_wrap=True)
         return
     shown = RichTable(title=table.title, title_justify="left", title_style="bold")
+    shown.caption, shown.caption_justify = table.note or None, "left"
     for number, column in enumerate(table.columns):
         shown.add_column(column, justify="left" if number in table.words else "right", no_wrap=number == 0)
     for row in table.rows:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from edgeecg.cli.common import (
     DataOption,
@@ -17,6 +16,7 @@ from edgeecg.cli.common import (
     check_data,
     data_console,
     human_console,
+    progress_bar,
     show_table,
 )
 from edgeecg.errors import ConfigError
@@ -113,12 +113,15 @@ def fetch_set(
         raise ConfigError("where to? name the folder of recordings by --data DIR or EDGEECG_DATA")
     chosen = [record.strip() for record in records.split(",") if record.strip()] if records else None
     console = human_console()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
-        task = bars.add_task(name, total=None)
+    with progress_bar(console) as bars:
+        task, came = bars.add_task(f"files of {name}", total=None), 0
 
         def report(done: int, total: int, received: int) -> None:
-            bars.update(task, advance=received, description=f"{name}: {done} of {total} files")
+            nonlocal came
+            came += received
+            begun = bars.tasks[0].fields.get("begun", done)  # files that were here: the first report tells
+            text = f"files of {name}, {came / 1e6:.1f} MB"
+            bars.update(task, completed=done, total=total, begun=begun, description=text)
 
         summary = fetch(name, data, base=base, records=chosen, report=report)
     console.print(

@@ -87,22 +87,27 @@ def explain(
     room.method_of(method)
     people, opened = human_console(), Bundle.open(bundle)
     signal = read_record(record, leads=leads, fs=fs, units=units, gain=gain)
-    with atomic_folder(out) as folder:
-        sets = _concept_sets(opened, seed) if concepts else None
-        with people.status("explaining"):
-            why = room.explain(
-                signal,
-                at,
-                bundle=opened,
-                label=label,
-                method=method,
-                against=against,
-                lead_policy=lead_policy,
-                change=change,
-                concepts=sets,
-                seed=seed,
-            )
-            room.write(why, folder)
+    with atomic_folder(out) as folder, people.status("explaining") as status:
+
+        def sets() -> ConceptSets:
+            status.stop()  # two displays cannot be live at once
+            made = _concept_sets(opened, seed)
+            status.start()
+            return made
+
+        why = room.explain(
+            signal,
+            at,
+            bundle=opened,
+            label=label,
+            method=method,
+            against=against,
+            lead_policy=lead_policy,
+            change=change,
+            concepts=sets if concepts else None,
+            seed=seed,
+        )
+        room.write(why, folder)
     _show(data_console(), why)
     people.print(f"written: {out / 'index.html'}")
 

@@ -43,9 +43,11 @@ def export(
     from edgeecg.bundle import LEAD_POLICIES
     from edgeecg.deploy.build import export_checkpoint
     from edgeecg.deploy.graphset import write_graphs
+    from edgeecg.model.run import check_finished
 
     if lead_policy not in LEAD_POLICIES:
         raise ConfigError(f"--lead-policy {lead_policy}: choose {', '.join(LEAD_POLICIES)}")
+    check_finished(checkpoint)
     check_new_folder(out)
     policy = next(known for known in LEAD_POLICIES if known == lead_policy)
     graphs = export_checkpoint(checkpoint, name, policy)

@@ -305,6 +305,12 @@ def _allowed(share: str | None, against: Path | None) -> float:
 def hold(console: Console, previous: Report, now: Report, share: float) -> bool:
     """Show what changed; false where something got slower by more than ``share``."""
     changes = compare(previous, now)
+    before, after = (f"{r.subject.bundle} ({r.subject.digest[:12]})" for r in (previous, now))
+    if before != after:
+        human_console().print(
+            f"note: the earlier profile is of another bundle, {before}, this one of {after}: what "
+            "changed may be the model's doing"
+        )
     table = Table(title=f"\nAgainst {previous.created}", title_justify="left", box=None, pad_edge=False)
     for head in ("", "before", "now", "change"):
         table.add_column(head, justify="left" if not head else "right")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress, TaskID
 
 from edgeecg.cli.common import DataOption, human_console, progress_bar, quoted
 from edgeecg.errors import ConfigError
@@ -47,7 +48,8 @@ def train(
     Without a configuration it trains on built-in synthetic patients. A configuration names the sets
     to train on, public ones or your own, which lie under `--data` (or `EDGEECG_DATA`), and the
     validation patients, who are left out and scored as the run goes. A killed run goes on where it
-    was when the same command is given again; a finished one is left alone.
+    was when the same command is given again; a finished one is left alone. Where stderr is no
+    terminal (nohup, the log of a job) a line every half a minute says how far it is.
 
     The output is a checkpoint folder (`weights.safetensors`, `checkpoint.json`), which
     `edgeecg export` reads, and TensorBoard logs beside it.
@@ -88,18 +90,46 @@ def train(
     console.quiet = not leads()  # on several devices this command runs once a device
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with progress_bar(console) as bar:
-        task = bar.add_task("training", total=settings.optim.steps)
-
-        def show(step: int, values: dict[str, float]) -> None:
-            bar.update(task, completed=step, description=f"training, loss {values['total']:.3f}")
-
-        report = train_run(settings, out, show=show, say=console.print, init=init)
+        shown = _Shown(bar, settings.optim.steps)
+        report = train_run(
+            settings, out, show=shown.step, say=console.print, prepare=shown.prepare, init=init
+        )
     console.quiet = not leads()  # among several machines it is known only now
     for name, value in report.figures.items():
         console.print(f"  {name:<24} {value:.4f}")
     console.print(
         f"checkpoint in {report.checkpoint}; next: edgeecg export {quoted(report.checkpoint)} --out graphs"
     )
+
+
+class _Shown:
+    """A run on a bar, or in a log: recordings that are prepared, steps, and what validations give."""
+
+    def __init__(self, bar: Progress, steps: int) -> None:
+        self._bar, self._steps = bar, steps
+        self._task: TaskID | None = None
+        self._what = ""
+
+    def prepare(self, source: str, done: int, total: int) -> None:
+        """A recording of a set is ready."""
+        self._bar.update(self._turn(f"preparing {source}", total, 0), completed=done)
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """A step is done; its figures with a ``/`` are those of a validation."""
+        task = self._turn("training", self._steps, step)
+        self._bar.update(task, completed=step, description=f"training, loss {values['total']:.3f}")
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if "/" in name)
+        if figures:
+            self._bar.console.print(f"validation at step {step:,}: {figures}")
+
+    def _turn(self, what: str, total: int, begun: int) -> TaskID:
+        """The task of what is done now, which takes the place of the one before."""
+        if self._task is None or what != self._what:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._what = what
+            self._task = self._bar.add_task(what, total=total, completed=begun, begun=begun)
+        return self._task
 
 
 def _fold(text: str) -> tuple[int, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -19,13 +20,13 @@ from edgeecg.data.catalog import (
     find_records,
     load_record,
     load_reference,
-    patient_folds,
     record_labels,
     set_folder,
 )
 from edgeecg.data.development import is_development
 from edgeecg.data.patients import named_patients
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError, SignalError
 from edgeecg.io.identity import samples_hash
@@ -37,12 +38,18 @@ from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = [
     "DataSettings",
+    "Report",
     "TrainingData",
     "hold_out",
     "load_training_data",
     "prepare_record",
     "prepare_synthetic",
 ]
+
+Report = Callable[[str, int, int], None]
+"""Told a set, how many of its recordings are ready, and how many there are."""
+
+Tell = Callable[[int, int], None]  # the same of one set
 
 SYNTHETIC = "synthetic"
 NOISE = "nstdb"
@@ -169,12 +176,12 @@ def prepare_synthetic(made: SyntheticRecord) -> TrainingRecord:
     )
 
 
-def _synthetic(settings: DataSettings, seed: int) -> Iterator[TrainingRecord]:
+def _synthetic(settings: DataSettings, seed: int, tell: Tell) -> Iterator[TrainingRecord]:
     """Patients over several pairs of leads, at least three of a pair; the first pairs take what is over."""
     wanted = settings.synthetic_patients
     if not wanted:
         raise ConfigError("data.synthetic_patients is 0 and synthetic has a share: make some or give none")
-    pairs = min(len(LEAD_PAIRS), max(1, wanted // 3))
+    pairs, made = min(len(LEAD_PAIRS), max(1, wanted // 3)), 0
     for number, leads in enumerate(LEAD_PAIRS[:pairs]):
         count = wanted // pairs + (number < wanted % pairs)
         cohort = synthetic_cohort(
@@ -186,20 +193,24 @@ def _synthetic(settings: DataSettings, seed: int) -> Iterator[TrainingRecord]:
             snr_db=(14.0, 40.0),
         )
         yield from map(prepare_synthetic, list(chain(*cohort.values()))[:count])
+        made += count
+        tell(made, wanted)
 
 
-def _catalogued(root: Path, name: str, limit: int) -> Iterator[TrainingRecord]:
+def _catalogued(root: Path, name: str, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
     """Recordings of a set of the catalogue, its test split left out."""
     weak = record_labels(root, name) if name == "cinc2017" else {}
     paths = [path for path in find_records(root, name) if is_development(name, path.name, path.parent)]
+    paths = paths[: limit or None]
     if not paths:
         raise ConfigError(
             f"of {name} nothing but what is kept for judging is in {root}: 'edgeecg data fetch {name}'"
         )
-    for path in paths[: limit or None]:
+    for number, path in enumerate(paths, 1):
         label = weak.get(path.name, "")
         with _named(path):
             made = prepare_record(load_record(path, name), name, name=name, weak_label=label)
+        tell(number, len(paths))
         yield made
 
 
@@ -214,21 +225,27 @@ def _named(path: Path) -> Iterator[None]:
         raise RecordError(f"{path}: {error}") from error
 
 
-def _own(folder: Path, limit: int) -> Iterator[TrainingRecord]:
+def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
     """Annotated recordings in a folder of the user's."""
     headers = find_headers(folder)[: limit or None]
     if not headers:
-        raise ConfigError(f"{folder} holds no WFDB recordings (*.hea with *.atr beside them)")
+        raise ConfigError(
+            f"{folder} holds no WFDB recording: put yours there, each with its header (.hea) and beats (.atr)"
+        )
     names = [header.relative_to(folder).with_suffix("").as_posix() for header in headers]
     patients = named_patients(folder, names)
-    for header, name in zip(headers, names, strict=True):
+    for number, (header, name) in enumerate(zip(headers, names, strict=True), 1):
         stem = header.with_suffix("")
         with _named(stem):
             record = read_record(header)
             if record.annotations is None or not record.annotations.is_beat.any():
-                raise RecordError(f"{stem} has no beat annotations (.atr) to learn from")
+                raise RecordError(
+                    f"{stem} has no beat annotations (.atr) to learn from: annotate it, or move it out of "
+                    f"{folder}; none is skipped, every recording there is trained on"
+                )
             # by its place: two wards may both have a record 01
             made = prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
+        tell(number, len(headers))
         yield made
 
 
@@ -240,41 +257,15 @@ def _noise(root: Path) -> list[NDArray[np.float32]]:
     return [lead for tape in tapes for lead in on_model_grid(read_record(tape).signal, read_record(tape).fs)]
 
 
-def hold_out(
-    records: Sequence[TrainingRecord], settings: DataSettings
-) -> tuple[list[TrainingRecord], list[TrainingRecord]]:
-    """Training and validation records: whoever shares a patient with a held-out record is held out.
-
-    Raises
-    ------
-    ConfigError
-        A name that is no record, a fold that is not there, or nobody left to train on.
-    """
-    patient = {record.name: record.patient for record in records}
-    unknown = sorted(set(settings.validation) - set(patient))
-    if unknown:
-        raise ConfigError(
-            f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119)"
-        )
-    held = {patient[name] for name in settings.validation}
-    if settings.fold and not settings.folds:
-        raise ConfigError(f"data.fold {settings.fold} holds nobody out without data.folds: say of how many")
-    if settings.folds:
-        if not 0 <= settings.fold < settings.folds:
-            raise ConfigError(f"data.fold {settings.fold} must be 0 to {settings.folds - 1}")
-        for source in sorted({record.source for record in records}):
-            folds = patient_folds((r.patient for r in records if r.source == source), settings.folds)
-            held |= {person for person, fold in folds.items() if fold == settings.fold}
-    training = [record for record in records if record.patient not in held]
-    if not records:
-        raise ConfigError("no set has a share: give one in [data.sets] a number above 0")
-    if not training:
-        raise ConfigError("every patient is held out for validation: none is left to train on")
-    return training, [record for record in records if record.patient in held]
-
-
-def load_training_data(settings: DataSettings, seed: int) -> TrainingData:
+def load_training_data(
+    settings: DataSettings, seed: int, report: Report = lambda source, done, total: None
+) -> TrainingData:
     """Read or make everything that the settings name.
+
+    Parameters
+    ----------
+    report : callable
+        Told how far it is: thousands of recordings take minutes.
 
     Raises
     ------
@@ -293,13 +284,14 @@ def load_training_data(settings: DataSettings, seed: int) -> TrainingData:
     records: list[TrainingRecord] = []
     noise: list[NDArray[np.float32]] = []
     if settings.sets.get(SYNTHETIC, 0) > 0:
-        records += _synthetic(settings, seed)
+        records += _synthetic(settings, seed, partial(report, SYNTHETIC))
     if real:
         root = data_root(settings.root or None)
         noise = _noise(root)
         for name in real:
-            own = name not in SETS and (root / name).is_dir()
-            records += _own(root / name, settings.limit) if own else _catalogued(root, name, settings.limit)
+            own, tell = name not in SETS and (root / name).is_dir(), partial(report, name)
+            limit = settings.limit
+            records += _own(root / name, limit, tell) if own else _catalogued(root, name, limit, tell)
     training, validation = hold_out(records, settings)
     thanks = tuple(dict.fromkeys(SETS[name].attribution for name in [*real, NOISE] if real and name in SETS))
     return TrainingData(training, validation, noise, thanks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Union
@@ -247,7 +248,7 @@ def explain(
     against: BaselineKind | None = None,
     lead_policy: LeadPolicy | None = None,
     change: bool = True,
-    concepts: ConceptSets | None = None,
+    concepts: Union[ConceptSets, Callable[[], ConceptSets], None] = None,
     seed: int = 0,
 ) -> Explanation:
     r"""Explain what the model says of the beat at a source sample, or of the rhythm around it.
@@ -270,8 +271,9 @@ def explain(
         The bundle's where left out.
     change : bool
         Also look for the smallest change that turns the label (a few hundred passes).
-    concepts : ConceptSets, optional
-        Also place the beat among these concepts.
+    concepts : ConceptSets or callable, optional
+        Also place the beat among these concepts. A callable makes them, which takes long: it is called once
+        all else is found, so that a wrong ``at`` is told at once.
     seed : int
         Of Shapley values and LIME.
 
@@ -305,7 +307,8 @@ def explain(
     placed: list[BeatConcept] = []
     if concepts is not None:
         alone = ask(opened, network, found, beat, label, wing=0)
-        placed = beat_concepts(alone, baseline(alone, against), concepts)
+        sets = concepts() if callable(concepts) else concepts
+        placed = beat_concepts(alone, baseline(alone, against), sets)
         if not placed:
             older = network.spec.beat.layers * network.spec.beat.left
             notes.append(f"Concepts were not looked for: they need {older} beats before this one.")

@@ -74,12 +74,12 @@ def numbers(file: Path, column: Any, label: str) -> NDArray[np.float64]:
     import pyarrow as pa
 
     if not _is_numeric(column.type):
-        raise RecordError(f"{file}: column {label!r} {_why_text([str(c) for c in column.to_pylist()])}")
+        raise RecordError(f"{file}: column {label!r} {_why_text(file, [str(c) for c in column.to_pylist()])}")
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     return np.asarray(values, dtype=np.float64)
 
 
-def _why_text(cells: Sequence[str]) -> str:
+def _why_text(file: Path, cells: Sequence[str]) -> str:
     """What is the matter with a column that is no numbers, and how to mend it."""
     texts = [cell for cell in cells if not is_number(cell) and cell != "None"]
     example = texts[0] if texts else ""
@@ -89,4 +89,18 @@ def _why_text(cells: Sequence[str]) -> str:
         return f"begins with {example[:20]!r}: delete that line; a unit belongs into the name, 'II (mV)'"
     if re.match(r"\d+:\d\d", example):
         return f"holds times such as {example[:20]!r}: write seconds, or drop it and give the rate (--fs 250)"
+    if 0 < 2 * len(texts) < len(cells):  # a lead in which some samples could not be told
+        more = f" ({len(texts)} cells are no numbers)" if len(texts) > 1 else ""
+        where = _place(file, cells.index(example), example)
+        return f"holds {example[:20]!r} {where}{more}: write nan there, which says that the sample is missing"
     return f"holds text such as {example[:20]!r}: drop it, or name the leads (--lead II, leads=['II'])"
+
+
+def _place(file: Path, row: int, cell: str) -> str:
+    """Where a cell is, by its line as an editor counts them; by its row where the file has no lines."""
+    if file.suffix.lower() != ".parquet":
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):  # names and comments stand before the first row
+                if number > row and cell in (part.strip("\"' ") for part in re.split("[,;\t]", line.strip())):
+                    return f"in line {number}"
+    return f"in row {row + 1}"

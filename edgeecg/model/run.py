@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import platform
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from edgeecg.bundle import Bundle, packaged_names
-from edgeecg.data.prepare import TrainingData, load_training_data
+from edgeecg.data.prepare import Report, TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
-from edgeecg.errors import ConfigError
+from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.checkpoint import (
     SETTINGS,
     load_checkpoint,
@@ -31,16 +29,17 @@ from edgeecg.model.checkpoint import (
 )
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.presets import PRESETS, preset
+from edgeecg.model.resume import TENSORS, read_facts
+from edgeecg.model.run_log import logged_run
 from edgeecg.model.team import Team
 from edgeecg.model.train import Trainer
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
 from edgeecg.specs import BEAT_LABELS, ModelSpec
 
-__all__ = ["RunReport", "train_run"]
+__all__ = ["RunReport", "check_finished", "train_run"]
 
 CHECKPOINT, TENSORBOARD = "checkpoint", "tensorboard"
-LOG_EVERY = 10
 LOCK = "lock"
 
 log = logging.getLogger(__name__)
@@ -54,40 +53,6 @@ class RunReport:
     figures: dict[str, float]
 
 
-class _Log:
-    """Progress of a run to TensorBoard and to whoever shows it."""
-
-    def __init__(self, folder: Path, show: Callable[[int, dict[str, float]], None], begun: int) -> None:
-        # steps after the last checkpoint that a killed run had logged are done, and logged, again
-        self.writer: SummaryWriter | None = None
-        with self._spared():
-            self.writer = SummaryWriter(str(folder), purge_step=begun + 1 if begun else None)
-        self.show = show
-
-    def step(self, step: int, values: dict[str, float]) -> None:
-        """After every step."""
-        self.show(step, values)
-        for name, value in values.items():
-            if self.writer is not None and ("/" in name or step % LOG_EVERY == 0):
-                with self._spared():
-                    self.writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self.writer is not None:
-            with self._spared():
-                self.writer.close()
-
-    @contextmanager
-    def _spared(self) -> Iterator[None]:
-        """Train on without logs where these cannot be written: whether there is room, the state decides."""
-        try:
-            yield
-        except OSError as error:
-            log.error("TensorBoard's log cannot be written (%s): training goes on without", error)
-            self.writer = None
-
-
 def _initial(init: str | None, config: TrainConfig) -> Network | None:
     """Weights to fine-tune: of a checkpoint folder, or of a bundle."""
     if init is None:
@@ -96,6 +61,7 @@ def _initial(init: str | None, config: TrainConfig) -> Network | None:
     folder = Path(init)
     ours = any((place / SETTINGS).exists() for place in (folder, folder / CHECKPOINT))
     if folder.is_dir() and (ours or init not in packaged_names()):
+        check_finished(folder)
         checkpoint = load_checkpoint(init)
         said = checkpoint.meta.get("config", {}).get("signal")
         if said is not None and said != json.loads(json.dumps(config.to_dict()["signal"])):
@@ -151,6 +117,7 @@ def train_run(
     *,
     show: Callable[[int, dict[str, float]], None] = lambda step, values: None,
     say: Callable[[str], None] = lambda line: None,
+    prepare: Report = lambda source, done, total: None,
     init: str | None = None,
 ) -> RunReport:
     """Train as the configuration says; a run that was interrupted goes on.
@@ -161,6 +128,8 @@ def train_run(
         Told the step and its figures after every step, by the run's first process.
     say : callable
         Told in a line what begins, likewise.
+    prepare : callable
+        Told how far the recordings of each set are prepared, likewise.
     init : str, optional
         Checkpoint folder or bundle whose weights to begin from.
 
@@ -180,10 +149,35 @@ def train_run(
     _check_folder(out)
     team = Team(config)
     torch.set_num_threads(config.threads)
-    tell = say if team.leads else _silent
+    tell, report = (say, prepare) if team.leads else (_silent, _silent)
     with ExitStack() as stack:
         team.first(lambda: stack.enter_context(_alone(out)))
-        return _train(config, out, team, initial, show, tell, init)
+        return _train(config, out, team, initial, show, tell, report, init)
+
+
+def check_finished(folder: Path) -> None:
+    """Refuse the folder of a run that has begun and has left no checkpoint yet.
+
+    Raises
+    ------
+    ConfigError
+        Says how far the run is; other folders pass.
+    """
+    run = folder.parent if folder.name == CHECKPOINT else folder
+    begun = any((run / name).is_file() for name in (LOCK, TENSORS))
+    if not begun or any((place / SETTINGS).is_file() for place in (folder, run / CHECKPOINT)):
+        return
+    try:
+        facts = read_facts((run / TENSORS).read_bytes(), run / TENSORS)
+    except (OSError, StateError):  # killed before its first state, or damaged: the run itself says so
+        kept = "no step of it is kept yet"
+    else:
+        steps = facts.get("config", {}).get("optim", {}).get("steps")
+        kept = f"step {facts['step']}{f' of {steps}' if steps else ''} is kept"
+    raise ConfigError(
+        f"the training in {run} has not finished ({kept}): wait for it where it still runs, else give the "
+        "same `edgeecg train` command again, and it goes on"
+    )
 
 
 def _train(
@@ -193,11 +187,13 @@ def _train(
     initial: Network | None,
     show: Callable[[int, dict[str, float]], None],
     tell: Callable[[str], None],
+    report: Report,
     init: str | None,
 ) -> RunReport:
     """From the recordings to the checkpoint, in a folder that is this run's alone."""
-    tell("preparing recordings")
-    data = team.each(lambda: load_training_data(config.data, config.seed))
+    named = ", ".join(name for name, share in config.data.sets.items() if share > 0)
+    tell(f"preparing recordings of {named}")
+    data = team.each(lambda: load_training_data(config.data, config.seed, report))
     tell(_overview(data))
     for line in _lacking(data.training):
         tell(line)
@@ -210,7 +206,7 @@ def _train(
             tell("this run is finished: nothing to do")
             return finished
         tell(f"going on at step {trainer.step} of {config.optim.steps}")
-    network = _logged(trainer, out / TENSORBOARD, show)
+    network = logged_run(trainer, out / TENSORBOARD, show)
     return team.first(lambda: _keep(out / CHECKPOINT, network, data, trainer, init))
 
 
@@ -230,7 +226,7 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _silent(line: str) -> None:
+def _silent(*what: object) -> None:
     """What the processes behind the first one say."""
 
 
@@ -275,35 +271,6 @@ def _finished(target: Path, trainer: Trainer) -> RunReport | None:
     if weights_of(checkpoint.network) != weights_of(trainer.average):
         return None  # of a run that was here before
     return RunReport(target, dict(checkpoint.meta["figures"]))
-
-
-def _logged(trainer: Trainer, folder: Path, show: Callable[[int, dict[str, float]], None]) -> Network:
-    """Train, with TensorBoard logs of the first process."""
-    if not trainer.team.leads:
-        return trainer.run()
-    with _quiet_writer():
-        logged = _Log(folder, show, trainer.step)
-        try:
-            return trainer.run(logged)
-        finally:
-            logged.close()
-
-
-@contextmanager
-def _quiet_writer() -> Iterator[None]:
-    """No traceback of what TensorBoard's own thread could not write: the next call to it raises the same."""
-    usual = threading.excepthook
-
-    def hear(what: threading.ExceptHookArgs) -> None:
-        its_own = type(what.thread).__module__.startswith("tensorboard.")
-        if not (its_own and issubclass(what.exc_type, OSError)):
-            usual(what)
-
-    threading.excepthook = hear
-    try:
-        yield
-    finally:
-        threading.excepthook = usual
 
 
 def _keep(

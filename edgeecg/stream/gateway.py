@@ -28,6 +28,7 @@ __all__ = ["Gateway"]
 QUIET = 10.0  # seconds without a packet after which a patient is not well
 RESTLESS = 10.0  # seconds for which a snapshot waits for packets that are out of order
 PATIENCE = 10.0  # seconds for which a stop waits for sources that are slow to close
+LETTING_GO = 1.5  # seconds of them for sources that were never reached: nothing is on its way from these
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +145,8 @@ class Gateway:
         over = all(bed.over for bed in self.beds)  # by themselves: then there is nothing to go on with
         for bed in self.beds:
             bed.link.close()
-        limit = time.monotonic() + PATIENCE
-        while not self._empty() and time.monotonic() < limit:
+        begun = time.monotonic()
+        while (waited := time.monotonic() - begun) < PATIENCE and not self._empty(waited < LETTING_GO):
             self._tell()
             time.sleep(0.01)
         for bed in self.beds:
@@ -168,10 +169,12 @@ class Gateway:
             self.pool.remove(name)
         self._tell()
 
-    def _empty(self) -> bool:
-        """Take what the links still bring; whether that was all."""
-        busy = [self._drain(bed) or (bed.link.alive and not bed.failed) for bed in self.beds]
-        return not any(busy)
+    def _empty(self, every: bool) -> bool:
+        """Take what the links still bring; whether that was all, of ``every`` link or of those at work."""
+        links = [bed.link for bed in self.beds if not bed.failed]
+        busy = any(link.alive if every else link.reached for link in links)  # before the last look
+        more = [self._drain(bed) for bed in self.beds]
+        return not busy and not any(more)
 
     # ---- patients -------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, Union
 
 from edgeecg.errors import EdgeECGError, LinkError, PacketError
-from edgeecg.stream.sources import Packet, Source, open_source
+from edgeecg.stream.address import build
+from edgeecg.stream.sources import SOURCES, Packet, Source
 
 __all__ = ["Ended", "Link", "LinkState", "Opened"]
 
@@ -52,8 +53,8 @@ class Link:
         When the last packet came, ``time.monotonic``.
     attempts : int
         Times that the source was opened, or tried to be.
-    error : str
-        Why nothing comes; empty while something does.
+    reached : bool
+        Whether the source is open, so that something may be on its way.
     """
 
     def __init__(self, number: int, source: str) -> None:
@@ -62,8 +63,9 @@ class Link:
         self.state: LinkState = "connecting"
         self.heard = time.monotonic()
         self.attempts = 0
-        self.error = ""
-        self._source: Source | None = None  # once it is open
+        self.reached = False
+        self._error = ""
+        self._source: Source | None = None  # that is open, is being opened, or was last
         self._guard = threading.Lock()  # of the source, between who opens and who closes
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"edgeecg-link-{number}", daemon=True)
@@ -73,12 +75,25 @@ class Link:
         self._thread.start()
 
     def close(self) -> None:
-        """End it; what has come can still be taken. A source that is being opened ends once it is."""
+        """End it; what has come can still be taken. A source that is being opened is not waited for."""
         with self._guard:
+            first = not self._stop.is_set()
             self._stop.set()
-            source = self._source
-        if source is not None:
+            source, opening = self._source, not self.reached
+        if source is None or not first:
+            return
+        if opening:  # it may hold up who closes it until its peer has answered
+            threading.Thread(target=source.close, name=f"edgeecg-close-{self.number}", daemon=True).start()
+        else:
             source.close()
+
+    @property
+    def error(self) -> str:
+        """Why nothing comes; empty while something does.
+
+        A source that tries by itself to reach its device says it in ``trouble``, before it gives up.
+        """
+        return self._error or getattr(self._source, "trouble", "")
 
     @property
     def alive(self) -> bool:
@@ -89,9 +104,10 @@ class Link:
         try:
             self._keep_open()
         finally:  # whatever ended the thread, the gateway must know that it has ended
+            self.reached = False
             unforeseen = sys.exc_info()[1]
             if unforeseen is not None:
-                self.error = repr(unforeseen)
+                self._error = repr(unforeseen)
             if self.state != "failed":
                 self.state = "ended" if self._stop.is_set() or self.state == "ended" else "failed"
 
@@ -100,35 +116,44 @@ class Link:
         while not self._stop.is_set():
             self.state, self.attempts = "connecting", self.attempts + 1
             try:
-                with open_source(self._text) as source:
-                    if not self._reached(source):
-                        return
-                    pause = FIRST_PAUSE
-                    self._put(Opened(source))
-                    self._read(source)
+                self._use(build("source", self._text, SOURCES, {}))
                 if not self._stop.is_set():
                     self._put(Ended())
                 self.state = "ended"
                 return
             except (LinkError, PacketError) as error:
+                pause = FIRST_PAUSE if self.reached else pause
+                self.reached = False
+                if self._stop.is_set():
+                    return
                 log.warning("source %d broke off, again in %.0f s: %s", self.number, pause, error)
-                self.state, self.error = "waiting", str(error)
+                self.state, self._error = "waiting", str(error)
                 self._stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             except EdgeECGError as error:
+                if self._stop.is_set() and not self.reached:  # closed before it was opened
+                    return
                 log.error("source %d cannot be used: %s", self.number, error)
-                self.state, self.error = "failed", str(error)
+                self.state, self._error = "failed", str(error)
                 return
 
-    def _reached(self, source: Source) -> bool:
-        """Let :meth:`close` know of a source that is open; whether it is still wanted."""
+    def _use(self, source: Source) -> None:
+        """Open a source and read it to its end; :meth:`close` knows of it from before it is opened."""
         with self._guard:
+            if self._stop.is_set():
+                return
             self._source = source
-            return not self._stop.is_set()
+        with source:
+            with self._guard:
+                self.reached = not self._stop.is_set()
+            if self.reached:
+                self._put(Opened(source))
+                self._read(source)
+        self.reached = False
 
     def _read(self, source: Source) -> None:
         for packet in source:
-            self.state, self.heard, self.error = "live", time.monotonic(), ""
+            self.state, self.heard, self._error = "live", time.monotonic(), ""
             self._put(packet)
             if self._stop.is_set():
                 return

@@ -187,13 +187,18 @@ def test_a_profile_is_written_and_held_against(
     assert page.read_text().startswith("<!doctype html>")
     again = ["profile", "-b", bundle, *QUICK, "--against", str(report)]
     assert main([*again, "--max-regression", "9000%"]) == 0
-    assert "Against" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "Against" in shown.out
+    assert "another bundle" not in shown.err
     fast = json.loads(report.read_text())
+    fast["subject"] |= {"bundle": "other", "digest": "0" * 64}
     for stage in fast["stages"].values():
         stage["p50"] = stage["p99"] = 1e-6
     report.write_text(json.dumps(fast))
     assert main([*again, "--max-regression", "10%"]) == 1
-    assert "slower by more than 10%" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "slower by more than 10%" in said
+    assert "the earlier profile is of another bundle, other (000000000000), this one of " in said
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,28 @@ def test_annotate_reports_what_it_did(
     assert "before" in capsys.readouterr().out
 
 
+def test_annotate_says_which_tables_it_left_out(
+    record: Path, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tables beside headers are lists of these as a rule; a recording among them is not lost in silence."""
+    rows = (f"{n / FS:.3f},{x:.4f}\n" for n, x in enumerate(heart(12, FS)[:, 0]))
+    table = "time,II (mV)\n" + "".join(rows)
+    (tmp_path / "chest.csv").write_text(table)
+    (tmp_path / "more.csv").write_text(table)
+    (tmp_path / "patients.csv").write_text("record,patient\nr,one\n")
+    line = ["annotate", str(tmp_path), "-b", bundle, "-o", str(tmp_path / "out")]
+    assert main(line) == 0
+    said = capsys.readouterr().err
+    chest = tmp_path / "chest.csv"
+    assert f"note: 2 tables, {chest} the first, were left out" in said
+    assert f"edgeecg annotate {chest} --out DIR" in said
+    assert main([*line, str(chest)]) == 0
+    said = capsys.readouterr().err
+    assert f"note: 1 table, {tmp_path / 'more.csv'}, was left out" in said
+    assert main(["annotate", str(record), "-b", bundle, "-o", str(tmp_path / "o")]) == 0
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_a_recording_without_a_beat_is_named(
     bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

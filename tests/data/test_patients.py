@@ -121,3 +121,28 @@ def test_a_recording_that_cannot_be_used_is_named(mine: Path, tmp_path: Path) ->
         text[2] = rate
         with pytest.raises(RecordError, match=header.stem):
             load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
+
+
+def test_a_recording_without_beats_is_named_with_the_way_on(mine: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "mine"
+    shutil.copytree(mine, copied)
+    bare = sorted(copied.glob("*.atr"))[0]
+    bare.unlink()
+    with pytest.raises(RecordError, match=rf"{bare.stem} has no beat annotations .*, or move it") as told:
+        load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
+    assert "none is skipped" in str(told.value)
+    for header in copied.glob("*.hea"):
+        header.unlink()
+    with pytest.raises(ConfigError, match="holds no WFDB recording: put yours there"):
+        load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
+
+
+def test_it_is_told_how_many_recordings_are_ready(mine: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    settings = DataSettings(
+        root=str(mine.parent), sets={"mine": 1.0, "synthetic": 1.0}, synthetic_patients=7, synthetic_seconds=5
+    )
+    load_training_data(settings, 0, lambda *what: told.append(what))
+    records = len(list(mine.glob("*.hea")))
+    assert [what for what in told if what[0] == "mine"] == [("mine", n + 1, records) for n in range(records)]
+    assert [what for what in told if what[0] == "synthetic"] == [("synthetic", 4, 7), ("synthetic", 7, 7)]

@@ -208,6 +208,20 @@ def test_as_many_synthetic_patients_are_made_as_were_asked_for(patients: int) ->
     assert len({r.patient for r in data.training}) == patients
 
 
+@pytest.mark.parametrize(
+    ("people", "folds", "says"),
+    [
+        (1, 2, "data.folds = 2 needs at least two patients in each set, and mitdb has one"),
+        (2, 5, "mitdb has 2: ask for 2 folds"),
+        (4, 5, "mitdb has 4: ask for 2 to 4"),
+    ],
+)
+def test_too_few_patients_for_the_folds_are_counted(people: int, folds: int, says: str) -> None:
+    records = [record(f"mitdb/{n}", f"mitdb/{n}") for n in range(people)]
+    with pytest.raises(ConfigError, match=says):
+        hold_out(records, DataSettings(folds=folds))
+
+
 def test_no_synthetic_patients_go_with_no_share_only() -> None:
     with pytest.raises(ConfigError, match="synthetic_patients is 0 and synthetic has a share"):
         load_training_data(DataSettings(synthetic_patients=0), seed=1)

@@ -128,6 +128,21 @@ def test_errors_are_one_line(
     assert not out.exists()
 
 
+def test_the_beat_is_looked_for_before_examples_are_made(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They take half a minute, which a wrong sample or label should not cost."""
+    monkeypatch.setattr("edgeecg.cli.explain.default_folder", lambda: tmp_path / "cache")
+
+    def slow(*what: object, **more: object) -> ConceptSets:
+        raise AssertionError("examples were made for no beat")
+
+    monkeypatch.setattr("edgeecg.explain.concept_hearts.synthetic_sets", slow)
+    monkeypatch.setattr("edgeecg.explain.synthetic_sets", slow, raising=False)
+    assert main(["explain", str(recording), "--at", "999999", "--out", str(tmp_path / "out")]) == 2
+    assert "it has samples 0 to" in capsys.readouterr().err
+
+
 def test_a_recording_without_beats_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], bundle: Bundle
 ) -> None:

@@ -417,3 +417,30 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path, capfd: pytest.CaptureFi
     said = capfd.readouterr()
     assert "no column 'V1'" in said.out + said.err
     assert not {"\x07", "\x1b"} & set(said.out + said.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("II (mV)\n0.1\n0.2\nERR\n0.3\n", "holds 'ERR' in line 4: write nan there"),
+        ("# made by hand\n\nI (mV),II (mV)\n0,0.1\n1,0.2\n1,0.2\n1,ERR\n1,ERR\n1,1\n", "in line 7 (2 cells"),
+        ("time;II (mV)\n0;1\n0.1;bad\n0.2;3\n", "holds 'bad' in line 3"),
+        ("0.1\n0.2\nERR\n0.3\n", "holds 'ERR' in line 3"),
+    ],
+)
+def test_a_cell_that_is_no_number_is_named_by_its_line(tmp_path: Path, text: str, where: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(RecordError) as told:
+        read_record(path, fs=10, units="mV")
+    assert where in str(told.value)
+    assert "\n" not in str(told.value)
+    path.write_text(text.replace("ERR", "nan").replace("bad", "nan"))  # as it says
+    assert np.isnan(read_record(path, fs=10, units="mV").signal).any()
+
+
+def test_in_parquet_it_is_named_by_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pa.parquet.write_table(pa.table({"II (mV)": ["0.1", "0.2", "ERR", "0.4"]}), path)
+    with pytest.raises(RecordError, match="holds 'ERR' in row 3"):
+        read_record(path, fs=250)

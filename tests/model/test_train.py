@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
+from edgeecg.cli.main import main
 from edgeecg.data.prepare import DataSettings, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError, StateError
@@ -21,7 +22,7 @@ from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config
 from edgeecg.model.presets import preset
 from edgeecg.model.resume import save_run
-from edgeecg.model.run import _lacking, train_run
+from edgeecg.model.run import _lacking, check_finished, train_run
 from edgeecg.model.train import Trainer, build_network, learning_rate
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
@@ -395,6 +396,32 @@ def test_a_checkpoint_of_a_run_before_is_not_this_runs(tmp_path: Path) -> None:
     assert load_checkpoint(again.checkpoint).meta["config"]["seed"] == 1
     train_run(replace(short, seed=1), tmp_path / "new", say=said.append)
     assert said[-1] == "this run is finished: nothing to do"
+
+
+def test_a_run_that_was_killed_says_so_and_how_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+
+    def killed(step: int, values: dict[str, float]) -> None:
+        if step == 5:  # one step after the state at 4
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(TINY, out, show=killed)
+    for named in (out, out / "checkpoint"):
+        assert main(["export", str(named), "--out", str(tmp_path / "graphs")]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"the training in {out} has not finished (step 4 of 6 is kept)" in said
+        assert "same `edgeecg train` command again" in said
+    with pytest.raises(ConfigError, match="has not finished"):
+        train_run(TINY, tmp_path / "tuned", init=str(out))
+    (out / "run.safetensors").unlink()
+    with pytest.raises(ConfigError, match="no step of it is kept yet"):
+        check_finished(out)
+    train_run(TINY, out)
+    check_finished(out)
+    check_finished(out / "checkpoint")
 
 
 def test_logs_that_cannot_be_written_end_no_run(

@@ -98,6 +98,9 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ("queue = nan\n" + GOOD, "at least two hops"),
         (GOOD + "[alarms]\nbradicardia = 40\n", "no key 'bradicardia'"),
         (GOOD + "[alarms]\nbradycardia = 200.0\n", "alarms need"),
+        ('health = "8080"\nsinks = ["ws:8080"]\n' + GOOD, "health and sink ws want the same port, 8080"),
+        ('sinks = ["ws:0.0.0.0:9", "prometheus:9?names=true"]\n' + GOOD, "sink ws and sink prometheus want"),
+        ('health = "localhost:7"\nsinks = ["prometheus:127.0.0.1:7"]\n' + GOOD, "want the same port, 7"),
         ("patients = []\n", "add a \\[\\[patients\\]\\] table"),
     ],
 )
@@ -199,7 +202,7 @@ def test_the_page_says_why_nothing_comes(nano: Engine, tmp_path: Path) -> None:
     assert not told["b"]["error"]
     bed = made.beds[1]
     bed.fail(EdgeECGError("no more"))
-    bed.link.error = ""  # a packet that came meanwhile
+    bed.link._error = ""  # a packet that came meanwhile
     assert made.report()["patients"]["b"]["error"] == "no more"
 
 
@@ -207,6 +210,11 @@ def test_a_port_may_be_a_number(tmp_path: Path) -> None:
     assert read_gateway_config(write(tmp_path, f"health = 8080\n{GOOD}")).health == "8080"
     with pytest.raises(ConfigError, match=r"units=uV"):
         read_gateway_config(write(tmp_path, GOOD + 'units = "uV"\n'))
+
+
+def test_ports_that_differ_or_are_any_free_one_are_no_conflict(tmp_path: Path) -> None:
+    text = 'health = "0"\nsinks = ["ws:0", "prometheus:127.0.0.2:9464", "ws:9464"]\n' + GOOD
+    assert len(read_gateway_config(write(tmp_path, text)).sinks) == 3
 
 
 def test_a_restart_goes_on(nano: Engine, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -18,12 +19,15 @@ from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap
 from edgeecg.stream import gateway as room
 from edgeecg.stream import link, outlet
+from edgeecg.stream.address import build
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.session import Stream
 from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sources import open_source
 from edgeecg.stream.sources.base import BaseSource, Packet
+from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
+from edgeecg.stream.sources.polar import PolarSource
 from tests.contract.engines import assert_same_events, heart
 from tests.stream.test_gateway import events_of, eventually, gateway, record
 
@@ -50,12 +54,10 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], Scripted]
     """Sources by the name behind ``script:``."""
     known: dict[str, Callable[[], Scripted]] = {}
 
-    def opened(text: str) -> Any:
-        source = known[text]() if text in known else open_source(text)
-        source.open()
-        return source
+    def made(kind: str, text: str, forms: Any, options: Any) -> Any:
+        return known[text]() if text in known else build(kind, text, forms, options)
 
-    monkeypatch.setattr(link, "open_source", opened)
+    monkeypatch.setattr(link, "build", made)
     monkeypatch.setattr(link, "FIRST_PAUSE", 0.05)
     return known
 
@@ -267,6 +269,56 @@ def test_a_stop_does_not_wait_for_a_source_that_opens(
     assert time.monotonic() - begin < 3
     assert not raised
     assert (tmp_path / "context").is_file()
+
+
+class Away(FakeStrap):
+    """A strap that nobody hears: the search goes on, or ends at once where Bluetooth is off."""
+
+    def __init__(self, off: bool) -> None:
+        super().__init__(np.zeros(FRAME))
+        self.off, self.searching = off, False
+
+    async def connect(self, lost: Callable[[], None]) -> None:
+        if self.off:
+            raise LinkError("is Bluetooth switched on?")
+        self.searching = True
+        try:
+            await asyncio.sleep(60)
+        finally:
+            self.searching = False
+
+
+@pytest.mark.parametrize("off", [True, False])
+def test_a_strap_that_is_away_is_told_at_once_and_holds_up_no_stop(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], off: bool
+) -> None:
+    strap = Away(off)
+    scripts["script:strap"] = lambda: PolarSource("auto", transport=strap)
+    made = gateway(nano, tmp_path, {"a": "script:strap"})
+    with running(made) as raised:
+        if off:
+            eventually(lambda: made.report()["patients"]["a"]["error"] == "is Bluetooth switched on?", 5)
+            assert made.report()["patients"]["a"]["state"] == "connecting"
+        else:
+            eventually(lambda: strap.searching, 5)
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 2
+    assert not raised
+    eventually(lambda: not (strap.searching or made.beds[0].link.alive), 5)
+    assert made.beds[0].link.state == "ended"
+
+
+def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    """It would end after its own time limit; nothing is on its way from it."""
+    scripts["script:slow"] = lambda: Scripted(FS, steady(1), opening=6.0)
+    made = gateway(nano, tmp_path, {"a": "script:slow"})
+    with running(made) as raised:
+        eventually(lambda: made.beds[0].link.attempts == 1)
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 2.5
+    assert not raised
 
 
 def test_what_a_snapshot_still_held_is_told(nano: Engine, tmp_path: Path, scripts: dict[str, Any]) -> None:

@@ -50,6 +50,11 @@ class PolarSource(LiveSource):
     transport : callable, optional
         Makes the `BleTransport` for an address; bleak by default.
 
+    Attributes
+    ----------
+    trouble : str
+        Why no samples come, while the strap is tried anew; else empty.
+
     Raises
     ------
     ConfigError
@@ -75,6 +80,7 @@ class PolarSource(LiveSource):
         self._wait, self._retry = wait, retry
         self._heard = time.monotonic()
         self._ready = threading.Event()
+        self.trouble = ""
 
     def open(self) -> None:
         """Wait for the first samples; a second call does nothing."""
@@ -102,6 +108,7 @@ class PolarSource(LiveSource):
             try:
                 await self._session()
             except LinkError as error:
+                self.trouble = str(error)
                 limit = self._retry if self._ready.is_set() else self._wait
                 if time.monotonic() - self._heard > limit:
                     raise LinkError(f"no samples from the strap for {limit:g} s: {error}") from error
@@ -119,8 +126,9 @@ class PolarSource(LiveSource):
         answers: asyncio.Queue[bytes] = asyncio.Queue()
         strap, connected = self._transport, False
         try:
-            await strap.connect(lost.set)
-            connected = True
+            connected = await self._reach(strap, lost)
+            if not connected:
+                return
             await strap.notify(CONTROL, answers.put_nowait)
             await strap.notify(DATA, self._on_ecg)
             await strap.notify(HEART_RATE, self._on_heart_rate)
@@ -128,6 +136,19 @@ class PolarSource(LiveSource):
             await self._listen(lost)
         finally:
             await self._let_go(strap, connected and not lost.is_set())
+
+    async def _reach(self, strap: BleTransport, lost: asyncio.Event) -> bool:
+        """Connect, which may take long, or give that up at the stop; whether it is connected."""
+        attempt = asyncio.ensure_future(strap.connect(lost.set))
+        while not attempt.done() and not self._stop.is_set():
+            await asyncio.wait({attempt}, timeout=TICK / 4)
+        if not attempt.done():
+            attempt.cancel()
+            await asyncio.wait({attempt})
+        if attempt.cancelled():
+            return False
+        attempt.result()
+        return True
 
     async def _start(self, strap: BleTransport, answers: asyncio.Queue[bytes]) -> None:
         status = await self._command(strap, pmd.START_ECG, answers)
@@ -176,6 +197,7 @@ class PolarSource(LiveSource):
             return
         before = (len(millivolts) - 1) / self.fs
         self._ready.set()
+        self.trouble = ""
         first = max(0, stamp - round(before * 1e9))
         self._put_now(Packet(millivolts[:, None], stamp=first, time=time.time() - before))
 

@@ -224,8 +224,10 @@ def test_polar_that_refuses_or_is_away_is_told_when_opened() -> None:
         (Refusing(strap_signal(1)), "device in charger"),
         (Away(strap_signal(1)), "nobody there"),
     ):
+        source = PolarSource("AA:BB", transport=strap, wait=0.1)
         with pytest.raises(LinkError, match=told):
-            PolarSource("AA:BB", transport=strap, wait=0.1).open()
+            source.open()
+        assert told in source.trouble
         assert not strap.connected
 
 

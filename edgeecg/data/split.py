@@ -1,0 +1,64 @@
+"""Training and validation patients: nobody is on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgeecg.data.catalog import patient_folds
+from edgeecg.data.recording import TrainingRecord
+from edgeecg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgeecg.data.prepare import DataSettings
+
+__all__ = ["hold_out"]
+
+
+def hold_out(
+    records: Sequence[TrainingRecord], settings: DataSettings
+) -> tuple[list[TrainingRecord], list[TrainingRecord]]:
+    """Training and validation records: whoever shares a patient with a held-out record is held out.
+
+    Raises
+    ------
+    ConfigError
+        A name that is no record, a fold that is not there, or nobody left to train on.
+    """
+    patient = {record.name: record.patient for record in records}
+    unknown = sorted(set(settings.validation) - set(patient))
+    if unknown:
+        raise ConfigError(
+            f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119)"
+        )
+    held = {patient[name] for name in settings.validation}
+    if settings.fold and not settings.folds:
+        raise ConfigError(f"data.fold {settings.fold} holds nobody out without data.folds: say of how many")
+    if settings.folds:
+        if not 0 <= settings.fold < settings.folds:
+            raise ConfigError(f"data.fold {settings.fold} must be 0 to {settings.folds - 1}")
+        for source in sorted({record.source for record in records}):
+            people = {record.patient for record in records if record.source == source}
+            _check_folds(source, len(people), settings.folds)
+            folds = patient_folds(people, settings.folds)
+            held |= {person for person, fold in folds.items() if fold == settings.fold}
+    training = [record for record in records if record.patient not in held]
+    if not records:
+        raise ConfigError("no set has a share: give one in [data.sets] a number above 0")
+    if not training:
+        raise ConfigError("every patient is held out for validation: none is left to train on")
+    return training, [record for record in records if record.patient in held]
+
+
+def _check_folds(source: str, patients: int, folds: int) -> None:
+    """Refuse to deal a set's patients to more folds than it has patients."""
+    if patients < 2:
+        raise ConfigError(
+            f"data.folds = {folds} needs at least two patients in each set, and {source} has one: add "
+            "recordings of others, or leave folds out"
+        )
+    if patients < folds:
+        raise ConfigError(
+            f"data.folds = {folds} needs as many patients in each set, and {source} has {patients}: "
+            + ("ask for 2 folds" if patients == 2 else f"ask for 2 to {patients}")
+        )
