@@ -234,7 +234,7 @@ def show(console: Console, report: Report) -> None:
 def throughput_table(report: Report) -> Table:
     """Batch sizes of the token graph."""
     table = Table(title="\nThroughput of the token graph", title_justify="left", box=None, pad_edge=False)
-    for head in ("batch", "p50 ms", "p99 ms", "patients live"):
+    for head in ("batch", "p50 ms", "p99 ms", "patients, graph alone"):
         table.add_column(head, justify="right", min_width=9)
     for item in report.throughput:
         table.add_row(

@@ -75,7 +75,7 @@ def cards(report: Report) -> str:
     shown = [
         (f"{milliseconds(hop.p50)} ms", f"a hop of {report.subject.hop:g} s, p50"),
         (f"{milliseconds(hop.p99)} ms", "p99"),
-        (f"{best.patients:,.0f}", f"patients live, token graph, batch {best.batch}"),
+        (f"{best.patients:,.0f}", f"patients, token graph alone, batch {best.batch}"),
         (f"{report.memory.peak / 2**20:.0f} MiB", "memory at most"),
     ]
     if report.pace is not None:
@@ -169,7 +169,7 @@ def sections(report: Report) -> Iterable[tuple[str, str]]:
         "Throughput of the token graph",
         curve(
             [(t.batch, t.patients) for t in report.throughput],
-            ("batch", "patients live"),
+            ("batch", "patients, graph alone"),
             "patients by batch",
         )
         + percentile_table({f"batch {t.batch}": t.call for t in report.throughput} | call_ways(report)),
