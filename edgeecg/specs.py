@@ -244,8 +244,9 @@ class Quality:
     """A stretch of the signal that is not good: told at its onset and at its end.
 
     ``label`` is ``noisy``, ``unreadable``, ``flat``, ``clipped`` or ``lead-off``; it is that of the best
-    lead, and ``lead`` is ``None``. Where one of several leads has no signal, whatever the others have, it is
-    told by itself: ``lead`` is its column in what was pushed, ``label`` then ``flat`` or ``lead-off``.
+    lead, and ``lead`` is ``None``. Where one of several leads that are looked at has no signal, whatever the
+    others have, it is told by itself: ``lead`` is its column in what was pushed, ``label`` then ``flat`` or
+    ``lead-off``.
     """
 
     start: int

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edgeecg.metrics.bootstrap import difference, f1
+from edgeecg.metrics.bootstrap import Estimate, difference, f1
 
 LABELS = ("QRS", "V", "S")
 COUNTS = ("hits", "misses", "false")
@@ -38,6 +38,15 @@ def patients(path: Path, title: str) -> dict[str, dict[str, Counter[str]]]:
     return found
 
 
+def shown(change: Estimate) -> str:
+    """A difference in points, with its interval where there is one."""
+    if change.value is None:
+        return "-"
+    if change.low is None or change.high is None:
+        return f"{100 * change.value:+.2f}"
+    return f"{100 * change.value:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+
+
 def compare(
     first: Annotated[Path, typer.Argument(help="Figures of the one.")],
     second: Annotated[Path, typer.Argument(help="Figures of the other.")],
@@ -55,8 +64,7 @@ def compare(
                 for side in (one, other)
             ]
             change = difference(*sides, patients=len(one))
-            value, low, high = (100 * (x or 0) for x in (change.value, change.low, change.high))
-            cells.append(f"{value:+.2f} [{low:+.2f}, {high:+.2f}]")
+            cells.append(shown(change))
         table.add_row(title, *cells)
     Console(width=110).print(table)
 

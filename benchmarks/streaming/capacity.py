@@ -93,7 +93,7 @@ def _cohort(engine: Engine, mode: Mode, patients: int, seconds: float) -> float:
             for slot, state in enumerate(states):
                 chunk = signals[slot % len(signals)][start : start + HOP]
                 batch += [(slot, piece) for piece in intake.push(chunk, state)]
-            cohort.advance(batch)
+            list(cohort.advance(batch))
             steps += len(batch)
         return steps
 

@@ -32,7 +32,7 @@ import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgeecg.decode import patterns, rate, silence
 from edgeecg.errors import ConfigError
@@ -42,6 +42,7 @@ __all__ = ["AlarmFinder", "AlarmSettings", "AlarmState", "RateAlarms"]
 
 COUNTS = ("rate_beats", "bigeminy")
 MOST = 1000  # beats
+HUGE = 1e300  # a whole number may be beyond what a float holds
 FOREVER = 1e9  # seconds, thirty years: what infinity is in samples
 
 
@@ -81,7 +82,7 @@ class AlarmSettings:
     def __post_init__(self) -> None:
         for field in fields(self):  # Python's own numbers: others would go on into snapshots, which have none
             value = getattr(self, field.name)
-            if not isinstance(value, Real) or math.isnan(value):
+            if not isinstance(value, Real) or not _fits(value):
                 raise ConfigError(f"alarms need numbers, {field.name} is {value!r}")
             if field.name not in COUNTS:
                 object.__setattr__(self, field.name, float(value))
@@ -97,6 +98,11 @@ class AlarmSettings:
             raise ConfigError("alarms need activity in 0..1")
         if not 0 <= self.faint < math.inf:
             raise ConfigError("alarms need faint >= 0, in millivolts")
+
+
+def _fits(value: Any) -> bool:
+    """Whether a number can be a float: NaN is none, and infinity means never."""
+    return bool(abs(value) <= HUGE or value == math.inf)
 
 
 class RateAlarms(NamedTuple):

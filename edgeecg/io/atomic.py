@@ -6,11 +6,13 @@ import errno
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from edgeecg.errors import InputError
 
@@ -43,7 +45,7 @@ def check_file(target: Path | str) -> None:
     if target.is_dir():
         raise InputError(f"cannot write {target}: it is a folder; name a file")
     if not _is_special(target):
-        target = target.resolve() if target.is_symlink() else target
+        target = Path(os.path.realpath(target)) if target.is_symlink() else target
         _check_room(target, target.parent)
 
 
@@ -183,10 +185,10 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder, named_when_full(target):
             partial = Path(folder, target.name)
             yield partial
-            with partial.open("rb") as made, target.open("wb") as out:
+            with partial.open("rb") as made, _open_special(target) as out:
                 shutil.copyfileobj(made, out)
         return
-    target = target.resolve() if target.is_symlink() else target
+    target = Path(os.path.realpath(target)) if target.is_symlink() else target
     check_file(target)
     partial = _beside(target)
     with parents_of(target), named_when_full(target):
@@ -199,9 +201,28 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
 
 
 def _is_special(target: Path) -> bool:
-    """Whether a target is to be written to and not replaced: a device, or what a process has open."""
-    top = target.absolute().parts[1:2]
-    return target.exists() and not target.is_dir() and (not target.is_file() or top in (("dev",), ("proc",)))
+    """Whether a target is to be written to and not replaced: a device, a pipe, or what we print to."""
+    if not target.exists() or target.is_dir():
+        return False
+    return not target.is_file() or _printed_to(target) is not None
+
+
+def _printed_to(target: Path) -> int | None:
+    """The descriptor of standard output or error, where a target is that."""
+    for number in (1, 2):
+        with suppress(OSError):  # it is closed
+            if os.path.samestat(os.fstat(number), target.stat()):
+                return number
+    return None
+
+
+def _open_special(target: Path) -> BinaryIO:
+    """Open what is only to be added to; what was printed so far stands before it."""
+    number = _printed_to(target)
+    if number is None:
+        return target.open("ab")
+    (sys.stdout if number == 1 else sys.stderr).flush()
+    return os.fdopen(os.dup(number), "wb")
 
 
 def _settle(path: Path) -> None:

@@ -149,7 +149,7 @@ class Stream:
         with self._lock:
             pieces = self._intake.push(chunk, self._state)
             if not pieces:
-                return []
+                return self._run(()) if self._told else []
             if self._units.watching and self._units.take(pieces):
                 log.warning("%s", self.doubt)
             return self._run(pieces)
@@ -187,7 +187,10 @@ class Stream:
             yield event
 
     def snapshot(self) -> bytes:
-        """Everything that the stream remembers; see :meth:`restore`."""
+        """Everything that the stream remembers; see :meth:`restore`.
+
+        What a failed step left for the next call to tell is not in it: call :meth:`push` with nothing before.
+        """
         with self._lock:
             arrays, plain = self._cohort.snapshot(0)
             body = {"settings": self._settings(), "intake": pack_arrays(self._state.to_arrays())}

@@ -317,6 +317,8 @@ def test_the_state_is_plain_and_survives_json():
         {"bigeminy": 1},
         {"bigeminy": 10**9},
         {"pause_seconds": float("nan")},
+        {"faint": 10**400},
+        {"rate_beats": 10**400},
     ],
 )
 def test_thresholds_that_make_no_sense_are_refused(wrong):

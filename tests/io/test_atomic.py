@@ -85,12 +85,15 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 
 def test_standard_output_can_be_named(tmp_path: Path) -> None:
-    script = "from edgeecg.io.atomic import *\nwith atomic_path('/dev/stdout') as path: path.write_text('{}')"
+    script = "from edgeecg.io.atomic import *\nprint('told')\n"
+    script += "with atomic_path('/dev/stdout') as path: path.write_text('{}\\n')\nprint('more')"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert told.stdout == "{}"
-    with open(tmp_path / "out", "w") as out:
-        subprocess.run([sys.executable, "-c", script], stdout=out, check=True)
-    assert (tmp_path / "out").read_text() == "{}"
+    assert told.stdout == "told\n{}\nmore\n"
+    (tmp_path / "out").write_text("before\n")
+    for mode, left in (("a", "before\n"), ("w", "")):
+        with open(tmp_path / "out", mode) as out:
+            subprocess.run([sys.executable, "-c", script], stdout=out, check=True)
+        assert (tmp_path / "out").read_text() == f"{left}told\n{{}}\nmore\n"
     assert Path("/dev/null").is_char_device()
 
 

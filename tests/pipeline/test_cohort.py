@@ -11,7 +11,7 @@ from edgeecg.io.record import Record
 from edgeecg.pipeline import Cohort, Intake, annotate
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.signal.frontend import FrontEnd
-from edgeecg.specs import Beat, Quality
+from edgeecg.specs import Beat, Event, Quality
 from tests.contract.engines import beats, heart, make_bundle
 
 
@@ -142,11 +142,13 @@ def test_slots_are_independent(nano: Engine) -> None:
     states = [intake.initial() for _ in range(5)]
     for slot in range(5):
         cohort.open(slot, 250)
-        cohort.run(slot, intake.push(heart(6, 250, seed=slot), states[slot]))
+        assert list(cohort.run(slot, intake.push(heart(6, 250, seed=slot), states[slot])))
     before = {slot: cohort.snapshot(slot) for slot in (0, 2, 4)}
     pieces = {slot: intake.push(heart(3, 250, seed=9), states[slot]) for slot in (1, 3)}
+    told: list[tuple[int, Event]] = []
     for turn in range(min(map(len, pieces.values()))):
-        cohort.advance([(slot, its[turn]) for slot, its in pieces.items()])
+        told += cohort.advance([(slot, its[turn]) for slot, its in pieces.items()])
+    assert {slot for slot, _ in told} == {1, 3}
     for slot, (arrays, plain) in before.items():
         now, also = cohort.snapshot(slot)
         assert also == plain

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from edgeecg import Record, Stream, annotate
 from edgeecg.data.synthetic import SyntheticSettings, synthesize
+from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
+from edgeecg.pipeline.leads import Tick
 from edgeecg.runtime.engine import Engine
+from edgeecg.signal.quality import QUALITY_LABELS
 from edgeecg.specs import Beat, Gap, Quality
 from tests.contract.engines import assert_same_events, heart
 
@@ -59,11 +64,31 @@ def test_samples_that_are_always_missing_at_the_end_of_blocks_silence_nothing(
     signal = heart(30, fs, seed=1)
     signal[every - 1 - phase :: every] = np.nan
     expected = annotate(nano, Record("heart", signal, fs, ("I",)))
-    stream, events, late = Stream(nano, fs, hop=hop), [], 0.0
-    promised = stream.latency.most + 0.2  # a hop more where the block ends on what is missing
+    stream, events, lates = Stream(nano, fs, hop=hop), [], []
+    promised = stream.latency.most + 0.2  # and a hop more where the block ends on what is missing
     for end in range(25, len(signal) + 1, 25):
-        for event in stream.push(signal[end - 25 : end]):
-            events.append(event)
-            late = max(late, end / fs - event.sample / fs if isinstance(event, Beat) else 0.0)
-    assert late < promised + hop
+        told = stream.push(signal[end - 25 : end])
+        events += told
+        lates += [(end - event.sample) / fs for event in told if isinstance(event, Beat)]
+    beats = sum(isinstance(event, Beat) for event in expected)
+    assert len(lates) >= beats - 5, "they are told as they come, and not by the flush"
+    assert max(lates) < promised + hop
     assert_same_events(events + stream.flush(), expected)
+
+
+def test_what_the_end_of_a_segment_would_change_waits(nano: Engine) -> None:
+    """A tick that ends in missing samples, and a beat that is known with it."""
+    settings = DecoderSettings.of(nano.bundle)
+    decoder = Decoder(settings, 128.0, Fraction(1), 0)
+    decoder.begin(0, 0)
+    good, bad = Tick(0, 0.2), Tick(QUALITY_LABELS.index("flat"), 0.0)
+    end = 64 * 8  # of a block
+    first, last = (
+        FoundBeat(token, 8.0 * token, 0, 0.9, 1.0, 0.0) for token in (20, end // 8 - settings.delay - 1)
+    )
+    assert decoder.step([], [good] * 7, 56) == []
+    told = decoder.step_before(end - 3, [first, last], [bad])
+    assert [event.sample for event in told if isinstance(event, Beat)] == [160]
+    assert not any(isinstance(event, Quality) for event in told)
+    rest = decoder.end(end - 3)
+    assert [type(event) for event in rest] == [Beat], "the tick never was"
