@@ -111,6 +111,7 @@ def package(preset: str, work: Path, data: Path, folds: int) -> None:
         verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
     made = work / f"{preset}.edgeecg"
+    made.unlink(missing_ok=True)  # of a run before
     verb("build", quantized, "--out", made, "--name", preset, "--no-engine")
     shutil.copyfile(made, ROOT / "edgeecg" / "zoo" / made.name)
 
