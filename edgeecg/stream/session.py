@@ -97,7 +97,7 @@ class Stream:
             settings=settings,
         )
         self._intake = Intake(fs, int(leads), policy, self._cohort.hop, self._cohort.tail(fs))
-        self._told: list[Event] = []  # what was known before a step that failed
+        self._told: list[Event] = []  # what is known and was given to nobody yet
         self.reset()
 
     @property
@@ -179,17 +179,23 @@ class Stream:
             self._cohort.open(0, self.fs)
 
     async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:
-        """Push what comes from ``chunks``, computing beside the event loop; flushes at the end."""
+        """Push what comes from ``chunks``, computing beside the event loop; flushes at the end.
+
+        Whoever leaves the loop loses nothing that was computed: the next call tells the rest.
+        """
         async for chunk in chunks:
-            for event in await asyncio.to_thread(self.push, chunk):
-                yield event
-        for event in await asyncio.to_thread(self.flush):
-            yield event
+            self._told = await asyncio.to_thread(self.push, chunk)
+            while self._told:
+                yield self._told.pop(0)
+        self._told = await asyncio.to_thread(self.flush)
+        while self._told:
+            yield self._told.pop(0)
 
     def snapshot(self) -> bytes:
         """Everything that the stream remembers; see :meth:`restore`.
 
-        What a failed step left for the next call to tell is not in it: call :meth:`push` with nothing before.
+        What waits for the next call to tell (see :meth:`push` and :meth:`events`) is not in it: push nothing
+        before.
         """
         with self._lock:
             arrays, plain = self._cohort.snapshot(0)

@@ -174,6 +174,23 @@ def test_the_async_form_tells_the_same(nano: Engine) -> None:
     assert_same_events(asyncio.run(listen()), stream.push(signal) + stream.flush())
 
 
+def test_whoever_leaves_the_async_form_loses_nothing(nano: Engine) -> None:
+    signal = heart(20, FS)
+
+    async def whole() -> AsyncIterator[np.ndarray]:
+        yield signal
+
+    async def one(stream: Stream) -> Event:
+        async for event in stream.events(whole()):
+            return event
+        raise AssertionError("nothing was told")
+
+    stream = Stream(nano, FS)
+    told = [asyncio.run(one(stream)), *stream.push(signal[:0]), *stream.flush()]
+    other = Stream(nano, FS)
+    assert_same_events(told, other.push(signal) + other.flush())
+
+
 def test_latency_is_declared_by_stage(small: Engine) -> None:
     latency = Stream(small, FS).latency
     assert list(latency.stages) == ["resample", "band-pass", "gain", "token", "look-ahead", "decision"]
