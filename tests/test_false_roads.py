@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from edgeecg.data.catalog import find_records, patient_folds, patient_of
 from edgeecg.data.development import DEVELOPMENT
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.sets import SETS
+from edgeecg.data.settings import DataSettings
 from edgeecg.decode.alarms import AlarmFinder, AlarmSettings
 from edgeecg.decode.peaks import REACH
 from edgeecg.decode.peaks import initial as no_peaks

@@ -30,8 +30,9 @@ from torch import Tensor
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, TrainingData, load_training_data
+from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import annotate_records
 from edgeecg.model.config import OptimSettings, TrainConfig

@@ -29,8 +29,9 @@ from stages import hidden
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.decode.fibrillation import smoothed
 from edgeecg.decode.premature import NO_RUN, late
 from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings

@@ -29,8 +29,9 @@ from stages import hidden
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.metrics.match import match
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 

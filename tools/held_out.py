@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgeecg import open_engine
 from edgeecg.bundle import Thresholds
-from edgeecg.data.prepare import SYNTHETIC
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import SYNTHETIC
 from edgeecg.decode.confidence import Confidence
 from edgeecg.errors import ConfigError
 from edgeecg.metrics.calibration import fit_confidence

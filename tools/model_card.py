@@ -48,11 +48,12 @@ def percent(value: float | None) -> str:
 
 
 def interval(figure: dict[str, Any]) -> str:
-    """A figure and its 95 % interval."""
+    """A figure and its 95 % interval; one of no width is of a patient or two, and says nothing."""
     if figure["value"] is None:
         return "-"
     low, high = figure["low"], figure["high"]
-    return percent(figure["value"]) + (f" [{percent(low)}, {percent(high)}]" if low is not None else "")
+    wide = low is not None and low < high
+    return percent(figure["value"]) + (f" [{percent(low)}, {percent(high)}]" if wide else "")
 
 
 def primary(group: dict[str, Any]) -> dict[str, Any] | None:

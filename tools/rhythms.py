@@ -29,9 +29,10 @@ from stages import hidden
 from edgeecg.bundle import Thresholds
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.retime import retimed
+from edgeecg.data.settings import DataSettings
 from edgeecg.decode.fibrillation import smoothed
 from edgeecg.metrics.match import match
 from edgeecg.specs import BEAT_LABELS, MODEL_FS

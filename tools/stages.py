@@ -23,8 +23,9 @@ from torch import Tensor
 from edgeecg.bundle import Bundle
 from edgeecg.data.catalog import patient_folds
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, TrainingData, load_training_data
+from edgeecg.data.prepare import TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.model.checkpoint import SETTINGS, WEIGHTS, load_checkpoint, network_from_weights, save_checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,7 @@ from edgeecg.data.catalog import (
 from edgeecg.data.development import is_development
 from edgeecg.data.patients import named_patients
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError, SignalError
@@ -33,14 +34,11 @@ from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import find_headers
-from edgeecg.ranges import AtLeastOne, Count, NotNegative
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = [
-    "DataSettings",
     "Report",
     "TrainingData",
-    "hold_out",
     "load_training_data",
     "prepare_record",
     "prepare_synthetic",
@@ -51,45 +49,11 @@ Report = Callable[[str, int, int], None]
 
 Tell = Callable[[int, int], None]  # the same of one set
 
-SYNTHETIC = "synthetic"
 NOISE = "nstdb"
 SEED_SPACE = 7_000_000  # apart from the seeds of the synthetic patients that verbs evaluate on
 LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
 SINUS = {"N", "SBR", "B", "T", "BII", "PREX"}  # WFDB's rhythms in which the sinus leads, ectopic beats or not
 MASK_MARGIN = 0.5  # seconds around ventricular flutter
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What is trained on.
-
-    Parameters
-    ----------
-    root : str
-        Folder with one folder a set; empty: ``EDGEECG_DATA`` where a set needs it.
-    sets : dict of str to float
-        Share of each set in a batch: sets of the catalogue, ``synthetic``, or any other folder under the
-        root that holds annotated recordings of your own. Of mitdb, svdb and cinc2017 what is kept for
-        judging (``DS2``, ``test``) is never read.
-    validation : list of str
-        Records (``mitdb/119``) whose patients are left out of training and scored at every evaluation.
-    folds, fold : int
-        With ``folds`` of 2 or more the patients of each set are dealt to folds by a hash of their names,
-        and those of number ``fold`` are the validation patients.
-    limit : int
-        Most records of one set, 0 for all: for a quick trial.
-    synthetic_patients, synthetic_seconds : int
-        How many synthetic patients are made, at least 1 where they have a share, and the length of each.
-    """
-
-    root: str = ""
-    sets: dict[str, NotNegative] = field(default_factory=lambda: {SYNTHETIC: 1.0})
-    validation: tuple[str, ...] = ()
-    folds: Count = 0
-    fold: Count = 0
-    limit: Count = 0
-    synthetic_patients: Count = 72
-    synthetic_seconds: AtLeastOne = 180
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from edgeecg.data.catalog import patient_folds
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError
-
-if TYPE_CHECKING:
-    from edgeecg.data.prepare import DataSettings
 
 __all__ = ["hold_out"]
 

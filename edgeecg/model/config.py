@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from edgeecg.data.augment import AugmentSettings
-from edgeecg.data.prepare import DataSettings
+from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.model.losses import LossSettings
 from edgeecg.ranges import AtLeastOne, Count, Few, NotNegative, Positive, Seed, Share

@@ -261,7 +261,7 @@ class Decoder:
         grade = 0 if early else tick.label
         state.readable = grade < UNREADABLE
         label = QUALITY_LABELS[grade]
-        if label != (state.open[1] if state.open else GOOD):
+        if label != (state.open[1] if state.open else GOOD):  # else its place need not be known
             told, state.open = regraded(self._boundary(state.graded), label, state.open)
             events += told
         if tick.leads or state.leads:

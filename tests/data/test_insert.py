@@ -10,8 +10,9 @@ import pytest
 from edgeecg.data.augment import AugmentSettings, clipped, glitches
 from edgeecg.data.dataset import Windows
 from edgeecg.data.insert import N, V, inserted
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.model.presets import preset
 from edgeecg.specs import MODEL_FS, SignalSpec
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgeecg.data.patients import PATIENTS, named_patients
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
+from edgeecg.data.settings import DataSettings
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.wfdb import write_wfdb

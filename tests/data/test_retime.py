@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeecg.data.prepare import DataSettings, load_training_data, prepare_record
+from edgeecg.data.prepare import load_training_data, prepare_record
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.data.replan import replan
 from edgeecg.data.retime import retimed, time_map
+from edgeecg.data.settings import DataSettings
 from edgeecg.io.record import Annotations, Record
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 

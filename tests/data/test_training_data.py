@@ -10,8 +10,10 @@ import pytest
 
 from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, tone, warp
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.settings import DataSettings
+from edgeecg.data.split import hold_out
 from edgeecg.errors import ConfigError
 from edgeecg.model.presets import preset
 from edgeecg.specs import RR_FEATURES, SignalSpec

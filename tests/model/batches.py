@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.train import build_network
 

@@ -15,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from edgeecg.cli.main import main
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config

@@ -12,7 +12,8 @@ import typer
 from held_out import network_of  # tools/
 from recipes import RECIPES, read_config  # tools/
 
-from edgeecg.data.prepare import DataSettings, TrainingData
+from edgeecg.data.prepare import TrainingData
+from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig

@@ -11,7 +11,8 @@ from pretraining import SHARE, hide, pretrain  # tools/
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import DataSettings, load_training_data
+from edgeecg.data.prepare import load_training_data
+from edgeecg.data.settings import DataSettings
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.train import build_network
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import typer
 
-from edgeecg.data.prepare import DataSettings, hold_out, load_training_data
+from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
+from edgeecg.data.settings import DataSettings
+from edgeecg.data.split import hold_out
 from edgeecg.errors import ConfigError
 
 pytest.importorskip("torch")
