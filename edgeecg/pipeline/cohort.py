@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import LeadPolicy
-from edgeecg.errors import StateError
+from edgeecg.errors import DeviceError, StateError
 from edgeecg.pipeline.beats import BeatRows
 from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
 from edgeecg.pipeline.intake import policy_of
@@ -123,7 +123,12 @@ class Cohort:
         Returns
         -------
         (slot, event) pairs, computed as they are asked for; those of a slot in the order in which they became
-        known. Where a step fails, what came before it has been given.
+        known.
+
+        Raises
+        ------
+        DeviceError
+            A step failed: at the end, when all other pieces have been taken and told.
         """
         by_hop: dict[int, list[tuple[int, Block]]] = {}
         for slot, piece in pieces:
@@ -133,14 +138,27 @@ class Cohort:
             decoder = self._at(slot)
             told = decoder.end(piece.end) if isinstance(piece, SegmentEnd) else decoder.gap(piece)
             yield from [(slot, event) for event in told]
+        failed: list[DeviceError] = []
         for blocks in by_hop.values():
             blocks.sort(key=lambda pair: pair[0])
             for start in range(0, len(blocks), TOGETHER):
-                yield from self._step(blocks[start : start + TOGETHER])
+                try:
+                    yield from self._step(blocks[start : start + TOGETHER])
+                except DeviceError as error:  # noqa: PERF203 - the others' blocks are taken too
+                    failed.append(error)
+        if failed:
+            raise failed[0]
 
     def run(self, slot: int, pieces: Iterable[Piece]) -> Iterator[Event]:
-        """Take pieces of one slot, in order, as their events are asked for."""
-        return (event for piece in pieces for _, event in self.advance([(slot, piece)]))
+        """Take pieces of one slot, in order, as their events are asked for; a step that fails as above."""
+        failed: list[DeviceError] = []
+        for piece in pieces:
+            try:
+                yield from (event for _, event in self.advance([(slot, piece)]))
+            except DeviceError as error:  # noqa: PERF203 - what follows is taken too
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def flush(self, slot: int) -> list[Event]:
         """The patient's stream ends, after its last piece: so do open rhythms and alarms."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
 
@@ -97,7 +98,7 @@ class Stream:
             settings=settings,
         )
         self._intake = Intake(fs, int(leads), policy, self._cohort.hop, self._cohort.tail(fs))
-        self._told: list[Event] = []  # what is known and was given to nobody yet
+        self._told: deque[Event] = deque()  # what is known and was given to nobody yet
         self.reset()
 
     @property
@@ -138,58 +139,83 @@ class Stream:
 
         Returns
         -------
-        What became known, in order; often nothing. Where a step of the engine fails and the caller goes on,
-        the next call gives what was known before.
+        What became known, in order; often nothing.
 
         Raises
         ------
         SignalError
             If the chunk has another shape or is not real numbers; nothing of it has been taken then.
+        DeviceError
+            If a step of the engine fails. The rest of the chunk has been taken; whoever goes on is given what
+            became known by the next call.
         """
         with self._lock:
-            pieces = self._intake.push(chunk, self._state)
-            if not pieces:
-                return self._run(()) if self._told else []
-            if self._units.watching and self._units.take(pieces):
-                log.warning("%s", self.doubt)
-            return self._run(pieces)
+            self._push(chunk)
+            return self._given() if self._told else []
 
     def gap(self, length: int) -> list[Event]:
         """Say that the next ``length`` samples are missing; the same as pushing that many NaN."""
         with self._lock:
-            return self._run(self._intake.gap(length, self._state))
+            self._run(self._intake.gap(length, self._state))
+            return self._given()
 
     def flush(self) -> list[Event]:
         """Tell what the signal so far still holds, and end open episodes; what follows begins afresh."""
         with self._lock:
-            return self._run(self._intake.flush(self._state)) + self._cohort.flush(0)
+            self._flush()
+            return self._given()
 
-    def _run(self, pieces: Iterable[Piece]) -> list[Event]:
-        """Compute pieces; where a step fails, what was known before it waits for the next call."""
+    def _push(self, chunk: ArrayLike) -> None:
+        with self._lock:
+            pieces = self._intake.push(chunk, self._state)
+            if not pieces:
+                return
+            if self._units.watching and self._units.take(pieces):
+                log.warning("%s", self.doubt)
+            self._run(pieces)
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._run(self._intake.flush(self._state))
+            self._told += self._cohort.flush(0)
+
+    def _run(self, pieces: Iterable[Piece]) -> None:
+        """Compute pieces; what became known waits for whoever takes it."""
         for event in self._cohort.run(0, pieces):
             self._told.append(event)
-        told, self._told = self._told, []
+
+    def _next(self) -> Event | None:
+        """The next event that nobody was given yet."""
+        try:
+            return self._told.popleft()
+        except IndexError:
+            return None
+
+    def _given(self) -> list[Event]:
+        """What nobody was given yet, to somebody."""
+        told = list(self._told)
+        self._told.clear()
         return told
 
     def reset(self) -> None:
         """Forget everything: the next sample is sample 0 of another patient."""
         with self._lock:
             self._state, self._units = self._intake.initial(), UnitWatch(self.fs)
-            self._told = []
+            self._told.clear()
             self._cohort.open(0, self.fs)
 
     async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:
         """Push what comes from ``chunks``, computing beside the event loop; flushes at the end.
 
-        Whoever leaves the loop loses nothing that was computed: the next call tells the rest.
+        Whoever leaves the loop or is cancelled loses nothing: the next call tells the rest.
         """
         async for chunk in chunks:
-            self._told = await asyncio.to_thread(self.push, chunk)
-            while self._told:
-                yield self._told.pop(0)
-        self._told = await asyncio.to_thread(self.flush)
-        while self._told:
-            yield self._told.pop(0)
+            await asyncio.to_thread(self._push, chunk)
+            while (event := self._next()) is not None:
+                yield event
+        await asyncio.to_thread(self._flush)
+        while (event := self._next()) is not None:
+            yield event
 
     def snapshot(self) -> bytes:
         """Everything that the stream remembers; see :meth:`restore`.

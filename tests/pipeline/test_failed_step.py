@@ -11,7 +11,8 @@ from edgeecg.errors import DeviceError
 from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.tokens import Tokens
 from edgeecg.runtime.engine import Engine
-from edgeecg.specs import Beat, Event, Quality
+from edgeecg.specs import Beat, Event, Gap, Quality
+from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
 
 FS = 360
@@ -84,6 +85,57 @@ def test_what_was_known_before_a_step_that_fails_is_told_by_the_next_call(
             stream.push(heart[: 13 * FS])
     assert stream.push(heart[13 * FS : 13 * FS + 1]) == expected
     assert stream.push(heart[:0]) == []
+
+
+def test_the_rest_of_a_chunk_outlives_a_step_that_fails(
+    nano: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute in one chunk: its fifth step fails, and behind it five seconds are missing."""
+    signal = heart.copy()
+    signal[20 * FS : 25 * FS] = np.nan
+    whole = Stream(nano, float(FS)).push(signal)
+    score, calls = Cohort._score, [0]
+
+    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise DeviceError("lost")
+        return score(self, network, slots)
+
+    stream = Stream(nano, float(FS))
+    monkeypatch.setattr(Cohort, "_score", fails)
+    with pytest.raises(DeviceError, match="lost"):
+        stream.push(signal)
+    told = stream.push(signal[:0])
+    assert [e for e in told if isinstance(e, Gap)] == [e for e in whole if isinstance(e, Gap)] != []
+    later = [[_at(e) for e in some if isinstance(e, Beat) and _at(e) > 10 * FS] for some in (told, whole)]
+    assert later[0] == later[1] != []
+
+
+def test_a_step_that_fails_costs_no_other_group_of_patients_theirs(
+    nano: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeecg.pipeline.cohort.TOGETHER", 1)  # as of more patients than step at once
+    score, calls, pool = Cohort._score, [0], StreamPool(nano)
+    first, second = pool.add(FS), pool.add(FS)
+
+    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        calls[0] += 1
+        if calls[0] == 21:  # of the first
+            raise DeviceError("lost")
+        return score(self, network, slots)
+
+    monkeypatch.setattr(Cohort, "_score", fails)
+    told = []
+    for begin in range(0, len(heart), 180):
+        for patient in (first, second):
+            pool.push(patient, heart[begin : begin + 180])
+        try:
+            told += pool.poll()
+        except DeviceError:
+            assert calls[0] == 22  # the other's step was done
+    found = [event for patient, event in told if patient == second]
+    assert found == Stream(nano, float(FS)).push(heart)
 
 
 @pytest.mark.parametrize("hop", [0.0625, 0.5])

@@ -191,6 +191,32 @@ def test_whoever_leaves_the_async_form_loses_nothing(nano: Engine) -> None:
     assert_same_events(told, other.push(signal) + other.flush())
 
 
+def test_whoever_is_cancelled_while_it_computes_loses_nothing(nano: Engine) -> None:
+    signal = heart(60, FS)
+
+    async def whole() -> AsyncIterator[np.ndarray]:
+        yield signal
+
+    async def listen(stream: Stream, told: list[Event]) -> None:
+        async for event in stream.events(whole()):
+            told.append(event)  # noqa: PERF401 - what came before it is cancelled stays
+
+    async def cancelled(stream: Stream) -> list[Event]:
+        told: list[Event] = []
+        task = asyncio.create_task(listen(stream, told))
+        while not stream.samples:  # the thread has taken the chunk and computes
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return told
+
+    stream = Stream(nano, FS)
+    told = [*asyncio.run(cancelled(stream)), *stream.push(signal[:0]), *stream.flush()]
+    other = Stream(nano, FS)
+    assert_same_events(told, other.push(signal) + other.flush())
+
+
 def test_latency_is_declared_by_stage(small: Engine) -> None:
     latency = Stream(small, FS).latency
     assert list(latency.stages) == ["resample", "band-pass", "gain", "token", "look-ahead", "decision"]
