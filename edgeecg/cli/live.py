@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeecg.decode import rate
+from edgeecg.decode.silence import HOLD_SECONDS
 from edgeecg.pipeline import Latency
 from edgeecg.signal.quality import QUALITY_LABELS, UNREADABLE
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
@@ -98,16 +99,17 @@ class LiveView:
         if (start, None) in self._holes:
             self._holes.remove((start, None))
         self._holes.append((start, end))
-        self._rate = rate.broken(self._rate)
+        short = end is not None and end - start <= HOLD_SECONDS * self.fs
+        self._rate = rate.torn(self._rate) if short else rate.initial()
 
     def _beat(self, sample: int) -> None:
         """Take a beat into the running rate; an interval with a hole in it says nothing.
 
         A stretch is told as unreadable while the beats before it are still being decided.
         """
-        last = self._rate.samples[-1] if self._rate.samples else sample
+        last = sample if self._rate.last is None else self._rate.last
         if any(start < sample and (end is None or end > last) for start, end in self._holes):
-            self._rate = rate.broken(self._rate)
+            self._rate = rate.torn(self._rate)
         self._rate = rate.beat(sample, self._rate)
 
     def __rich__(self) -> Panel:

@@ -20,10 +20,11 @@ bigeminy    ``bigeminy`` V with exactly one other beat between each two      wit
 
 ``start`` is the first beat of the finding (for silence: the last beat before it, or where the signal
 came back; later by what was missing since). Missing signal and a lead that is off begin no alarm, and end
-those that are open; but silence survives gaps of up to a second, behind which a pause is told once it has
-lasted as long there (:mod:`edgeecg.decode.silence`). Signal that cannot be read ends those of rate and
-pattern; where it is loud, a pause too, since beats may hide in it. In a signal too faint for a QRS beats do
-not end silence, but rates and patterns go on with them.
+those that are open; but silence and rates survive gaps of up to a second. A pause is told behind one once it
+has lasted as long there (:mod:`edgeecg.decode.silence`), and the interval over it does not count in the rate.
+Signal that cannot be read and is not quiet does to rates what a gap does, and ends a pause, since beats may
+hide in it; that, a gap, asystole and no-beat end patterns. In a signal too faint for a QRS beats do not end
+silence, but rates and patterns go on with them.
 """
 
 from __future__ import annotations
@@ -106,11 +107,14 @@ def _fits(value: Any) -> bool:
 
 
 class RateAlarms(NamedTuple):
-    """``rate``: the running rate; ``slow`` and ``fast``: starts of the rate alarms that are open."""
+    """``rate``: the running rate; ``slow`` and ``fast``: starts of the rate alarms that are open; ``torn``:
+    sample from which on beats may be missing, where none came since.
+    """
 
-    rate: rate.RateState = rate.RateState(())
+    rate: rate.RateState = rate.RateState()
     slow: int | None = None
     fast: int | None = None
+    torn: int | None = None
 
 
 class AlarmState(NamedTuple):
@@ -150,9 +154,10 @@ class AlarmFinder:
     def beat(self, sample: int, label: str, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """Take in a beat at source sample ``sample`` with its ``BEAT_LABELS`` label."""
         silent, hushed = silence.beat(sample, state.silence, self.limits)
+        ended, pattern = self._still(silent, state.patterns)
         paced, rates = self._rate(sample, state.rate)
-        found, pattern = patterns.beat(sample, label, state.patterns, self.settings.bigeminy)
-        return silent + paced + found, AlarmState(hushed, rates, pattern)
+        found, pattern = patterns.beat(sample, label, pattern, self.settings.bigeminy)
+        return silent + ended + paced + found, AlarmState(hushed, rates, pattern)
 
     def advance(
         self, to: int, readable: bool, level: float | None, state: AlarmState, *, attached: bool = True
@@ -176,9 +181,10 @@ class AlarmFinder:
             silent, hushed = silence.advance(to, readable, level, state.silence, self.limits)
         else:
             silent, hushed = silence.detached(to, state.silence)
-        if readable:
-            return silent, state._replace(silence=hushed)
-        ended, state = self.broken(state)
+        if readable or (attached and silence.quiet(hushed, self.limits)):  # where it is quiet no beat hides
+            ended, pattern = self._still(silent, state.patterns)
+            return silent + ended, AlarmState(hushed, state.rate, pattern)
+        ended, state = self.torn(state.silence.clock, to, state)
         return silent + ended, state._replace(silence=hushed)
 
     def quiet_until(self, state: AlarmState) -> int:
@@ -198,22 +204,31 @@ class AlarmFinder:
     def gap(self, start: int, length: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """``length`` samples from ``start`` on are missing."""
         silent, hushed = silence.broken(start, start + length, state.silence, self.limits)
-        ended, state = self.broken(state)
+        ended, state = self.torn(start, start + length, state)
         return silent + ended, state._replace(silence=hushed)
 
     def flush(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """The stream ends at the clock: so do the alarms that are open."""
         silent, hushed = silence.ended(state.silence)
-        ended, state = self.broken(state)
-        return silent + ended, state._replace(silence=hushed)
-
-    def broken(self, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
-        """Beats may be missing from the clock on: rates and patterns begin anew."""
-        events = []
-        if state.rate.rate.samples:
-            events = _end_rate(state.rate.rate.samples[-1], state.rate)
         found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
-        return events + found, AlarmState(state.silence, RateAlarms(), pattern)
+        return silent + _end_rate(state.rate) + found, AlarmState(hushed, RateAlarms(), pattern)
+
+    def torn(self, start: int, stop: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """Beats may be missing between two samples: patterns begin anew, and after a second rates do."""
+        found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
+        begin = start if state.rate.torn is None else state.rate.torn
+        if stop - begin > self.limits.hold:
+            return _end_rate(state.rate) + found, AlarmState(state.silence, RateAlarms(), pattern)
+        rates = state.rate._replace(rate=rate.torn(state.rate.rate), torn=begin)
+        return found, AlarmState(state.silence, rates, pattern)
+
+    def _still(
+        self, silent: list[Alarm], state: patterns.PatternState
+    ) -> tuple[list[Alarm], patterns.PatternState]:
+        """What beats before and behind four seconds without one make together is no pattern."""
+        if any(alarm.end is None and alarm.label != "pause" for alarm in silent):
+            return patterns.broken(state, self.settings.bigeminy)
+        return [], state
 
     def _rate(self, sample: int, state: RateAlarms) -> tuple[list[Alarm], RateAlarms]:
         wanted = self.settings.rate_beats
@@ -231,15 +246,19 @@ class AlarmFinder:
             events.append(Alarm(state.fast, sample, "tachycardia"))
             state = state._replace(fast=None)
         if state.slow is None and per_minute < low:
-            events.append(Alarm(now.samples[0], None, "bradycardia"))
-            state = state._replace(slow=now.samples[0])
+            events.append(Alarm(now.starts[0], None, "bradycardia"))
+            state = state._replace(slow=now.starts[0])
         if state.fast is None and per_minute > high:
-            events.append(Alarm(now.samples[0], None, "tachycardia"))
-            state = state._replace(fast=now.samples[0])
+            events.append(Alarm(now.starts[0], None, "tachycardia"))
+            state = state._replace(fast=now.starts[0])
         return events, state
 
 
-def _end_rate(sample: int, state: RateAlarms) -> list[Alarm]:
-    """End the rate alarms that are open at ``sample``."""
+def _end_rate(state: RateAlarms) -> list[Alarm]:
+    """End the rate alarms that are open with the last beat."""
+    if state.slow is state.fast is None:
+        return []
+    starts, lengths, last = state.rate
+    end = starts[-1] + lengths[-1] if last is None else last
     opened = ((state.slow, "bradycardia"), (state.fast, "tachycardia"))
-    return [Alarm(start, sample, label) for start, label in opened if start is not None]
+    return [Alarm(start, end, label) for start, label in opened if start is not None]

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["WINDOW", "RateState", "beat", "broken", "initial", "per_minute"]
+__all__ = ["WINDOW", "RateState", "beat", "initial", "per_minute", "torn"]
 
 WINDOW = 8
 """Intervals that the running rate is a mean of."""
 
 
 class RateState(NamedTuple):
-    """``samples``: the last beats without a break between them, oldest first; source samples."""
+    """``starts``, ``lengths``: the last intervals, oldest first, and ``last``: the beat that the next one
+    begins with, if there is one; source samples.
+    """
 
-    samples: tuple[int, ...]
+    starts: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
+    last: int | None = None
 
 
 def initial() -> RateState:
     """No beat yet."""
-    return RateState(())
+    return RateState()
 
 
 def beat(sample: int, state: RateState, window: int = WINDOW) -> RateState:
     """Take in the next beat; ``window`` intervals are kept."""
-    return RateState((*state.samples, sample)[-window - 1 :])
+    starts, lengths, last = state
+    if last is None:
+        return RateState(starts, lengths, sample)
+    return RateState((*starts, last)[-window:], (*lengths, sample - last)[-window:], sample)
 
 
-def broken(state: RateState) -> RateState:
-    """Samples are missing or unreadable: the next beat starts a new row of intervals."""
-    return RateState(())
+def torn(state: RateState) -> RateState:
+    """A beat may be missing here: what lies between the last one and the next is no interval."""
+    return RateState(state.starts, state.lengths)
 
 
 def per_minute(state: RateState, fs: float, least: int = 2) -> float | None:
     """Beats per minute over the intervals known, ``None`` while there are fewer than ``least``."""
-    intervals = len(state.samples) - 1
+    intervals = len(state.lengths)
     if intervals < max(least, 1):
         return None
-    return 60.0 * fs * intervals / (state.samples[-1] - state.samples[0])
+    return 60.0 * fs * intervals / sum(state.lengths)

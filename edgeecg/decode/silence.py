@@ -34,6 +34,7 @@ __all__ = [
     "ended",
     "faint_since",
     "loud_from",
+    "quiet",
     "quiet_until",
     "settled",
 ]
@@ -100,7 +101,7 @@ def advance(
         events, state = _count(state.open, state, limits)
     waits = state.open is not None and state.open >= state.clock  # its own stretch, and the next
     state = state._replace(level=level, faint=faint, open=state.open if waits else None)
-    if not readable and not _quiet(state, limits):
+    if not readable and not quiet(state, limits):
         ended, state = _end(state.clock, state, ("pause",))  # an asystole that was told waits for a beat
         events += ended
         state = state._replace(after_beat=False)
@@ -136,7 +137,7 @@ def _silent(
     Where the level is not known, nothing is claimed beyond "no beat"; nor where so many packets are lost that
     no stretch of signal is as long as a pause.
     """
-    if _quiet(state, limits) and to - state.begun > limits.pause:
+    if quiet(state, limits) and to - state.begun > limits.pause:
         if state.asystole is None:
             return [Alarm(since, None, "asystole")], state._replace(asystole=since)
     elif state.no_beat is None:
@@ -144,7 +145,7 @@ def _silent(
     return [], state
 
 
-def _quiet(state: SilenceState, limits: SilenceLimits) -> bool:
+def quiet(state: SilenceState, limits: SilenceLimits) -> bool:
     """Whether the signal is known to have gone quiet, beside what goes with beats."""
     return state.level is not None and state.usual is not None and state.level < limits.activity * state.usual
 

@@ -216,7 +216,7 @@ class Decoder:
         attached = state.open is None or state.open[1] != QUALITY_LABELS[LEAD_OFF]
         told = self._alarms.advance(stop, state.readable, level, state.alarms, attached=attached)
         events += self._heard(told)
-        events += self._heard(self._alarms.broken(state.alarms))
+        events += self._heard(self._alarms.torn(stop, stop, state.alarms))
         events += ended(stop, state.open)
         for lead, stretch in enumerate(state.leads):
             events += ended(stop, stretch, lead)

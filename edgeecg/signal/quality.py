@@ -9,7 +9,8 @@ the last ``WINDOW`` ticks and is told with its last sample.
 * **Clipping**, on source samples: the extreme value of a tick is taken by several samples in a row, and by
   more of them than lie close to it, in two ticks of four.
 * **Flat**: the same value again and again, or a band-passed signal of a few microvolts.
-* **Lead-off**: samples are missing, a flat line at a rail, or mains hum with no ECG in it.
+* **Lead-off**: samples are missing, a flat line at a rail, or mains hum with no ECG in it, as of an open
+  input. Hum in which beats were read before says nothing of the electrode.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ ABSENT = 0.5  # share of a tick
 CLIP_SECONDS, CLIP_SAMPLES = 0.012, 3
 CLIP_TICKS, CLIP_OF = 2, 4  # once is chance, at low rates
 HUM_TICKS = 2
+HUMMED = 2 * WINDOW  # ticks that were readable: when a lead falls off, at most half as many still are
 
 FEATURES = len(COLUMNS) + 1  # the last: whether the tick was clipped, or stood still
 CLIP = FEATURES - 1
@@ -113,12 +115,14 @@ class TickState(NamedTuple):
 
 class QualityState(NamedTuple):
     """``history`` ``(rows, 6, WINDOW - 1)`` of the ticks before; ``latch`` ``(rows, 3)`` as
-    :mod:`edgeecg.signal.readable` keeps it; both NaN where there is no tick yet. ``tick``: the one that is
-    not complete.
+    :mod:`edgeecg.signal.readable` keeps it; both NaN where there is no tick yet. ``hummed`` ``(rows, 1)``:
+    ticks that could be read in mains hum, as far as ``HUMMED``, since the last that could without. ``tick``:
+    the one that is not complete.
     """
 
     history: Floats
     latch: Floats
+    hummed: Floats
     tick: TickState
 
 
@@ -154,9 +158,8 @@ class Quality:
         """State of ``rows`` streams that have not begun."""
         nothing = np.empty((rows, 0))
         tick = TickState(nothing, nothing, nothing, np.zeros((rows, 1)), 0, 0)
-        return QualityState(
-            np.full((rows, FEATURES, WINDOW - 1), np.nan), np.full((rows, LATCH), np.nan), tick
-        )
+        unknown = np.full((rows, FEATURES, WINDOW - 1), np.nan)
+        return QualityState(unknown, np.full((rows, LATCH), np.nan), np.zeros((rows, 1)), tick)
 
     def step(self, x: QualityInput, state: QualityState) -> tuple[QualityOutput, QualityState]:
         """Judge the ticks that a chunk completes; all rows share the phase."""
@@ -178,16 +181,16 @@ class Quality:
 
     def restarted(self, state: QualityState, rows: Sequence[int]) -> QualityState:
         """The same state, but for some rows that forget the ticks before."""
-        history, latch = state.history.copy(), state.latch.copy()
-        history[list(rows)], latch[list(rows)] = np.nan, np.nan
-        return state._replace(history=history, latch=latch)
+        history, latch, hummed = state.history.copy(), state.latch.copy(), state.hummed.copy()
+        history[list(rows)], latch[list(rows)], hummed[list(rows)] = np.nan, np.nan, 0.0
+        return state._replace(history=history, latch=latch, hummed=hummed)
 
     # ---- rows as plain arrays -------------------------------------------------------------------
 
     def pack(self, state: QualityState) -> Floats:
         """All that the rows remember but their common phase: one array, a row each."""
         rows, tick = len(state.latch), state.tick
-        parts = [state.history.reshape(rows, -1), state.latch, *tick[:4]]
+        parts = [state.history.reshape(rows, -1), state.latch, state.hummed, *tick[:4]]
         return np.concatenate(parts, axis=1)
 
     def unpack(self, packed: Floats, made: int) -> QualityState:
@@ -195,12 +198,13 @@ class Quality:
         waiting = made % TICK
         taken = self.resampler.taken_at(made)
         pending = taken - self.resampler.taken_at(made - waiting)
-        widths = [FEATURES * (WINDOW - 1), LATCH, pending, waiting, waiting, 1]
+        widths = [FEATURES * (WINDOW - 1), LATCH, 1, pending, waiting, waiting, 1]
         ends = list(accumulate(widths, initial=0))
         parts = [packed[:, begin:end] for begin, end in pairwise(ends)]
-        history, latch, source, resampled, filtered, absent = parts
+        history, latch, hummed, source, resampled, filtered, absent = parts
         history = history.reshape(len(packed), FEATURES, WINDOW - 1)
-        return QualityState(history, latch, TickState(source, resampled, filtered, absent, taken, made))
+        tick = TickState(source, resampled, filtered, absent, taken, made)
+        return QualityState(history, latch, hummed, tick)
 
     # ---- inside ---------------------------------------------------------------------------------
 
@@ -226,9 +230,12 @@ class Quality:
         seen, recent = _windows(state.history, features, constant)
         reading = read(recent, state.latch)
         lost = (absent > ABSENT * lengths) | (constant & at_rail)
-        label = _label(recent, reading.good, reading.readable, constant, lost)
+        hum = np.fmin.reduce(recent[:, HUM, :, -HUM_TICKS:], axis=-1) > ROUGH_MV
+        known, hummed = _hummed(hum, reading.readable, state.hummed)
+        label = _label(recent, reading.good & ~hum, reading.readable, constant)
+        label[lost | (hum & ~known & (label >= BAD))] = LEAD_OFF
         output = QualityOutput(label, _score(reading.snr, label), reading.snr)
-        return output, QualityState(seen[:, :, -(WINDOW - 1) :], reading.latch, waiting)
+        return output, QualityState(seen[:, :, -(WINDOW - 1) :], reading.latch, hummed, waiting)
 
 
 def _windows(history: Floats, features: Floats, constant: Mask) -> tuple[Floats, Floats]:
@@ -269,17 +276,27 @@ def _absent(missing: Mask | None, before: Floats, ends: Counts) -> tuple[Floats,
     return counts[:, :-1], counts[:, -1:]
 
 
-def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask, lost: Mask) -> NDArray[np.int8]:
+def _hummed(hum: Mask, readable: Mask, before: Floats) -> tuple[Mask, Floats]:
+    """Whether beats were read in the hum before each tick ``(rows, ticks)``; the count after the last."""
+    if not hum.any() and not before.any():
+        return hum, before
+    known, count = np.empty(hum.shape, bool), before[:, 0]
+    for tick in range(hum.shape[1]):
+        known[:, tick] = count >= HUMMED
+        more = np.where(hum[:, tick], np.minimum(count + 1, HUMMED), 0.0)
+        count = np.where(readable[:, tick], more, count)
+    return known, count[:, None]
+
+
+def _label(recent: Floats, good: Mask, readable: Mask, constant: Mask) -> NDArray[np.int8]:
     """From what is known of each tick ``(rows, ticks)`` to its label; the worst one wins."""
-    hum = np.fmin.reduce(recent[:, HUM, :, -HUM_TICKS:], axis=-1) > ROUGH_MV
-    label = np.where(good & ~hum, GOOD, NOISY)
+    label = np.where(good, GOOD, NOISY)
     clipped = (recent[:, CLIP, :, -CLIP_OF:] == 1.0).sum(axis=-1) >= CLIP_TICKS
     label = np.where(clipped, CLIPPED, label)
     young = np.isnan(recent[:, SIZE, :, -SPAN])  # too short to hold a beat for sure
     label = np.where(readable | young, label, BAD)
     flat = constant | (recent[:, SIZE, :, -FLAT_TICKS:].max(axis=-1) < FLAT_MV)
-    label = np.where(flat, FLAT, label)
-    return np.where(lost | (hum & (label >= BAD)), LEAD_OFF, label).astype(np.int8)
+    return np.where(flat, FLAT, label).astype(np.int8)
 
 
 def _score(snr: Floats, label: NDArray[np.int8]) -> Floats:

@@ -220,7 +220,7 @@ class StreamPool:
         Parameters
         ----------
         rounds : int, optional
-            Pieces of each patient to compute at most; all that wait where left out.
+            Pieces of each patient to compute at most; all that wait at the call where left out.
 
         Returns
         -------
@@ -242,15 +242,23 @@ class StreamPool:
             await asyncio.sleep(interval)
 
     def _compute(self, rounds: int | None = None) -> None:
-        """Compute what is queued; what became known waits for whoever takes it."""
+        """Compute what is queued; what became known waits for whoever takes it.
+
+        Not what comes meanwhile, or it might never end: somebody may push as fast as it is computed.
+        """
         with self._polling:
-            members = dict.fromkeys(self._ready.popleft() for _ in range(len(self._ready)))
+            members = dict.fromkeys(self._announced())
+            waiting = max((len(member.queue) for member in members), default=0)
             try:
-                while members and rounds != 0:
+                for _ in range(waiting if rounds is None else min(rounds, waiting)):
                     self._round(members, self._told)
-                    rounds = None if rounds is None else rounds - 1
+                    members |= dict.fromkeys(self._announced())  # who comes late waits for nobody's backlog
             finally:
                 self._ready.extend(members)
+
+    def _announced(self) -> list[Member]:
+        """Members whose queues have come to hold something."""
+        return [self._ready.popleft() for _ in range(len(self._ready))]
 
     def _next(self) -> tuple[Patient, Event] | None:
         """The next event that nobody was given yet; several threads may take them."""

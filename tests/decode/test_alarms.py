@@ -363,3 +363,51 @@ def test_an_asystole_outlasts_what_cannot_be_read():
         stream.advance(start + 100, readable=False, level=0.2).advance(start + 200, level=0.01)
     assert len(stream.told("asystole")) == 1
     assert stream.beats([3700]).told("asystole")[-1][1] == 3700
+
+
+@pytest.mark.parametrize(("spacing", "label"), [(150, "bradycardia"), (40, "tachycardia")])
+def test_a_link_that_loses_packets_does_not_hide_the_rate(spacing, label):
+    """A tenth of a second is lost every six beats: the interval over it does not count, the others do."""
+    stream = Stream()
+    for at, sample in enumerate(range(0, 60 * spacing, spacing)):
+        if at % 6 == 5:
+            stream.advance(sample - 20, level=0.2).gap(sample - 20, 10)
+        stream.beats([sample])
+    told = stream.told(label)
+    assert len(told) == 1
+    assert told[0] == (0, None)
+    assert stream.flush().told(label)[-1] == (0, 59 * spacing)
+
+
+def test_of_an_interval_over_a_gap_nothing_is_known():
+    """Beats twice as far apart as they were, each interval with a gap in it: some may be missing."""
+    stream = Stream().beats(range(0, 1000, 80))
+    for sample in range(1080, 5000, 160):
+        stream.gap(sample - 100, 10).beats([sample])
+    assert stream.told("bradycardia") == []
+
+
+def test_a_gap_of_more_than_a_second_ends_a_rate():
+    stream = Stream().beats(range(0, 1000, 40))
+    assert stream.told("tachycardia") == [(0, None)]
+    stream.gap(1000, 90)
+    assert stream.told("tachycardia") == [(0, None)]
+    stream.gap(1090, 20)  # and no beat between the two
+    assert stream.told("tachycardia") == [(0, None), (0, 960)]
+
+
+def test_a_line_between_slow_beats_hides_none():
+    """A ventricular escape of 20 a minute: flat between its beats, which cannot be read."""
+    stream = Stream().advance(0, level=0.2).beats([0, 300], "VV").advance(310, level=0.2)
+    for beat in range(600, 6000, 300):
+        stream.advance(beat - 200, readable=False, level=0.001).advance(beat, level=0.2).beats([beat], "V")
+    assert stream.told("bradycardia") == [(0, None)]
+    assert stream.told("v-run") == [(0, None)]
+
+
+def test_beats_with_seconds_of_nothing_between_them_are_no_run():
+    stream = Stream()
+    for beat in range(0, 6000, 1000):
+        stream.beats([beat], "V").advance(beat + 900, level=0.2)
+    assert len(stream.told("no-beat")) > 4
+    assert stream.told("v-run", "couplet") == []

@@ -549,6 +549,32 @@ def check_a_failed_step(engine: Engine, monkeypatch: pytest.MonkeyPatch, place: 
     assert len(samples) >= len(wanted) - 5
 
 
+def test_who_pushes_as_fast_as_is_computed_holds_up_nobody(
+    nano: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal, run, calls = heart(60, FS), nano.token.run, [0]
+    pool = StreamPool(nano)
+    loud, quiet = pool.add(FS), pool.add(FS)
+
+    def flooded(inputs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] < 1000:
+            pool.push(loud, signal[:250])
+            if calls[0] == 2:
+                pool.push(quiet, signal)
+        return run(inputs)
+
+    monkeypatch.setattr(nano.token, "run", flooded)
+    pool.push(loud, signal[: 60 * FS])
+    told = pool.poll()
+    assert calls[0] < 200
+    found = [event for patient, event in told if patient == quiet]
+    assert len(beats(found)) > 40  # though it came when the other's backlog was being computed
+    calls[0] = 1000
+    rest = [event for patient, event in pool.poll() if patient == quiet]
+    assert_same_events(found + rest, Stream(nano, FS).push(signal))
+
+
 def test_latency_and_samples_are_told(nano: Engine) -> None:
     pool = StreamPool(nano)
     bed = pool.add(FS)
