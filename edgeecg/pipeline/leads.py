@@ -6,7 +6,8 @@ that was complete when its scores came out, so what is chosen does not depend on
 A lead that has just fallen off is not yet graded so: its verdict needs a second or two. Meanwhile the
 tokens in which it stands still, and those from which on it is idle (a few microvolts, mains hum, or noise as
 strong) for as long as is known when their scores come out, are left to the others that can be read. So are
-the tokens just before strong noise, for the network has looked ahead into it.
+the tokens just before strong noise, for the network has looked ahead into it; and those from which on it
+moves far less than it does in a QRS while another lead shows one, as an open input of ten microvolts does.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from edgeecg.specs import HEADS, ModelSpec
 
 __all__ = ["LeadRows", "Tick", "best_ticks"]
 
-QUALITY = HEADS.index("quality")
-_STATE = ("label", "score", "chosen", "still", "idle", "rough")
+BEAT, QUALITY = HEADS.index("beat"), HEADS.index("quality")
+SURE = 2.0  # logit: an artefact in one lead has seldom as much
+_TOKENS = ("still", "idle", "rough", "small", "large")  # of each lead, for tokens whose scores are not out
+_STATE = ("label", "score", "chosen", *_TOKENS)
 
 ROUGH_TOKENS = 6
 """Tokens, three eighths of a second: of those known when scores come out, as many must be noise."""
@@ -78,8 +81,8 @@ class LeadRows:
         self._label = np.empty((0, leads), np.int64)  # of each lead's newest tick
         self._score = np.empty((0, leads))
         self._chosen = np.empty(0, np.int64)  # lead of the newest tick
-        self._still = np.empty((0, leads, spec.token.lag), bool)  # tokens whose scores are not out yet
-        self._idle, self._rough = self._still.copy(), self._still.copy()
+        for name in _TOKENS:
+            setattr(self, f"_{name}", np.empty((0, leads, spec.token.lag), bool))
         self.grow(slots)
 
     def grow(self, slots: int) -> None:
@@ -92,7 +95,8 @@ class LeadRows:
     def reset(self, slot: int) -> None:
         """The next block of this slot is the first of a segment."""
         self._label[slot], self._score[slot], self._chosen[slot] = 0, 1.0, 0
-        self._still[slot], self._idle[slot], self._rough[slot] = False, False, False
+        for name in _TOKENS:
+            getattr(self, f"_{name}")[slot] = False
 
     def join(self, tokens: Tokens, slots: NDArray[np.intp], verdicts: Sequence[Verdicts]) -> Tokens:
         """Tokens of all leads ``(slots * leads, T, ...)`` to those of the patients ``(slots, T, ...)``."""
@@ -101,8 +105,10 @@ class LeadRows:
         shape = (len(slots), self.leads, *tokens.heads.shape[1:])
         heads, embedding = tokens.heads.reshape(shape), tokens.embedding.reshape(*shape[:3], -1)
         weights = np.empty(shape[:3])
+        sure = np.any(heads[..., BEAT] >= SURE, axis=1)[:, None]
         for group in verdicts:
-            weights[group.members] = self._weigh(slots[group.members], group, shape[2])
+            its = group.members
+            weights[its] = self._weigh(slots[its], group, sure[its])
         if self.policy == "fused":
             weights /= 1 + np.exp(-heads[..., QUALITY])
         total = weights.sum(axis=1, keepdims=True)
@@ -111,8 +117,14 @@ class LeadRows:
         joined = (np.einsum("slt,sltk->stk", share, values) for values in (heads, embedding))
         return Tokens(*joined)
 
-    def _weigh(self, slots: NDArray[np.intp], group: Verdicts, tokens: int) -> NDArray[np.float64]:
-        """Weight of each lead in each token, ``(slots, leads, tokens)``; keeps the newest tick."""
+    def _weigh(
+        self, slots: NDArray[np.intp], group: Verdicts, sure: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Weight of each lead in each token, ``(slots, leads, tokens)``; keeps the newest tick.
+
+        ``sure`` (slots, 1, tokens): where some lead surely has a beat.
+        """
+        tokens = sure.shape[2]
         label = np.concatenate([self._label[slots][..., None], group.label], axis=2)
         score = np.concatenate([self._score[slots][..., None], group.score], axis=2)
         chosen = np.empty((len(slots), label.shape[2]), np.int64)
@@ -127,7 +139,7 @@ class LeadRows:
         done = group.phase // self.spec.patch + 1 + np.arange(tokens)  # tokens in when each one comes out
         newest = done // (TICK // self.spec.patch) - group.phase // TICK
         label, score = label[..., newest], score[..., newest]
-        label = np.where(self._fallen(slots, group), np.maximum(label, UNREADABLE), label)
+        label = np.where(self._fallen(slots, group, sure), np.maximum(label, UNREADABLE), label)
         if self.policy == "fused":
             return np.asarray(np.where(label < UNREADABLE, score, 0.0))
         lead, now = np.arange(self.leads)[:, None], chosen[:, None, newest]
@@ -136,18 +148,24 @@ class LeadRows:
         better = leave & (np.take_along_axis(label, best, axis=1) < UNREADABLE)
         return np.asarray(np.where(better, best, now) == lead, np.float64)
 
-    def _fallen(self, slots: NDArray[np.intp], group: Verdicts) -> NDArray[np.bool_]:
+    def _fallen(self, slots: NDArray[np.intp], group: Verdicts, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which leads look fallen off, ``(slots, leads, tokens)``, in the tokens whose scores come out."""
         tokens, lag = group.still.shape[2], self.spec.token.lag
-        still = np.concatenate([self._still[slots], group.still], axis=2)
-        idle = np.concatenate([self._idle[slots], group.idle], axis=2)
-        rough = np.concatenate([self._rough[slots], group.rough], axis=2)
-        for kept, known in ((self._still, still), (self._idle, idle), (self._rough, rough)):
-            kept[slots] = known[..., tokens:]
-        ahead, noise = (
-            np.lib.stride_tricks.sliding_window_view(known, lag + 1, axis=2) for known in (idle, rough)
+        still, idle, rough, small, large = (self._known(name, slots, group) for name in _TOKENS)
+        here = still[..., :tokens]
+        ahead, noise, tiny, beat = (
+            np.lib.stride_tricks.sliding_window_view(known, lag + 1, axis=2)
+            for known in (idle, rough, small, large)
         )
-        return np.asarray(still[..., :tokens] | ahead.all(axis=-1) | noise[..., -ROUGH_TOKENS:].all(axis=-1))
+        missed = tiny.all(axis=-1) & np.any(beat, axis=(1, 3))[:, None] & sure
+        return np.asarray(here | missed | ahead.all(axis=-1) | noise[..., -ROUGH_TOKENS:].all(axis=-1))
+
+    def _known(self, name: str, slots: NDArray[np.intp], group: Verdicts) -> NDArray[np.bool_]:
+        """A property of the tokens whose scores come out, and of those behind them, which are kept."""
+        kept, new = getattr(self, f"_{name}"), getattr(group, name)
+        known = np.concatenate([kept[slots], new], axis=2)
+        kept[slots] = known[..., new.shape[2] :]
+        return known
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""

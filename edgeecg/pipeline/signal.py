@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeecg.pipeline.usual import compared
 from edgeecg.signal.block import PATCH, Block
 from edgeecg.signal.cohort import Batch, SignalChain
 from edgeecg.signal.quality import FLAT_MV, ROUGH_MV, TICK
@@ -22,10 +23,11 @@ class Verdicts(NamedTuple):
 
     ``members``: their places in the step; ``phase``: model samples before the step, modulo a period of
     the grid; then ``(members, leads, ticks)`` each: ``label``, an index into ``QUALITY_LABELS``,
-    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts. ``still``,
-    ``idle`` and ``rough`` (members, leads, tokens): that a lead does not move at all, that it moves as one
-    does that has fallen off, by microvolts or roughly, and that it is rough, bent throughout as by mains hum
-    or broadband noise; no tokens where there is a single lead.
+    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts, of a small lead
+    as that of the patient's largest (`edgeecg.pipeline.usual`). ``still``, ``idle``, ``rough``, ``small`` and
+    ``large`` (members, leads, tokens): that a lead does not move at all, that it moves as one does that has
+    fallen off, by microvolts or roughly, that it is rough, bent throughout as by mains hum or broadband
+    noise, and that it moves far less than it does in a QRS, or as much; no tokens of a single lead.
     """
 
     members: list[int]
@@ -36,6 +38,11 @@ class Verdicts(NamedTuple):
     still: NDArray[np.bool_]
     idle: NDArray[np.bool_]
     rough: NDArray[np.bool_]
+    small: NDArray[np.bool_]
+    large: NDArray[np.bool_]
+
+
+SMALL, LARGE = 2.0, 4.0  # a token's peak to peak by the usual level of its lead: in a QRS it is some ten
 
 
 class SignalRows:
@@ -55,19 +62,20 @@ class SignalRows:
         self._packed = np.empty((0, leads, 0))  # a row each; its width depends on rate and phase
         self._width = np.empty(0, np.intp)
         self._sum = np.empty((0, leads))  # of the tick that is not complete
+        self._usual = np.empty((0, leads))  # level of each lead, millivolts
         self.grow(slots)
 
     def grow(self, slots: int) -> None:
         """Make room for ``slots`` patients in all."""
         more = slots - len(self._of)
         self._of += [self.chain_at(FS_RANGE[0])] * more
-        for name in ("_packed", "_width", "_sum"):
+        for name in ("_packed", "_width", "_sum", "_usual"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)]))
 
     def open(self, slot: int, fs: float) -> None:
         """Give a slot to a patient with this rate; raises ``SignalError`` where it is out of range."""
-        self._of[slot] = self.chain_at(fs)
+        self._of[slot], self._usual[slot] = self.chain_at(fs), np.nan
         self.reset(slot)
 
     def chain(self, slot: int) -> SignalChain:
@@ -120,26 +128,38 @@ class SignalRows:
         self._keep(its, packed)
         level = self._level(its, output.filtered.reshape(len(its), self.leads, -1), phase % TICK)
         label, score = output.quality.label.astype(np.int64), output.quality.score
-        shape = level.shape
-        grades = label.reshape(shape), score.reshape(shape), level
-        motion = self._motion(chain, batch, output.resampled)
-        return output.network, Verdicts(members, phase, *grades, *motion)
+        label, score = label.reshape(level.shape), score.reshape(level.shape)
+        usual = self._usual[its][..., None]
+        if self.leads > 1:
+            level, usual = compared(level, label, self._usual[its])
+            self._usual[its] = usual[..., -1]
+        motion = self._motion(chain, batch, output.resampled, usual)
+        return output.network, Verdicts(members, phase, label, score, level, *motion)
 
     def _motion(
-        self, chain: SignalChain, batch: Batch, resampled: NDArray[np.float64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tokens ``(slots, leads, tokens)`` in which a lead stands still, is idle, is rough."""
+        self,
+        chain: SignalChain,
+        batch: Batch,
+        resampled: NDArray[np.float64],
+        usual: NDArray[np.float64],
+    ) -> list[NDArray[np.bool_]]:
+        """Tokens ``(slots, leads, tokens)`` in which a lead is still, idle, rough, small, large."""
         if self.leads == 1:
-            none = np.empty((len(batch.samples), 1, 0), bool)
-            return none, none, none
+            return [np.empty((len(batch.samples), 1, 0), bool)] * 5
         ends = range(batch.phase, batch.phase + batch.hop, PATCH)
         taken_at = chain.frontend.resampler.taken_at
         starts = np.array([taken_at(end) for end in ends]) - taken_at(batch.phase)
         high = np.maximum.reduceat(batch.samples, starts, axis=1)
         size = high - np.minimum.reduceat(batch.samples, starts, axis=1)
         bends = np.abs(np.diff(resampled.reshape(*size.shape, PATCH), n=2)).mean(axis=-1)
-        rough, shape = bends > ROUGH_MV, (-1, self.leads, len(ends))
-        return (size == 0).reshape(shape), ((size < FLAT_MV) | rough).reshape(shape), rough.reshape(shape)
+        per_tick = TICK // PATCH
+        ticks = (
+            batch.phase // PATCH % per_tick + np.arange(len(ends))
+        ) // per_tick  # before each token's own
+        usual = usual[..., ticks].reshape(size.shape)  # NaN says neither small nor large
+        rough = bends > ROUGH_MV
+        found = size == 0, (size < FLAT_MV) | rough, rough, size < SMALL * usual, size >= LARGE * usual
+        return [each.reshape(-1, self.leads, len(ends)) for each in found]
 
     def _level(
         self, slots: NDArray[np.intp], filtered: NDArray[np.float64], waiting: int
@@ -156,12 +176,16 @@ class SignalRows:
 
     def snapshot(self, slot: int) -> dict[str, NDArray[Any]]:
         """State of one slot as plain arrays."""
-        return {"packed": self._packed[slot, :, : self._width[slot]].copy(), "sum": self._sum[slot].copy()}
+        return {
+            "packed": self._packed[slot, :, : self._width[slot]].copy(),
+            "sum": self._sum[slot].copy(),
+            "usual": self._usual[slot].copy(),
+        }
 
     def restore(self, slot: int, saved: Mapping[str, NDArray[Any]]) -> None:
         """Put a :meth:`snapshot` into an open slot of the same rate; ``ValueError`` if not its leads."""
         self._keep(np.array([slot]), saved["packed"])
-        self._sum[slot] = saved["sum"]
+        self._sum[slot], self._usual[slot] = saved["sum"], saved["usual"]
 
     def chain_at(self, fs: float) -> SignalChain:
         """The stages for a rate; raises ``SignalError`` where it is out of range."""

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.io import Record
 from edgeecg.pipeline import annotate
+from edgeecg.pipeline.usual import compared
 from edgeecg.runtime.engine import Engine, open_engine
-from edgeecg.specs import Beat, Quality
+from edgeecg.signal.quality import BAD
+from edgeecg.specs import Alarm, Beat, Quality
 
 Line = Callable[[NDArray[np.float64], np.random.Generator], NDArray[np.float64]]
 
@@ -77,6 +79,60 @@ def test_a_beat_just_before_strong_noise_is_kept(
         signal[begin : begin + round(4 * fs), lead] += rng.uniform(1, 3) * rng.standard_normal(round(4 * fs))
     told = beats_of(packaged, replace(patient, signal=signal), policy)
     assert [beat for beat in whole if np.abs(told - beat).min() > MATCH] == []
+
+
+def test_few_beats_are_lost_where_an_open_input_is_as_loud_as_a_heart_at_rest(
+    packaged: Engine, patient: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten microvolts tell an open input from an ECG only beside a beat that another lead shows."""
+    rng, fs = np.random.default_rng(0), patient.fs
+    lost = {1.0: 0, np.inf: 0}
+    for lead in (0, 1):
+        signal = patient.signal.copy()
+        for second in FALLS:
+            begin, count = round((second + rng.random()) * fs), round(10 * fs)
+            signal[begin : begin + count, lead] = 0.01 * rng.standard_normal(count)
+        for policy in ("best", "fused"):
+            whole = beats_of(packaged, patient, policy)
+            for factor in lost:
+                monkeypatch.setattr("edgeecg.pipeline.leads.SURE", 2.0 * factor)
+                told = beats_of(packaged, replace(patient, signal=signal), policy)
+                lost[factor] += sum(np.abs(told - beat).min() > MATCH for beat in whole)
+    assert lost[1.0] <= 6 < lost[np.inf]
+
+
+@pytest.mark.parametrize("policy", ["best", "fused"])
+def test_a_small_lead_in_place_of_a_large_one_is_no_standstill(
+    packaged: Engine, patient: Record, policy: str
+) -> None:
+    """The large lead turns noisy for a minute; the other, a seventh of its size, stays clean."""
+    rng, fs = np.random.default_rng(0), patient.fs
+    signal, half = patient.signal.copy(), len(patient.signal) // 2
+    signal[:, 1] *= 0.15
+    signal[half:, 0] += 0.4 * np.convolve(rng.standard_normal(half + 7), np.ones(8) / 8, "valid")
+    whole = beats_of(packaged, patient, policy)
+    record = replace(patient, signal=signal)
+    events = annotate(packaged, record, lead_policy=policy)  # type: ignore[arg-type]
+    told = np.array([event.sample / fs for event in events if isinstance(event, Beat)])
+    assert np.mean([np.abs(told - beat).min() <= MATCH for beat in whole]) > 0.95
+    assert [event.label for event in events if isinstance(event, Alarm) and event.label == "asystole"] == []
+
+
+def test_levels_are_as_the_largest_lead_would_have_them() -> None:
+    level = np.tile(np.array([0.1, 0.02])[None, :, None], (1, 1, 40))
+    label = np.zeros((1, 2, 40), np.int64)
+    label[:, 0, 20:] = BAD
+    level[:, 0, 20:] = 5.0  # what cannot be read says nothing
+    found, usual = compared(level, label, np.full((1, 2), np.nan))
+    np.testing.assert_allclose(found[0, 1], 0.1)
+    assert np.isnan(usual[..., 0]).all()
+    np.testing.assert_allclose(usual[..., 1:], np.array([[[0.1], [0.02]]]).repeat(40, axis=2))
+    quiet, still = compared(level[..., 20:] / 20, label[..., 20:], usual[..., -1])  # the heart stops
+    assert (quiet[0, 1] < 0.2 * 0.1).all()
+    assert still[0] == pytest.approx([0.1, 0.02], rel=0.06), "and what is usual hardly follows"
+    apart = compared(level[..., :7], label[..., :7], np.full((1, 2), np.nan))
+    again = compared(level[..., 7:], label[..., 7:], apart[1][..., -1])
+    np.testing.assert_array_equal(np.concatenate([apart[0], again[0]], axis=2), found)
 
 
 @pytest.mark.parametrize("policy", ["best", "fused"])
