@@ -98,7 +98,7 @@ class LiveView:
         if (start, None) in self._holes:
             self._holes.remove((start, None))
         self._holes.append((start, end))
-        self._rate = rate.broken(self._rate)
+        self._rate = rate.initial()
 
     def _beat(self, sample: int) -> None:
         """Take a beat into the running rate; an interval with a hole in it says nothing.
@@ -107,7 +107,7 @@ class LiveView:
         """
         last = self._rate.samples[-1] if self._rate.samples else sample
         if any(start < sample and (end is None or end > last) for start, end in self._holes):
-            self._rate = rate.broken(self._rate)
+            self._rate = rate.initial()
         self._rate = rate.beat(sample, self._rate)
 
     def __rich__(self) -> Panel:

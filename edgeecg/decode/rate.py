@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["WINDOW", "RateState", "beat", "broken", "initial", "per_minute"]
+__all__ = ["WINDOW", "RateState", "beat", "initial", "per_minute"]
 
 WINDOW = 8
 """Intervals that the running rate is a mean of."""
@@ -17,18 +17,13 @@ class RateState(NamedTuple):
 
 
 def initial() -> RateState:
-    """No beat yet."""
+    """No beat yet, or samples are missing or unreadable: the next beat starts a new row of intervals."""
     return RateState(())
 
 
 def beat(sample: int, state: RateState, window: int = WINDOW) -> RateState:
     """Take in the next beat; ``window`` intervals are kept."""
     return RateState((*state.samples, sample)[-window - 1 :])
-
-
-def broken(state: RateState) -> RateState:
-    """Samples are missing or unreadable: the next beat starts a new row of intervals."""
-    return RateState(())
 
 
 def per_minute(state: RateState, fs: float, least: int = 2) -> float | None:
