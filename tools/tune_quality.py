@@ -68,7 +68,7 @@ def power(x: Floats) -> Floats:
     return np.concatenate([np.full(SPAN - 1, np.nan), sliding_window_view(ticks, SPAN).sum(axis=1)])
 
 
-def lead_ii(root: Path, stem: Path) -> Record:
+def lead_ii(stem: Path) -> Record:
     record = load_record(stem, "mitdb")
     return record.pick("MLII" if "MLII" in record.leads else record.leads[0])
 
@@ -82,7 +82,7 @@ def stretches(root: Path, records: list[Path]) -> Iterator[Stretch]:
     rng = np.random.default_rng(0)
     tapes = {name: load_record(root / "nstdb" / name, "nstdb").signal for name in ("em118", "ma", "bw")}
     for stem in records:
-        record = lead_ii(root, stem)
+        record = lead_ii(stem)
         lead, fs, marks = record.signal[:, 0], record.fs, beats_of(record)
         length = int(SECONDS * fs)
         amplitude = qrs_amplitude(lead, fs, marks)
@@ -178,13 +178,13 @@ def matched(marks: NDArray[np.int64], others: NDArray[np.int64], within: float) 
     return np.asarray(nearest <= within)
 
 
-def whole_records(root: Path, records: list[Path]) -> None:
+def whole_records(records: list[Path]) -> None:
     """Whole clean records: beats that would be withheld, and what becomes of ventricular flutter."""
     print("\n| record | good | beats on unreadable | changes a minute | flutter or VT: ticks | unreadable |")
     print("|---|---|---|---|---|---|")
     totals = np.zeros(2)
     for stem in records:
-        record = lead_ii(root, stem)
+        record = lead_ii(stem)
         label = judged(np.nan_to_num(record.signal[:, 0]), record.fs)[2]
         piece = Stretch(record.name, "clean", record.signal[:, 0], record.fs, beats_of(record), np.empty(0))
         ticks = piece.tick(piece.beats)
@@ -236,13 +236,13 @@ def hand_held(root: Path, count: int) -> None:
     print(f"\na noisy (~) record has a lower median than an N record in {worse.mean():.1%} of pairs")
 
 
-def clipping(root: Path, records: list[Path], seconds: int = 300) -> None:
+def clipping(records: list[Path], seconds: int = 300) -> None:
     """Ticks called clipped as recorded, and when the largest waves are cut off."""
     print("\n| signal | ticks | called clipped |\n|---|---|---|")
     for cut in (None, 0.9, 0.7):
         told = hit = 0
         for stem in records:
-            record = lead_ii(root, stem)
+            record = lead_ii(stem)
             x = np.nan_to_num(record.signal[: int(seconds * record.fs), 0])
             high, low = np.quantile(x, [0.9995, 0.0005])
             stage, ends = Quality(record.fs), None
@@ -272,8 +272,8 @@ def main() -> None:
     print("fitted on", ", ".join(p.name for p in seen), "\nfigures of", ", ".join(p.name for p in unseen))
     fit(list(stretches(given.data, seen)))
     by_truth(list(stretches(given.data, unseen)))
-    whole_records(given.data, records)
-    clipping(given.data, records)
+    whole_records(records)
+    clipping(records)
     hand_held(given.data, given.hand_held)
 
 

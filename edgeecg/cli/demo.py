@@ -115,7 +115,7 @@ def demo(
         path.write_text(settings, encoding="utf-8")
     _make_bundle(console, plan)
     _measure(console, plan)
-    _picture(console, plan)
+    _picture(plan)
     _summary(console, plan, time.monotonic() - begin)
 
 
@@ -213,7 +213,7 @@ def _events(path: Path) -> list[Beat | Rhythm]:
     ]
 
 
-def _picture(console: Console, plan: Plan) -> None:
+def _picture(plan: Plan) -> None:
     record = read_record(plan.held_out)
     events = _events(plan.events)
     span = round(10 * record.fs)

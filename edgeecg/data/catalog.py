@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeecg.data.labels import BXB, DE_CHAZAL, Reference, reference_of, rhythm_intervals
+from edgeecg.data.labels import BXB, DE_CHAZAL, Reference, reference_of, rhythm_intervals, wave_spans
 from edgeecg.data.sets import SETS, DataSet, data_set
 from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.annotation import read_annotations
@@ -126,6 +126,9 @@ def find_records(root: str | os.PathLike[str], name: str, split: str = "all") ->
 def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str] | None = None) -> Record:
     """Read a record of a set with all annotations that the set has for it, and its patient.
 
+    Its beats are those of the set's annotator of beats (`DataSet.beats`): where that file is missing there
+    are none, whatever other files mark.
+
     Parameters
     ----------
     path : path
@@ -140,14 +143,14 @@ def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str]
         If the record cannot be read.
     """
     entry, stem = data_set(name), Path(path)
-    first = next((a for a in _annotators(entry) if _annotation_file(stem, a).is_file()), None)
-    record = read_record(stem, leads=leads, annotator=first)
-    marks = [record.annotations] if record.annotations is not None else []
+    record = read_record(stem, leads=leads, annotator="")
+    marks = []
     for annotator in _annotators(entry):
-        if annotator != first and _annotation_file(stem, annotator).is_file():
-            more = read_annotations(stem, annotator, fs=record.fs)
-            # Their beats are those of the first annotator again, or wave boundaries beside them.
-            marks.append(more.select(~more.is_beat & (more.sample < len(record))))
+        if _annotation_file(stem, annotator).is_file():
+            found = read_annotations(stem, annotator, fs=record.fs)
+            inside = (found.sample >= 0) & (found.sample < len(record))
+            # The others' beats are those of `entry.beats` again or, in qtdb, some selected ones of them all.
+            marks.append(found.select(inside & ((annotator == entry.beats) | ~found.is_beat)))
     merged = reduce(_merged, marks) if marks else None
     return replace(record, annotations=merged, patient=patient_of(name, stem.name, folder=stem.parent))
 
@@ -155,18 +158,25 @@ def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str]
 def load_reference(
     record: Record, name: str | None = None, mapping: Mapping[str, str] = DE_CHAZAL
 ) -> Reference:
-    """What is known of a record: beats with labels, rhythms, masked intervals, P waves.
+    """What is known of a record: beats with labels, rhythms, masked intervals, P waves and where those are.
 
     Parameters
     ----------
     record : Record
         With annotations, as :func:`load_record` or ``read_record`` gives them.
     name : str, optional
-        Of its set: the beats of some sets were never checked for their class, and become Q.
+        Of its set: the beats of some sets were never checked for their class, and become Q; others have
+        waves marked at some beats only.
     mapping : mapping of str to str
         ``DE_CHAZAL`` (the default) or ``BXB``.
     """
-    return reference_of(record, mapping, classed=name is None or data_set(name).classed)
+    if name is None:
+        return reference_of(record, mapping)
+    entry = data_set(name)
+    reference = reference_of(record, mapping, classed=entry.classed)
+    if entry.waves is None or record.annotations is None:
+        return reference
+    return replace(reference, waves_known=wave_spans(record.annotations, record.fs))
 
 
 def patient_of(name: str, record: str, folder: str | os.PathLike[str] | None = None) -> str:

@@ -227,12 +227,8 @@ class Windows:
             for start, end in moved(record.atrial_fibrillation):
                 rhythm[(middle >= start) & (middle <= end)] = 1
             rhythm[~seen] = UNKNOWN
-        wave = np.full(tokens, UNKNOWN)
-        if record.p_waves is not None:
-            wave[seen] = 0
-            peaks = moved(record.p_waves) / patch
-            wave[peaks[(peaks >= 0) & (peaks < tokens)].astype(np.int64)] = 1
-            wave[~seen] = UNKNOWN
+        wave = self.wave_targets(record, moved)
+        wave[~seen] = UNKNOWN
         quality = np.where(seen, clean.reshape(tokens, patch).mean(axis=1), UNKNOWN)
         if record.weak_label == "~":
             quality[seen] = 0
@@ -246,6 +242,19 @@ class Windows:
             "seen": seen.astype(np.int64),
             "weak_rhythm": np.array(record.weak_rhythm),
         }
+
+    def wave_targets(self, record, moved) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
+        """Whether a P wave peaks in each token, ``(tokens,)``; unknown where nobody looked for one."""
+        patch, wave = self.spec.patch, np.full(self.tokens, UNKNOWN)
+        if record.p_waves is None:
+            return wave
+        middle = (np.arange(self.tokens) + 0.5) * patch
+        everywhere = np.array([[-np.inf, np.inf]])
+        for start, end in everywhere if record.waves_known is None else moved(record.waves_known):
+            wave[(middle >= start) & (middle <= end)] = 0
+        peaks = moved(record.p_waves) / patch
+        wave[peaks[(peaks >= 0) & (peaks < self.tokens)].astype(np.int64)] = 1
+        return wave
 
     def beat_targets(self, record, moved, used, rng) -> dict[str, NDArray]:  # type: ignore[type-arg,no-untyped-def]
         """Beats as the beat encoder gets them: some missing, some false, all a little displaced."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeecg.io.record import Annotations, Record
 
-__all__ = ["BXB", "DE_CHAZAL", "P_WAVE", "Reference", "reference_of", "rhythm_intervals"]
+__all__ = ["BXB", "DE_CHAZAL", "P_WAVE", "Reference", "reference_of", "rhythm_intervals", "wave_spans"]
 
 DE_CHAZAL: Mapping[str, str] = {
     **dict.fromkeys("NLRBejn", "N"),
@@ -37,12 +37,17 @@ BXB: Mapping[str, str] = {
 """AAMI class of each beat symbol as PhysioNet's ``bxb`` counts it."""
 
 P_WAVE = "p"
+WAVE_MARKS = ("(", P_WAVE, "t", "u", ")")  # onsets, peaks and ends
 UNREADABLE_START, UNREADABLE_END = "[", "]"  # ventricular flutter or fibrillation: no beats to tell apart
 _RHYTHM_NAMES = {"AF": "AFIB", "AFLUT": "AFL"}  # older spellings
 
 
 OPENING = 10.0
 """Seconds from the start of a record within which the first rhythm mark speaks of its start too."""
+
+JOINT = 0.4
+"""Seconds between two marks of waves up to which the same beat, or the next one, has both: a beat that was
+passed over takes longer, up to 150 beats a minute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,9 @@ class Reference:
         Intervals without beats that could be told apart (ventricular flutter in mitdb 207).
     p_waves : (p,) int64
         Sample of each P wave's peak, where they were annotated (ludb, qtdb, synthetic).
+    waves_known : tuple of (int, int), or None
+        Intervals whose P waves are all in ``p_waves``, where a set marks the waves of some beats only;
+        elsewhere nothing is known of them. ``None``: the whole record, if it has any.
     """
 
     beats: NDArray[np.int64]
@@ -69,6 +77,7 @@ class Reference:
     rhythms: tuple[tuple[int, int, str], ...]
     masked: tuple[tuple[int, int], ...]
     p_waves: NDArray[np.int64]
+    waves_known: tuple[tuple[int, int], ...] | None = None
 
 
 def reference_of(
@@ -125,6 +134,13 @@ def rhythm_intervals(marks: Annotations, n: int, opening: int = 0) -> tuple[tupl
         for start, end, name in zip(starts[:-1], starts[1:], names, strict=True)
         if end > start
     )
+
+
+def wave_spans(marks: Annotations, fs: float) -> tuple[tuple[int, int], ...]:
+    """Intervals of beats whose waves were marked, from a first mark to a last one; ``fs`` in hertz."""
+    at = marks.sample[np.isin(marks.symbol, WAVE_MARKS)]
+    parts = np.split(at, np.flatnonzero(np.diff(at) > JOINT * fs) + 1)
+    return tuple((int(part[0]), int(part[-1])) for part in parts if len(part))
 
 
 def _masked(marks: Annotations, n: int) -> tuple[tuple[int, int], ...]:

@@ -92,7 +92,7 @@ def prepare_record(
     Parameters
     ----------
     record : Record
-        Without beat annotations only its whole-record label is learnt from.
+        Without beat annotations only its whole-record label and its P waves are learnt from.
     source : str
         The set, or the folder, that it comes from.
     name : str, optional
@@ -119,6 +119,7 @@ def prepare_record(
         masked=_spans(reference.masked, scale, MASK_MARGIN),
         ectopic=_spans(ectopic, scale),
         p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
+        waves_known=None if reference.waves_known is None else _spans(reference.waves_known, scale),
         digest=samples_hash(record),
     )
 

@@ -63,6 +63,8 @@ class TrainingRecord:
     ectopic : (n_spans, 2) float64
         Spans in a rhythm that does not come from the sinus, AF among them.
     p_waves : (waves,) float64 or None
+    waves_known : (n_spans, 2) float64 or None
+        Spans whose P waves are all in ``p_waves``: elsewhere its silence means nothing. ``None``: everywhere.
     remade : bool
         A piece in another rhythm than the recording's own: what a network says of it is no guide.
     digest : str
@@ -82,6 +84,7 @@ class TrainingRecord:
     masked: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     ectopic: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     p_waves: NDArray[np.float64] | None = None
+    waves_known: NDArray[np.float64] | None = None
     remade: bool = False
     digest: str = ""
     power: tuple[float, ...] = ()
@@ -104,7 +107,7 @@ class TrainingRecord:
         moved: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     ) -> TrainingRecord:
         """The record cut down to a piece with these beats; ``moved`` says where a place of it lies there."""
-        af, waves = self.atrial_fibrillation, self.p_waves
+        af, waves, known = self.atrial_fibrillation, self.p_waves, self.waves_known
         return replace(
             self,
             signal=signal.astype(np.float32),
@@ -114,5 +117,6 @@ class TrainingRecord:
             masked=moved(self.masked),
             ectopic=moved(self.ectopic),
             p_waves=None if waves is None else moved(waves),
+            waves_known=None if known is None else moved(known),
             remade=True,
         )

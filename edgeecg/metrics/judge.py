@@ -32,7 +32,7 @@ def truth_of(record: Record, name: str | None = None, *, af_record: bool | None 
     name : str, optional
         Of its set, which says whether its beats were classed and its rhythm annotated. Without it
         the rhythm counts as annotated where there is any rhythm mark, and beats where there is any,
-        or no rhythm mark either.
+        or no mark of rhythm or waves either. In a set no beats mean that nobody annotated them.
     af_record : bool, optional
         Whether the whole record is labelled AF.
     """
@@ -43,7 +43,9 @@ def truth_of(record: Record, name: str | None = None, *, af_record: bool | None 
     read = {key: load_reference(record, name, mapping) for key, mapping in MAPPINGS.items()}
     main = next(iter(read.values()))
     rhythms = bool(main.rhythms) and (name is None or data_set(name).rhythm is not None)
-    beats = len(main.beats) > 0 or not main.rhythms  # rhythm marks alone say nothing of beats
+    # marks of rhythm or waves alone say nothing of beats
+    silent = name is None and not main.rhythms and len(main.p_waves) == 0
+    beats = len(main.beats) > 0 or silent
     return Truth(
         record=record.name,
         patient=patient,

@@ -135,9 +135,7 @@ def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
         af = labels[path.name] == "A" if path.name in labels else None
         truth = truth_of(record, name, af_record=af)
         if not truth.labels and truth.af is None and af is None:
-            mend = "leave it out, or fetch the set again if it should have some"
-            mend = mend if SETS[name].beats or labels else "the set has none, name another"
-            raise RecordError(f"{name} {path.name} has no reference annotations: {mend}")
+            raise RecordError(f"{name} {path.name} has {_lack(name, record, bool(labels))}")
         return record, truth
 
     group = name if split == "all" else f"{name} {split}"
@@ -145,6 +143,17 @@ def _of_set(name: str, split: str, root: Path | None) -> list[LabelledRecord]:
         LabelledRecord(group, path.name, partial(read, path), partial(load_record, path, name), name, path)
         for path in paths
     ]
+
+
+def _lack(name: str, record: Record, labelled: bool) -> str:
+    """Why a recording of a set cannot be scored, and what to do."""
+    beats = SETS[name].beats
+    if beats is None and not labelled:
+        return "no reference annotations: the set has none, name another"
+    way_out = "leave it out, or fetch the set again if it should have some"
+    if record.annotations is not None and SETS[name].waves:  # qtdb's records of sudden deaths
+        return f"no reference of all its beats (.{beats}), only marks of the waves of some: {way_out}"
+    return f"no reference annotations: {way_out}"
 
 
 def _own(path: Path, annotator: str) -> list[LabelledRecord]:

@@ -21,6 +21,7 @@ from edgeecg.specs import AAMI, BEAT_LABELS, MODEL_FS
 
 __all__ = ["record_confusion", "validate"]
 
+P = BEAT_LABELS.index("P")
 AF_SHARE = 0.5  # of a record's beats, above which the record is called AF
 
 
@@ -42,6 +43,11 @@ def record_confusion(record: TrainingRecord, found: Found) -> Confusion:
     )
 
 
+def _beats_count(record: TrainingRecord) -> bool:
+    """Whether all beats are labelled and none is paced."""
+    return record.complete and not bool((record.labels == P).any())
+
+
 def _rhythm_score(records: Sequence[TrainingRecord], found: Sequence[Found]) -> Score:
     """AF by record: hits, misses and false alarms among records with a rhythm label."""
     pairs = [
@@ -57,14 +63,18 @@ def _rhythm_score(records: Sequence[TrainingRecord], found: Sequence[Found]) -> 
 
 
 def validate(network: Network, windows: Windows, records: Sequence[TrainingRecord]) -> dict[str, float]:
-    """Figures by set, such as ``mitdb/V F1``, 0 to 1; paced records and those without labels do not count."""
+    """Figures by set, such as ``mitdb/V F1``, 0 to 1.
+
+    Recordings without labels do not count; of QRS, V and S neither do those with paced beats, which EC57
+    reports apart.
+    """
     found = annotate_records(network, windows, records)
     figures: dict[str, float] = {}
     for source in sorted({record.source for record in records}):
         chosen = [
             (record, beats) for record, beats in zip(records, found, strict=True) if record.source == source
         ]
-        total = sum((record_confusion(r, f) for r, f in chosen if r.complete), Confusion.empty())
+        total = sum((record_confusion(r, f) for r, f in chosen if _beats_count(r)), Confusion.empty())
         for name in ("QRS", "V", "S"):
             score = total.score(name)
             if score.sensitivity is not None:

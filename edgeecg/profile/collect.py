@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -211,13 +212,29 @@ def step_inputs(executor: Executor, rows: int, length: int) -> dict[str, NDArray
     return inputs
 
 
+def hop_chunks(record: Record, hop: float) -> list[NDArray[np.float64]]:
+    """All whole hops of ``hop`` seconds, ``(samples, leads)`` each.
+
+    Raises
+    ------
+    ConfigError
+        If the record has none.
+    """
+    size = round(hop * record.fs)
+    if len(record) < size:
+        raise ConfigError(
+            f"record {record.name} of {record.seconds:g} s is shorter than a hop of {hop:g} s: "
+            "take a longer one"
+        )
+    return [record.signal[i : i + size] for i in range(0, len(record) - size + 1, size)]
+
+
 def live_pace(engine: Engine, record: Record, settings: ProfileSettings) -> Pace | None:
     """Stream the record at the pace of its hops."""
     if settings.pace_seconds <= 0:
         return None
     stream = Stream(engine, record.fs, len(record.leads), hop=settings.hop, mode=settings.mode)
-    size = round(settings.hop * record.fs)
-    chunks = [record.signal[i : i + size] for i in range(0, len(record) - size, size)]
+    chunks = hop_chunks(record, settings.hop)
     period = settings.hop / settings.speed
     hops = max(1, round(settings.pace_seconds / period))
     position = iter(range(hops))
@@ -280,13 +297,15 @@ def energy_use(
         return [], ["energy was not asked for"]
     readers, notes = find_readers()
     uses = []
-    for reader in readers:
-        use = read_energy(engine, record, settings, reader)
-        if use is None:
-            notes.append(f"{reader.name}: it gave nothing")
-        else:
-            uses.append(use)
-        reader.close()
+    with ExitStack() as opened:
+        for reader in readers:
+            opened.callback(reader.close)
+        for reader in readers:
+            use = read_energy(engine, record, settings, reader)
+            if use is None:
+                notes.append(f"{reader.name}: it gave nothing")
+            else:
+                uses.append(use)
     return uses, notes
 
 
@@ -297,8 +316,7 @@ def read_energy(
     with EnergyMeter(reader) as idle:
         time.sleep(settings.energy_seconds)
     stream = Stream(engine, record.fs, len(record.leads), hop=settings.hop, mode=settings.mode)
-    size = round(settings.hop * record.fs)
-    chunks = [record.signal[i : i + size] for i in range(0, len(record) - size, size)]
+    chunks = hop_chunks(record, settings.hop)
     hops = 0
     end = time.monotonic() + settings.energy_seconds
     with EnergyMeter(reader) as busy:

@@ -128,6 +128,32 @@ def test_beats_and_rhythm_of_two_files_become_one_reference(tmp_path: Path) -> N
     assert reference.rhythms == ((0, 1000, "N"), (1000, 3000, "AFIB"))
 
 
+def delineated(*beats: int) -> Annotations:
+    """Marks of P, QRS and T of these beats, at 250 Hz."""
+    places, symbols = (-45, -38, -30, -12, 0, 12, 70, 90), ("(", "p", ")", "(", "N", ")", "t", ")")
+    return Annotations([beat + at for beat in beats for at in places], [*symbols] * len(beats))
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_beats_of_qtdb_are_those_of_its_beat_annotator_alone(tmp_path: Path, checked: bool) -> None:
+    """Waves are marked at some beats: those are not all there are, nor is there no P elsewhere."""
+    every = [*range(100, 3000, 220)]
+    stem = put(tmp_path / "qtdb", "sel30", Annotations(every, ["N"] * len(every)) if checked else None)
+    write_annotations(stem, delineated(760, 980, 1860), 250.0, extension="q1c")
+    record = load_record(stem, "qtdb")
+    reference = load_reference(record, "qtdb")
+    assert reference.beats.tolist() == (every if checked else [])
+    assert reference.p_waves.tolist() == [722, 942, 1822]
+    assert reference.waves_known == ((715, 1070), (1815, 1950))
+    assert load_reference(record).waves_known is None
+
+
+def test_marks_that_are_none_of_the_sets_are_left_alone(tmp_path: Path) -> None:
+    assert load_record(put(tmp_path / "cinc2017", "A00001", delineated(500)), "cinc2017").annotations is None
+    stem = put(tmp_path / "afdb", "04015", Annotations([30, 300], ["+", "N"], ["(N", ""]))
+    assert load_reference(load_record(stem, "afdb"), "afdb").beats.tolist() == []
+
+
 def test_record_labels_of_the_newest_table(tmp_path: Path) -> None:
     folder = tmp_path / "cinc2017"
     put(folder, "A00001")

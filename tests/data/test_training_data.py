@@ -10,11 +10,12 @@ import pytest
 
 from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, tone, warp
 from edgeecg.data.dataset import Windows
-from edgeecg.data.prepare import load_training_data
+from edgeecg.data.prepare import load_training_data, prepare_record
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
 from edgeecg.data.settings import DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.errors import ConfigError
+from edgeecg.io import Annotations, Record
 from edgeecg.model.presets import preset
 from edgeecg.specs import RR_FEATURES, SignalSpec
 
@@ -146,6 +147,41 @@ def test_masked_spans_and_unlabelled_records_have_no_loss() -> None:
         record("mitdb/1", "mitdb/1"), complete=False, beats=np.empty(0), labels=np.empty(0, np.int64)
     )
     assert np.all(windows([silent])(0)["beat"] == UNKNOWN)
+
+
+def test_p_waves_are_unknown_away_from_the_beats_whose_waves_are_marked() -> None:
+    peaks = np.array([300.0, 400.0, 1500.0])
+    selected = replace(
+        record("qtdb/sel100", "mitdb/100"),
+        p_waves=peaks,
+        waves_known=np.array([[280.0, 480.0], [1480.0, 1560.0]]),
+    )
+    drawn = windows([selected])
+    rng = np.random.default_rng(0)
+    wave = drawn.token_targets(selected, lambda places: places, 2560, np.ones(2560))["p_wave"]
+    middle = (np.arange(drawn.tokens) + 0.5) * drawn.spec.patch
+    near = ((middle >= 280) & (middle <= 480)) | ((middle >= 1480) & (middle <= 1560))
+    true = (peaks // drawn.spec.patch).astype(int)
+    assert np.flatnonzero(wave == 1).tolist() == true.tolist()
+    assert np.all(wave[~near] == UNKNOWN)
+    assert np.all(np.delete(wave, true)[np.delete(near, true)] == 0)
+    whole = replace(selected, waves_known=None)
+    assert np.all(windows([whole]).token_targets(whole, lambda p: p, 2560, np.ones(2560))["p_wave"] >= 0)
+    for settings in ({"retime": 1.0}, {"insert": 1.0}):  # pieces in another rhythm know no more
+        pieces = windows([selected], replace(PLAIN, **settings))
+        for _ in range(5):
+            made = pieces.window(selected, rng)[0]
+            assert np.mean(made["p_wave"] == UNKNOWN) > 0.5
+
+
+def test_a_recording_with_marks_of_waves_alone_is_not_complete(tmp_path: Path) -> None:
+    marks = Annotations([400, 410, 420, 440, 450], ["(", "p", ")", "(", ")"])
+    bare = Record("sel30", np.sin(np.arange(3000) / 10)[:, None], 250.0, ("II",), marks, patient="qtdb/sel30")
+    made = prepare_record(bare, "qtdb", name="qtdb")
+    assert not made.complete
+    assert made.waves_known is not None
+    np.testing.assert_allclose(made.waves_known, [[400 * 128 / 250, 450 * 128 / 250]])
+    assert prepare_record(bare, "mine").waves_known is None
 
 
 def test_patients_have_the_same_chance_whatever_they_recorded() -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from edgeecg.data.catalog import find_records, load_record
+from edgeecg.errors import RecordError
+from edgeecg.io import write_annotations, write_wfdb
 from edgeecg.io.record import Annotations, Record
 from edgeecg.metrics.beats import Score
 from edgeecg.metrics.judge import MAPPINGS, said_of, truth_of
 from edgeecg.metrics.match import match, window_samples
+from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.score import Said, score
 
 FS = 100.0
@@ -93,6 +96,24 @@ def test_rhythm_marks_alone_say_nothing_of_beats():
     assert found.episodes.missed == 1
     silent = Record("r", bare.signal, FS, ("II",), Annotations([], []))
     assert truth_of(silent).labels, "but no mark at all says that there is no beat"
+
+
+@pytest.mark.parametrize("name", ["qtdb", None])
+def test_marks_of_waves_alone_say_nothing_of_beats(name):
+    """Beats are there, and right detections of them would be false."""
+    assert truth_of(record("(p)()t)"), name).labels == {}
+    assert truth_of(record("(p)(N)t)"), name).labels
+
+
+def test_a_record_with_selected_beats_only_cannot_be_scored(tmp_path):
+    bare = Record("sel30", np.zeros((3000, 1)), 250.0, ("II",))
+    stem = write_wfdb(bare, tmp_path / "qtdb").with_suffix("")
+    write_annotations(stem, Annotations([500, 510, 530, 900], ["(", "p", "N", "N"]), 250.0, extension="q1c")
+    (case,) = labelled_records(["qtdb"], tmp_path)
+    with pytest.raises(RecordError, match=r"qtdb sel30 has no reference of all its beats \(\.atr\)"):
+        case.load()
+    write_annotations(stem, Annotations([250, 530, 900], ["N"] * 3), 250.0, extension="atr")
+    assert case.load()[1].sample.tolist() == [250, 530, 900]
 
 
 def test_classes_that_nobody_checked_are_not_judged():

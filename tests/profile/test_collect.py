@@ -18,7 +18,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeecg.cli.profile import summary
 from edgeecg.errors import ConfigError, InputError
-from edgeecg.profile.collect import ProfileSettings, batch_time, collect, dla_fallback, synthetic_record
+from edgeecg.profile import collect as collecting
+from edgeecg.profile.collect import (
+    ProfileSettings,
+    batch_time,
+    collect,
+    dla_fallback,
+    energy_use,
+    live_pace,
+    synthetic_record,
+)
 from edgeecg.profile.energy import Energy
 from edgeecg.profile.latency import summarise
 from edgeecg.profile.layers import LayerTime, by_kind, layers_of_events, onnxruntime_layers
@@ -80,6 +89,44 @@ def test_no_more_hops_are_run_than_were_asked_for(engine: Engine) -> None:
 def test_a_record_that_is_too_short_is_told(engine: Engine) -> None:
     with pytest.raises(ConfigError, match="take a longer one"):
         hop_times(engine, synthetic_record(dataclasses.replace(QUICK, runs=1, warmup=0)), warmup=1000)
+
+
+@pytest.mark.parametrize("rest", [0, 3])
+@pytest.mark.parametrize("hops", [1, 2])
+def test_the_last_whole_hop_of_a_record_is_streamed_too(
+    engine: Engine, hops: int, rest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed: list[int] = []
+    monkeypatch.setattr(collecting.Stream, "push", lambda self, chunk: pushed.append(int(chunk[0, 0])))
+    record = synthetic_record(QUICK)
+    numbered = dataclasses.replace(record, signal=np.arange(hops * 125 + rest, dtype=np.float64)[:, None])
+    assert live_pace(engine, numbered, QUICK) is not None
+    assert pushed[: hops + 1] == [*range(0, hops * 125, 125), 0]
+
+
+def test_a_record_shorter_than_a_hop_is_told(engine: Engine) -> None:
+    record = synthetic_record(QUICK)
+    short = dataclasses.replace(record, signal=record.signal[:124], annotations=None)
+    with pytest.raises(ConfigError, match=r"0\.496 s .* hop of 0\.5 s"):
+        live_pace(engine, short, QUICK)
+
+
+def test_power_readers_are_closed_where_one_fails(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reader:
+        name, counts, closed = "meter", True, 0
+
+        def read(self) -> dict[str, float]:
+            raise OSError("the sensor is gone")
+
+        def close(self) -> None:
+            self.closed += 1
+
+    readers = [Reader(), Reader()]
+    monkeypatch.setattr(collecting, "find_readers", lambda: (list(readers), []))
+    settings = dataclasses.replace(QUICK, energy_seconds=0.01)
+    with pytest.raises(OSError, match="gone"):
+        energy_use(engine, synthetic_record(QUICK), settings)
+    assert [reader.closed for reader in readers] == [1, 1]
 
 
 def test_events_are_timed_where_there_were_any(engine: Engine) -> None:

@@ -134,11 +134,12 @@ class LslSource(LiveSource):
 
     def _send(self, samples: NDArray[np.float64], stamps: NDArray[np.float64]) -> None:
         """One packet, or several where the stamps show that something is missing between."""
-        clock = time.time() - self._lsl.local_clock() + self._offset()
+        clock, heard = time.time() - self._lsl.local_clock() + self._offset(), time.monotonic()
         leaps = np.abs(np.diff(stamps) - 1 / self.fs) > self.jitter
         for part in np.split(np.arange(len(stamps)), np.flatnonzero(leaps) + 1):
             began = float(stamps[part[0]])
-            self._put(Packet(samples[part], stamp=max(0, round(began * 1e9)), time=began + clock))
+            stamp = max(0, round(began * 1e9))
+            self._put(Packet(samples[part], stamp=stamp, time=began + clock, heard=heard))
 
     def _offset(self) -> float:
         """Seconds from the outlet's clock to ours, kept up by liblsl in the background."""

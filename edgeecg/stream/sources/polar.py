@@ -199,7 +199,8 @@ class PolarSource(LiveSource):
         self._ready.set()
         self.trouble = ""
         first = max(0, stamp - round(before * 1e9))
-        self._put_now(Packet(millivolts[:, None], stamp=first, time=time.time() - before))
+        now = time.time() - before
+        self._put_now(Packet(millivolts[:, None], stamp=first, time=now, heard=self._heard))
 
     def _on_heart_rate(self, data: bytes) -> None:
         if self._heart_rate is None:

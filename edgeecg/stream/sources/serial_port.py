@@ -180,8 +180,12 @@ class SerialSource(LiveSource):
         counts = self._counts(values[:, self._counter])
         values = np.delete(values, self._counter, axis=1)
         cuts = np.flatnonzero(np.diff(counts) != 1) + 1
-        runs = zip(np.split(counts, cuts), np.split(values, cuts), strict=True)
-        return [Packet(self._millivolts(part), sample=int(count[0]), time=now) for count, part in runs]
+        # by the rows that came and not by their count: a count that leaps would put a run hours too early
+        runs = zip((0, *cuts.tolist()), np.split(values, cuts), strict=True)
+        return [
+            Packet(self._millivolts(part), sample=int(counts[at]), time=now + at / self.fs, heard=heard)
+            for at, part in runs
+        ]
 
     def _counts(self, column: NDArray[np.float64]) -> NDArray[np.int64]:
         """The counter without its wraps; a line without one is taken to follow the line before."""
