@@ -118,6 +118,7 @@ class Link:
             try:
                 self._use(build("source", self._text, SOURCES, {}))
                 if not self._stop.is_set():
+                    log.info("source %d has ended by itself", self.number)
                     self._put(Ended())
                 self.state = "ended"
                 return

@@ -28,7 +28,9 @@ from edgeecg.stream.sources import open_source
 from edgeecg.stream.sources.base import BaseSource, Packet
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
 from edgeecg.stream.sources.polar import PolarSource
+from edgeecg.stream.sources.wire import encode_binary
 from tests.contract.engines import assert_same_events, heart
+from tests.stream.peers import websocket_server
 from tests.stream.test_gateway import events_of, eventually, gateway, record
 
 FS = 250.0
@@ -306,6 +308,26 @@ def test_a_strap_that_is_away_is_told_at_once_and_holds_up_no_stop(
     assert not raised
     eventually(lambda: not (strap.searching or made.beds[0].link.alive), 5)
     assert made.beds[0].link.state == "ended"
+
+
+@pytest.mark.parametrize(("codes", "state"), [((1001,), "live"), ((), "ended")])
+def test_a_peer_that_goes_away_is_watched_again_and_one_that_ends_is_told(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, codes: tuple[int, ...], state: str
+) -> None:
+    """A server that is started anew says 1001, and its patient is not at the end of his signal."""
+    caplog.set_level("INFO")
+    sent = [encode_binary(packet, FS) for packet in steady(10)(Scripted(FS, steady(10)))]
+    with websocket_server(sent, end=not codes, codes=codes) as url:
+        made = gateway(nano, tmp_path, {"a": url, "b": f"{record(tmp_path, 'r', 600)}?speed=1"})
+        with running(made) as raised:
+            eventually(lambda: made.report()["patients"]["a"]["events"] > 3)
+            eventually(lambda: made.report()["patients"]["a"]["state"] == state)
+            time.sleep(1.5)  # a peer that has ended is not asked again
+            told = made.report()
+            assert (told["patients"]["a"]["state"], told["patients"]["a"]["attempts"]) == (state, 1)
+            assert told["status"] == "ok"
+    assert not raised
+    assert ("source 1 has ended by itself" in caplog.messages) == (state == "ended")
 
 
 def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
