@@ -76,10 +76,12 @@ class Gateway:
         Raises
         ------
         LinkError
-            The health page's port cannot be used, or no patient's source can.
+            The health page's port cannot be used, no patient's source can, or a sink had no room at the end for
+            what it still held.
         """
+        lost: list[Outlet] = []
         with ExitStack() as stack:
-            stack.callback(self._close_outlets)
+            stack.callback(lambda: lost.extend(self._close_outlets()))
             self._restore()
             if self.config.health is not None:
                 self.page = HealthPage(self.config.health, self.report)
@@ -98,6 +100,9 @@ class Gateway:
             log.info("stopped: %s", "as asked" if stop.is_set() else "every source has ended")
         if not stop.is_set() and all(bed.unusable for bed in self.beds):
             raise LinkError("no patient's source can be used: the log says why")
+        if lost:
+            kinds = ", ".join(outlet.kind for outlet in lost)
+            raise LinkError(f"not all that was told has arrived, in {kinds}: the log says why")
 
     def _turn(self) -> bool:
         """What has come in, to what comes out; whether more is waiting."""
@@ -308,7 +313,6 @@ class Gateway:
             number += 1
         return f"{wanted}-{number}", number
 
-    def _close_outlets(self) -> None:
-        with ExitStack() as stack:
-            for outlet in self.outlets:
-                stack.callback(outlet.sink.close)
+    def _close_outlets(self) -> list[Outlet]:
+        """Let go of every sink; those that lose something."""
+        return [outlet for outlet in self.outlets if not outlet.close()]

@@ -15,6 +15,9 @@ __all__ = ["Outlet"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a sink that was not reached is tried again
 
+FAILURES = (EdgeECGError, BrokenPipeError)
+"""What a sink may raise; a broken pipe is whoever read our standard output, and is there no more."""
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,16 @@ class Outlet:
         if self._known:
             self._kept = self._try(self.sink.keep)
 
+    def close(self) -> bool:
+        """Let go of the sink; whether it had room for all that it still held."""
+        try:
+            self.sink.close()
+        except FAILURES as error:
+            self._took, self.failures = False, self.failures + 1
+            log.error("sink %s loses what it still held: %s", self.kind, error)
+            return False
+        return True
+
     def _reach(self, patient: str) -> bool:
         """Whether the sink knows the patient; one that could not be reached is tried again now and then."""
         if patient in self._known:
@@ -97,7 +110,7 @@ class Outlet:
             call()
         except MissingExtra:
             raise
-        except EdgeECGError as error:
+        except FAILURES as error:
             if fine:
                 log.error("sink %s failed: %s", self.kind, error)
             self._took, self.failures = False, self.failures + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -407,3 +409,33 @@ def test_a_gateway_that_nobody_feeds_keeps_its_snapshot(nano: Engine, tmp_path: 
     with pytest.raises(LinkError, match="no patient's source"):
         second.run(threading.Event())
     assert (tmp_path / "context").is_file()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
+    nano: Engine,
+    tmp_path: Path,
+    scripts: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gone: bool,
+) -> None:
+    """Whoever read it has ended, or it was closed before: others get their events, and the context is kept."""
+    read, write = os.pipe()
+    os.close(read)
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
+    sinks = ("-", f"jsonl:{tmp_path / 'events.jsonl'}")
+    made = gateway(nano, tmp_path, {"a": "script:good"}, sinks=sinks, snapshot="context")
+    with os.fdopen(write, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out if gone else None)
+        with running(made) as raised:
+            eventually(lambda: len(beats(tmp_path / "events.jsonl", "a")) > 3)
+            told = made.report()
+        monkeypatch.undo()
+    assert [sink["ok"] for sink in told["sinks"]] == [False, True]
+    assert told["status"] == "degraded"
+    assert sum("sink - failed" in line for line in caplog.messages) == 1
+    assert (tmp_path / "context").is_file()
+    assert [str(error).partition(":")[0] for error in raised] == (
+        ["not all that was told has arrived, in -"] if gone else []
+    )

@@ -41,6 +41,8 @@ class JsonLinesSink(BaseSink):
 
     def _connect(self, header: Header) -> None:
         if self._path == "-":
+            if sys.stdout is None:  # it was closed before the program began
+                raise LinkError("events cannot be written to standard output: it is closed")
             sys.stdout.flush()
             self._fd = sys.stdout.fileno()
         else:
