@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeecg.errors import EdgeECGError, MissingExtra
 from edgeecg.specs import Event
+from edgeecg.stream.cause import cause
 from edgeecg.stream.sinks import Header, SignalSink, Sink
 
 __all__ = ["Outlet"]
@@ -26,9 +27,10 @@ class Outlet:
 
     Parameters
     ----------
+    number : int
+        Of the sink in the gateway's file, the first is 1: with its kind, what the log calls it.
     sink : Sink
     kind : str
-        What the log and the health page call it.
 
     Attributes
     ----------
@@ -36,9 +38,9 @@ class Outlet:
         Events, samples and openings that it did not take.
     """
 
-    def __init__(self, sink: Sink, kind: str) -> None:
-        self.sink, self.kind = sink, kind
-        self.failures = 0
+    def __init__(self, number: int, sink: Sink, kind: str) -> None:
+        self.number, self.sink, self.kind = number, sink, kind
+        self.failures, self._why = 0, ""
         self._took = self._kept = True
         self._wanted: dict[str, Header] = {}  # of patients that it does not know yet
         self._known: set[str] = set()
@@ -48,6 +50,11 @@ class Outlet:
     def ok(self) -> bool:
         """Whether the last thing asked of it went well, and nothing waits that could not be written."""
         return self._took and self._kept and not self.sink.behind
+
+    @property
+    def error(self) -> str:
+        """What went wrong, with paths and addresses; empty while all is well."""
+        return "" if self.ok else self._why
 
     def open(self, header: Header) -> None:
         """A patient begins.
@@ -81,8 +88,8 @@ class Outlet:
         try:
             self.sink.close()
         except FAILURES as error:
-            self._took, self.failures = False, self.failures + 1
-            log.error("sink %s loses what it still held: %s", self.kind, error)
+            self._failed(error)
+            log.error("sink %d (%s) loses what it still held: %s", self.number, self.kind, cause(error))
             return False
         return True
 
@@ -112,8 +119,11 @@ class Outlet:
             raise
         except FAILURES as error:
             if fine:
-                log.error("sink %s failed: %s", self.kind, error)
-            self._took, self.failures = False, self.failures + 1
+                log.error("sink %d (%s) failed: %s", self.number, self.kind, cause(error))
+            self._failed(error)
             return False
         self._took = True
         return True
+
+    def _failed(self, error: BaseException) -> None:
+        self._took, self.failures, self._why = False, self.failures + 1, str(error)

@@ -377,7 +377,7 @@ def test_a_sink_that_fails_stops_nobody(
     assert len(events_of(tmp_path / "events.jsonl")["a"]) > 5
     assert [outlet.ok for outlet in made.outlets] == [False, True]
     assert made.report()["status"] == "degraded"
-    assert sum("sink jsonl failed" in line for line in caplog.messages) == 1
+    assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
 
 
 def test_a_source_that_cannot_be_used_is_told(

@@ -221,15 +221,15 @@ def test_files_that_cannot_be_written_are_told_until_they_can(caplog: pytest.Log
 
         def keep(self) -> None:
             if self.full:
-                raise LinkError("no room")
+                raise LinkError("no room", public=True)
 
-    held = outlet.Outlet(Full(), "full")
+    held = outlet.Outlet(1, Full(), "full")
     held.open(Header("a", FS, ("I",), "small", "9f2c"))
     for _ in range(3):
         held.keep()
         held.write(Gap(1, 1), "a", None)
         assert not held.ok
-    assert [record.message for record in caplog.records] == ["sink full failed: no room"]
+    assert [record.message for record in caplog.records] == ["sink 1 (full) failed: no room"]
     held.sink.full = False  # type: ignore[attr-defined]
     held.keep()
     assert held.ok
@@ -420,7 +420,7 @@ def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
     caplog: pytest.LogCaptureFixture,
     gone: bool,
 ) -> None:
-    """Whoever read it has ended, or it was closed before: others get their events, and the context is kept."""
+    """Whoever read it has ended, or it was closed before: others get their events, the context is kept."""
     read, write = os.pipe()
     os.close(read)
     scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
@@ -434,8 +434,8 @@ def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
         monkeypatch.undo()
     assert [sink["ok"] for sink in told["sinks"]] == [False, True]
     assert told["status"] == "degraded"
-    assert sum("sink - failed" in line for line in caplog.messages) == 1
+    assert sum("sink 1 (-) failed" in line for line in caplog.messages) == 1
     assert (tmp_path / "context").is_file()
     assert [str(error).partition(":")[0] for error in raised] == (
-        ["not all that was told has arrived, in -"] if gone else []
+        ["not all that was told has arrived, in sink 1 (-)"] if gone else []
     )

@@ -79,7 +79,7 @@ class WebSocketSource(MessageSource):
         except (OSError, errors.InvalidHandshake, TimeoutError) as error:
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
         except (errors.InvalidURI, ValueError):  # their texts quote the whole address
-            raise LinkError(f"{self._peer} cannot be reached: {SHAPE}") from None
+            raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
 
     def _disconnect(self) -> None:
         self._held.close()
