@@ -193,7 +193,16 @@ class Gateway:
             self.pool.add(fs, len(leads), name)
         self._names[name] = bed, feed.clock
         bundle, engine = self.engine.bundle, self.engine
-        header = Header(name, fs, leads, bundle.name, bundle.digest, engine.backend, engine.precision)
+        header = Header(
+            name,
+            fs,
+            leads,
+            bundle.name,
+            bundle.digest,
+            engine.backend,
+            engine.precision,
+            number=bed.link.number,
+        )
         for outlet in self.outlets:
             outlet.open(header)
 

@@ -33,7 +33,7 @@ from edgeecg.stream.sources.polar import PolarSource
 from edgeecg.stream.sources.wire import encode_binary
 from tests.contract.engines import assert_same_events, heart
 from tests.stream.peers import websocket_server
-from tests.stream.test_gateway import events_of, eventually, gateway, record
+from tests.stream.test_gateway import events_of, eventually, gateway, headers_of, record
 
 FS = 250.0
 Script = Callable[["Scripted"], Iterator[Packet]]
@@ -343,6 +343,18 @@ def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
         begin = time.monotonic()
     assert time.monotonic() - begin < 2.5
     assert not raised
+
+
+def test_patients_have_the_numbers_of_the_file_whoever_comes_first(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    scripts |= {
+        "script:slow": lambda: Scripted(FS, steady(2), opening=1.0),
+        "script:good": lambda: Scripted(FS, steady(2)),
+    }
+    gateway(nano, tmp_path, {"a": "script:slow", "b": "script:good"}).run(threading.Event())
+    told = [(header.patient, header.number) for header in headers_of(tmp_path / "events.jsonl")]
+    assert told == [("b", 2), ("a", 1)]
 
 
 def test_what_a_snapshot_still_held_is_told(nano: Engine, tmp_path: Path, scripts: dict[str, Any]) -> None:

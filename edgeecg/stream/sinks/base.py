@@ -54,6 +54,8 @@ class Header:
         What computed.
     start : float, optional
         Unix time of sample 0, where it is known.
+    number : int, optional
+        Of the source in a gateway's file, the first is 1: what its log calls it, and the same after a restart.
     """
 
     patient: str
@@ -64,6 +66,7 @@ class Header:
     backend: str = ""
     precision: str = ""
     start: float | None = None
+    number: int | None = None
 
 
 class Sink(Protocol):
