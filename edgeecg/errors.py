@@ -39,7 +39,20 @@ __all__ = [
 
 
 class EdgeECGError(Exception):
-    """Base of every error that EdgeECG raises on purpose."""
+    """Base of every error that EdgeECG raises on purpose.
+
+    Parameters
+    ----------
+    *said : object
+        The message, to whoever gave the command.
+    public : str or bool
+        What the log of a service may say of it, which others read: no path, name or address, and nothing that
+        was read. ``True`` is the message itself; without it a log names the kind of error alone.
+    """
+
+    def __init__(self, *said: object, public: str | bool = False) -> None:
+        super().__init__(*said)
+        self.public = public if isinstance(public, str) else str(self) if public else ""
 
 
 class InputError(EdgeECGError):
@@ -85,7 +98,7 @@ class MissingExtra(BackendError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         self.package, self.extra, self.purpose = package, extra, purpose
-        super().__init__(f"{purpose} needs {package}: pip install 'edgeecg[{extra}]'")
+        super().__init__(f"{purpose} needs {package}: pip install 'edgeecg[{extra}]'", public=True)
 
 
 class DeviceError(BackendError):

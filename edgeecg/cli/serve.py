@@ -17,7 +17,14 @@ from edgeecg.runtime.engine import open_engine
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
 
-__all__ = ["serve"]
+__all__ = ["nameless", "serve"]
+
+
+def nameless(record: logging.LogRecord) -> bool:
+    """Take the names of files out of a line of the log: what reads recordings tells them, for other verbs."""
+    if isinstance(record.args, tuple):
+        record.args = tuple("a file" if isinstance(item, Path) else item for item in record.args)
+    return True
 
 
 def serve(
@@ -31,7 +38,8 @@ def serve(
     of every patient is kept and the next start goes on with it. `health = "8080"` serves a page at
     /health; under systemd the gateway notifies readiness and feeds the watchdog.
     `on_device_error = "raise"` ends it when TensorRT loses its GPU, so that it is started again with it;
-    else it goes on without. The log holds no patient data.
+    else it goes on without. The log holds no patient data: sources and sinks have their numbers there, in
+    the order of the file, and the health page tells the rest.
 
     A file:
 
@@ -55,6 +63,7 @@ def serve(
     """
     console = human_console()
     handler = RichHandler(console=console, show_path=False)
+    handler.addFilter(nameless)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     settings = read_gateway_config(config)
     chosen = settings.bundle, settings.backend, settings.precision

@@ -91,7 +91,9 @@ def _check_room(target: Path, folder: Path) -> None:
     """See that ``folder``, or the nearest one above it that is there, takes files."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise InputError(f"cannot write {target}: {there} is a file, not a folder")
+        raise InputError(
+            f"cannot write {target}: {there} is a file, not a folder", public="its folder is a file"
+        )
     try:
         with tempfile.TemporaryFile(dir=there):  # the one way to know: rights do not tell all
             pass

@@ -21,7 +21,7 @@ import msgspec
 from edgeecg.errors import ConfigError, MissingExtra
 from edgeecg.io.reading import is_record
 
-__all__ = ["Form", "build", "check_extra", "need", "split"]
+__all__ = ["Form", "build", "check_extra", "need", "place", "split"]
 
 
 LIBRARIES = {
@@ -138,6 +138,26 @@ def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any
     ConfigError
         If no form fits or an option is unknown or of a wrong type.
     """
+    form, factory, target, said = _parts(kind, text, forms)
+    first = next(iter(inspect.signature(factory).parameters))
+    given = said | {key: value for key, value in options.items() if value is not None}
+    return factory(**_typed(kind, form, factory, {first: target} | given))
+
+
+def place(kind: str, text: str, forms: Sequence[Form]) -> tuple[str, str]:
+    """The form's scheme (``-`` for a lone one) and what stands behind it, without options of ours.
+
+    Raises
+    ------
+    ConfigError
+        If no form fits.
+    """
+    form, _, target, _ = _parts(kind, text, forms)
+    return form.scheme, target
+
+
+def _parts(kind: str, text: str, forms: Sequence[Form]) -> tuple[Form, Any, str, dict[str, str]]:
+    """The form that ``text`` has, its class, what the class takes first, and the options of ours."""
     scheme, rest, said = split(text, forms)
     form = next((f for f in forms if f.scheme == ("-" if rest == "-" and not scheme else scheme)), None)
     if form is None or not rest:
@@ -145,14 +165,12 @@ def build(kind: str, text: str, forms: Sequence[Form], options: Mapping[str, Any
         raise ConfigError(f"{_public(text)!r} names no {kind}: write one of {shapes}")
     module, _, name = form.factory.partition(":")
     factory = getattr(importlib.import_module(module), name)
-    first, *known = inspect.signature(factory).parameters
-    target = _at_home(rest)
-    if form.whole:
-        foreign = {key: value for key, value in said.items() if key not in known}
-        said = {key: value for key, value in said.items() if key in known}
-        target = f"{scheme}:{rest}" + (f"?{urlencode(foreign)}" if foreign else "")
-    given = said | {key: value for key, value in options.items() if value is not None}
-    return factory(**_typed(kind, form, factory, {first: target} | given))
+    if not form.whole:
+        return form, factory, _at_home(rest), said
+    known = list(inspect.signature(factory).parameters)[1:]
+    foreign = {key: value for key, value in said.items() if key not in known}
+    target = f"{scheme}:{rest}" + (f"?{urlencode(foreign)}" if foreign else "")
+    return form, factory, target, {key: value for key, value in said.items() if key in known}
 
 
 def _public(text: str) -> str:

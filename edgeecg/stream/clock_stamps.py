@@ -67,7 +67,8 @@ def watch_pace(stamp: int, state: TimeState, fs: float) -> TimeState:
     if even and paces[0] > 0 and abs(sum(paces) / PACE - 1) > 2 * PULL:
         raise SignalError(
             f"the device's clock shows {fs / paces[0]:.4g} Hz, but {fs:g} Hz is declared: "
-            f"open the source with fs={fs / paces[0]:.4g}"
+            f"open the source with fs={fs / paces[0]:.4g}",
+            public=True,
         )
     return state._replace(pace=paces)
 

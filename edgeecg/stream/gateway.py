@@ -13,6 +13,7 @@ from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, LinkError, Mi
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.bed import Bed
+from edgeecg.stream.cause import cause
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import GatewayConfig
 from edgeecg.stream.health import HealthPage, notify
@@ -50,7 +51,9 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig, engine: Engine) -> None:
         self.config, self.engine = config, engine
-        self.outlets = [Outlet(open_sink(spec), spec.partition(":")[0]) for spec in config.sinks]
+        self.outlets = [
+            Outlet(n, open_sink(spec), spec.partition(":")[0]) for n, spec in enumerate(config.sinks, 1)
+        ]
         self._begin()
         self._begun = self._saved = self._kept = time.monotonic()
         self._savable = True  # whether the last snapshot could be written
@@ -76,10 +79,12 @@ class Gateway:
         Raises
         ------
         LinkError
-            The health page's port cannot be used, or no patient's source can.
+            The health page's port cannot be used, no patient's source can, or a sink had no room at the end
+            for what it still held.
         """
+        lost: list[Outlet] = []
         with ExitStack() as stack:
-            stack.callback(self._close_outlets)
+            stack.callback(lambda: lost.extend(self._close_outlets()))
             self._restore()
             if self.config.health is not None:
                 self.page = HealthPage(self.config.health, self.report)
@@ -98,6 +103,9 @@ class Gateway:
             log.info("stopped: %s", "as asked" if stop.is_set() else "every source has ended")
         if not stop.is_set() and all(bed.unusable for bed in self.beds):
             raise LinkError("no patient's source can be used: the log says why")
+        if lost:
+            names = ", ".join(f"{outlet.number} ({outlet.kind})" for outlet in lost)
+            raise LinkError(f"not all that was told has arrived, in sink {names}: the log says why")
 
     def _turn(self) -> bool:
         """What has come in, to what comes out; whether more is waiting."""
@@ -123,7 +131,7 @@ class Gateway:
         except (MissingExtra, DeviceError):  # of a sink, or of the engine: nobody's signal is to blame
             raise
         except EdgeECGError as error:
-            log.error("source %d cannot be used any more: %s", bed.link.number, error)
+            log.error("source %d cannot be used any more: %s", bed.link.number, cause(error))
             bed.fail(error)
             return False
 
@@ -185,7 +193,16 @@ class Gateway:
             self.pool.add(fs, len(leads), name)
         self._names[name] = bed, feed.clock
         bundle, engine = self.engine.bundle, self.engine
-        header = Header(name, fs, leads, bundle.name, bundle.digest, engine.backend, engine.precision)
+        header = Header(
+            name,
+            fs,
+            leads,
+            bundle.name,
+            bundle.digest,
+            engine.backend,
+            engine.precision,
+            number=bed.link.number,
+        )
         for outlet in self.outlets:
             outlet.open(header)
 
@@ -212,7 +229,7 @@ class Gateway:
             self._save()
         except EdgeECGError as error:
             if self._savable:
-                log.error("the snapshot cannot be kept: %s", error)
+                log.error("the snapshot cannot be kept: %s", cause(error))
             self._savable = False
         else:
             self._savable = True
@@ -247,10 +264,11 @@ class Gateway:
         except StateError as error:  # to watch nobody is worse than to have forgotten
             aside = path.with_name(f"{path.name}.refused")
             path.replace(aside)
-            log.error("%s; it lies in %s now, and every stream begins anew", error, aside)
+            why = cause(error)
+            log.error("%s; the snapshot's name ends in .refused now, and every stream begins anew", why)
             self._begin()
         else:
-            log.info("went on with %d patients of %s", sum(bed.feed is not None for bed in self.beds), path)
+            log.info("went on with %d patients of the snapshot", sum(b.feed is not None for b in self.beds))
 
     def _go_on(self, data: bytes) -> None:
         """Take the pool and the beds from a snapshot.
@@ -275,7 +293,8 @@ class Gateway:
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             if isinstance(error, EdgeECGError):
                 raise
-            raise StateError(f"this is not a gateway's snapshot ({error!r})") from error
+            plain = "this is not a gateway's snapshot"
+            raise StateError(f"{plain} ({error!r})", public=plain) from error
         for stranger in patients:  # no longer in the file
             self.pool.remove(stranger)
         self._tell()
@@ -286,7 +305,8 @@ class Gateway:
         """How everything is, as builtin values."""
         beds = {bed.config.name: bed.report() for bed in self.beds}
         sinks = [
-            {"kind": outlet.kind, "failures": outlet.failures, "ok": outlet.ok} for outlet in self.outlets
+            {"kind": outlet.kind, "failures": outlet.failures, "ok": outlet.ok, "error": outlet.error}
+            for outlet in self.outlets
         ]
         well = all(bed["state"] in ("live", "ended") and bed["silent"] < QUIET for bed in beds.values())
         return {
@@ -308,7 +328,6 @@ class Gateway:
             number += 1
         return f"{wanted}-{number}", number
 
-    def _close_outlets(self) -> None:
-        with ExitStack() as stack:
-            for outlet in self.outlets:
-                stack.callback(outlet.sink.close)
+    def _close_outlets(self) -> list[Outlet]:
+        """Let go of every sink; those that lose something."""
+        return [outlet for outlet in self.outlets if not outlet.close()]

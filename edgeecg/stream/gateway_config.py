@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, fields
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -20,8 +19,8 @@ from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.stream.address import build, check_extra, split
+from edgeecg.stream.gateway_conflicts import check_conflicts
 from edgeecg.stream.pool import check_queue
-from edgeecg.stream.sinks.base import port_of
 from edgeecg.stream.sinks.registry import SINKS
 from edgeecg.stream.sinks.wfdb_files import file_name
 from edgeecg.stream.sources.registry import SOURCES
@@ -32,9 +31,6 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found]
 
 __all__ = ["GatewayConfig", "PatientConfig", "read_gateway_config"]
-
-LISTENING = ("prometheus", "ws")  # sinks that others come to
-EVERYWHERE = {"0.0.0.0", "::", "[::]"}  # every address of this machine
 
 
 @dataclass(frozen=True)
@@ -161,23 +157,10 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
             build("source", patient.source, SOURCES, {})
         for sink in config.sinks:
             build("sink", sink, SINKS, {})
-        _check_ports(config)
+        check_conflicts(config, path)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
     return config
-
-
-def _check_ports(config: GatewayConfig) -> None:
-    """Refuse two listeners on one port: one of them would never be reached."""
-    listeners = [] if config.health is None else [("health", *port_of(config.health, "health"))]
-    for sink in config.sinks:
-        scheme, rest, _ = split(sink, SINKS)
-        if scheme in LISTENING:
-            listeners.append((f"sink {scheme}", *port_of(rest, scheme)))
-    for (one, host, port), (other, place, same) in combinations(listeners, 2):
-        hosts = {"127.0.0.1" if name == "localhost" else name for name in (host, place)}
-        if port == same != 0 and (len(hosts) == 1 or hosts & EVERYWHERE):
-            raise ConfigError(f"{one} and {other} want the same port, {port}: give one of them another")
 
 
 def _tables(path: Path) -> dict[str, Any]:

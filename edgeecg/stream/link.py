@@ -12,6 +12,7 @@ from typing import Literal, Union
 
 from edgeecg.errors import EdgeECGError, LinkError, PacketError
 from edgeecg.stream.address import build
+from edgeecg.stream.cause import cause
 from edgeecg.stream.sources import SOURCES, Packet, Source
 
 __all__ = ["Ended", "Link", "LinkState", "Opened"]
@@ -118,6 +119,7 @@ class Link:
             try:
                 self._use(build("source", self._text, SOURCES, {}))
                 if not self._stop.is_set():
+                    log.info("source %d has ended by itself", self.number)
                     self._put(Ended())
                 self.state = "ended"
                 return
@@ -126,14 +128,14 @@ class Link:
                 self.reached = False
                 if self._stop.is_set():
                     return
-                log.warning("source %d broke off, again in %.0f s: %s", self.number, pause, error)
+                log.warning("source %d broke off, again in %.0f s: %s", self.number, pause, cause(error))
                 self.state, self._error = "waiting", str(error)
                 self._stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             except EdgeECGError as error:
                 if self._stop.is_set() and not self.reached:  # closed before it was opened
                     return
-                log.error("source %d cannot be used: %s", self.number, error)
+                log.error("source %d cannot be used: %s", self.number, cause(error))
                 self.state, self._error = "failed", str(error)
                 return
 

@@ -9,11 +9,15 @@ from typing import Any
 
 from edgeecg.errors import EdgeECGError, MissingExtra
 from edgeecg.specs import Event
+from edgeecg.stream.cause import cause
 from edgeecg.stream.sinks import Header, SignalSink, Sink
 
 __all__ = ["Outlet"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a sink that was not reached is tried again
+
+FAILURES = (EdgeECGError, BrokenPipeError)
+"""What a sink may raise; a broken pipe is whoever read our standard output, and is there no more."""
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +27,10 @@ class Outlet:
 
     Parameters
     ----------
+    number : int
+        Of the sink in the gateway's file, the first is 1: with its kind, what the log calls it.
     sink : Sink
     kind : str
-        What the log and the health page call it.
 
     Attributes
     ----------
@@ -33,9 +38,9 @@ class Outlet:
         Events, samples and openings that it did not take.
     """
 
-    def __init__(self, sink: Sink, kind: str) -> None:
-        self.sink, self.kind = sink, kind
-        self.failures = 0
+    def __init__(self, number: int, sink: Sink, kind: str) -> None:
+        self.number, self.sink, self.kind = number, sink, kind
+        self.failures, self._why = 0, ""
         self._took = self._kept = True
         self._wanted: dict[str, Header] = {}  # of patients that it does not know yet
         self._known: set[str] = set()
@@ -45,6 +50,11 @@ class Outlet:
     def ok(self) -> bool:
         """Whether the last thing asked of it went well, and nothing waits that could not be written."""
         return self._took and self._kept and not self.sink.behind
+
+    @property
+    def error(self) -> str:
+        """What went wrong, with paths and addresses; empty while all is well."""
+        return "" if self.ok else self._why
 
     def open(self, header: Header) -> None:
         """A patient begins.
@@ -73,6 +83,16 @@ class Outlet:
         if self._known:
             self._kept = self._try(self.sink.keep)
 
+    def close(self) -> bool:
+        """Let go of the sink; whether it had room for all that it still held."""
+        try:
+            self.sink.close()
+        except FAILURES as error:
+            self._failed(error)
+            log.error("sink %d (%s) loses what it still held: %s", self.number, self.kind, cause(error))
+            return False
+        return True
+
     def _reach(self, patient: str) -> bool:
         """Whether the sink knows the patient; one that could not be reached is tried again now and then."""
         if patient in self._known:
@@ -97,10 +117,13 @@ class Outlet:
             call()
         except MissingExtra:
             raise
-        except EdgeECGError as error:
+        except FAILURES as error:
             if fine:
-                log.error("sink %s failed: %s", self.kind, error)
-            self._took, self.failures = False, self.failures + 1
+                log.error("sink %d (%s) failed: %s", self.number, self.kind, cause(error))
+            self._failed(error)
             return False
         self._took = True
         return True
+
+    def _failed(self, error: BaseException) -> None:
+        self._took, self.failures, self._why = False, self.failures + 1, str(error)

@@ -82,22 +82,25 @@ def read(kind: str, bundle: Bundle, data: bytes) -> dict[str, Any]:
         Not a snapshot, a damaged one, of another kind or version, or taken with another bundle.
     """
     if not isinstance(data, (bytes, bytearray)) or len(data) < 40 or not is_snapshot(data):
-        raise StateError("this is not a snapshot of EdgeECG: start without it")
+        raise StateError("this is not a snapshot of EdgeECG: start without it", public=True)
     if data[7] != VERSION:
-        raise StateError(f"snapshot version {data[7]}, but this release reads {VERSION}: start without it")
+        raise StateError(
+            f"snapshot version {data[7]}, but this release reads {VERSION}: start without it", public=True
+        )
     payload = data[40:]
     if hashlib.sha256(payload).digest() != data[8:40]:
-        raise StateError("the snapshot is damaged or not whole: start without it")
+        raise StateError("the snapshot is damaged or not whole: start without it", public=True)
     try:
         header = msgspec.msgpack.decode(payload, type=Header)
     except msgspec.MsgspecError as error:
         raise StateError(f"the snapshot cannot be read ({error}): start without it") from error
     if header.kind != kind:
-        raise StateError(f"this is a snapshot of a {header.kind}, not of a {kind}")
+        raise StateError(f"this is a snapshot of a {header.kind}, not of a {kind}", public=True)
     if header.bundle != bundle.digest:
         raise StateError(
             f"the snapshot was taken with bundle {header.name} ({header.bundle[:12]}), but this engine runs "
-            f"{bundle.name} ({bundle.digest[:12]}): open that bundle, or start without the snapshot"
+            f"{bundle.name} ({bundle.digest[:12]}): open that bundle, or start without the snapshot",
+            public=True,
         )
     return header.body
 
@@ -116,7 +119,7 @@ def check_settings(saved: Any, now: dict[str, Any]) -> None:
         was, here = (
             ", ".join(f"{name}={_shown(name, of.get(name))}" for name in other) for of in (saved, now)
         )
-        raise StateError(f"the snapshot was taken with {was}, not with {here}: start without it")
+        raise StateError(f"the snapshot was taken with {was}, not with {here}: start without it", public=True)
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -187,6 +187,20 @@ def test_a_signal_ends_the_wait_for_a_source(bundle: str) -> None:
     os.close(far)
 
 
+def test_a_reader_who_has_had_enough_ends_it_without_a_word(bundle: str) -> None:
+    """As `edgeecg stream ... | head` does."""
+    command = "import sys; from edgeecg.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", command, "stream", "synthetic:1?seconds=60&speed=0", "-b", bundle]
+    child = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    assert b"header" in child.stdout.readline()
+    child.stdout.close()
+    assert child.wait(60) == 1
+    assert child.stderr is not None
+    assert child.stderr.read() == b""
+    child.stderr.close()
+
+
 def test_a_second_signal_does_not_wait() -> None:
     class Endless:
         def __iter__(self) -> Endless:

@@ -222,11 +222,11 @@ def prometheus(folder: Path) -> Iterator[Outlet]:
 
     def read() -> list[Event]:
         told = seen[0]
-        assert 'edgeecg_beats_total{label="N",stream="0"} 1.0' in told
-        assert 'edgeecg_beats_total{label="V",stream="1"} 1.0' in told
-        assert 'edgeecg_lost_samples_total{stream="0"} 10.0' in told
-        assert 'edgeecg_alarm{label="pause",stream="0"} 0.0' in told
-        assert 'edgeecg_alarms_total{label="pause",stream="0"} 1.0' in told
+        assert 'edgeecg_beats_total{label="N",stream="1"} 1.0' in told
+        assert 'edgeecg_beats_total{label="V",stream="2"} 1.0' in told
+        assert 'edgeecg_lost_samples_total{stream="1"} 10.0' in told
+        assert 'edgeecg_alarm{label="pause",stream="1"} 0.0' in told
+        assert 'edgeecg_alarms_total{label="pause",stream="1"} 1.0' in told
         assert "bed-3" not in told
         return [event for event, _ in EVENTS]
 

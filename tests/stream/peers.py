@@ -87,17 +87,25 @@ def mqtt_broker(port: int | None = None) -> Iterator[int]:
 
 
 @contextmanager
-def websocket_server(messages: Sequence[bytes | str], end: bool = True) -> Iterator[str]:
-    """A server that sends these messages to each client; then closes normally, or stays."""
+def websocket_server(
+    messages: Sequence[bytes | str], end: bool = True, codes: Sequence[int] = ()
+) -> Iterator[str]:
+    """A server that sends these messages to each client; then closes normally, or stays.
+
+    The first clients are hung up on with ``codes``, one after the other.
+    """
     server_module = pytest.importorskip(
         "websockets.sync.server", reason="no websockets: pip install websockets"
     )
     done = threading.Event()
+    unusual = iter(codes)
 
     def serve(connection: Any) -> None:
         for message in messages:
             connection.send(message)
-        if not end:
+        if (code := next(unusual, None)) is not None:
+            connection.close(code)
+        elif not end:
             done.wait(20)
 
     server = server_module.serve(serve, "127.0.0.1", 0)

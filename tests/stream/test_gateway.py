@@ -101,6 +101,7 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ('health = "8080"\nsinks = ["ws:8080"]\n' + GOOD, "health and sink ws want the same port, 8080"),
         ('sinks = ["ws:0.0.0.0:9", "prometheus:9?names=true"]\n' + GOOD, "sink ws and sink prometheus want"),
         ('health = "localhost:7"\nsinks = ["prometheus:127.0.0.1:7"]\n' + GOOD, "want the same port, 7"),
+        ('health = "a..b:80"\n' + GOOD, "'a..b' cannot be the name of a machine"),
         ("patients = []\n", "add a \\[\\[patients\\]\\] table"),
     ],
 )
@@ -110,6 +111,97 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message:
         read_gateway_config(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def ward(*sources: str, sinks: tuple[str, ...] = (), snapshot: str = "") -> str:
+    """A gateway's file."""
+    head = f"sinks = {list(sinks)}\n" + (f'snapshot = "{snapshot}"\n' if snapshot else "")
+    return head + "".join(
+        f'[[patients]]\nname = "p{n}"\nsource = "{source}"\n' for n, source in enumerate(sources)
+    )
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ("-?fs=250", "-?fs=360&live=true"),
+        ("lsl:name=ECG", "lsl:ECG?units=mV"),
+        ("serial:/dev/ttyUSB0?fs=250&gain=1", "serial:/dev/../dev/ttyUSB0?fs=250&board=ad8232"),
+        ("polar:A0:9E:1A:00:00:01", "polar:a0:9e:1a:00:00:01?wait=5"),
+        ("ws://localhost?fs=250", "ws://127.0.0.1:80/?timeout=9"),
+        ("wss://Host/x?bed=1", "wss://host:443/x?fs=250&bed=1"),
+        ("mqtt://host/ward/1?fs=250", "mqtt://me:secret@HOST:1883/ward/1"),
+    ],
+)
+def test_two_patients_on_one_live_source_are_refused(tmp_path: Path, sources: tuple[str, str]) -> None:
+    """One line is copied, and its source forgotten: both would be told the same, or half of it each."""
+    with pytest.raises(ConfigError, match="the source of 'p0' and the source of 'p2' are the same") as caught:
+        read_gateway_config(write(tmp_path, ward(sources[0], "synthetic:1", sources[1])))
+    assert "secret" not in str(caught.value)
+
+
+def test_sources_that_differ_or_may_be_shared_are_no_conflict(tmp_path: Path) -> None:
+    """A recording, the generator and any strap that is heard may stand there twice."""
+    pairs = ("r.csv", "r.csv", "synthetic:1", "synthetic:1", "polar:auto", "polar:auto")
+    pairs += ("wss://h/x?bed=1", "wss://h/x?bed=2", "mqtt://h/1", "mqtt://h/2", "ws://h/x", "ws://h:81/x")
+    pairs += ("-?fs=250", "-?fs=250&fd=3")
+    assert len(read_gateway_config(write(tmp_path, ward(*pairs))).patients) == len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"sinks": ("jsonl:e.jsonl", "jsonl:{cwd}/e.jsonl")},
+            r"sink 1 \(jsonl\) and sink 2 \(jsonl\) are the same file",
+        ),
+        ({"sinks": ("jsonl:{tmp}/link/e.jsonl", "jsonl:{tmp}/e.jsonl")}, "are the same file"),
+        ({"sinks": ("-", "ws:0", "-")}, r"sink 1 \(-\) and sink 3 \(-\) are the same standard output"),
+        ({"sinks": ("-", "jsonl:-")}, "are the same standard output"),
+        ({"sinks": ("wfdb:out", "wfdb:./out")}, "are the same wfdb folder"),
+        ({"sinks": ("jsonl:out", "fhir:out")}, "are the same file"),
+        ({"sinks": ("lsl:told", "lsl:told")}, "are the same stream"),
+        ({"sinks": ("mqtt://h/t", "mqtt://H:1883/t?patience=5")}, "are the same topic"),
+        (
+            {"snapshot": "e.jsonl", "sinks": ("jsonl:{tmp}/e.jsonl",)},
+            r"sink 1 \(jsonl\) and the snapshot are the same",
+        ),
+        ({"snapshot": "out", "sinks": ("wfdb:{tmp}/out",)}, "and the snapshot are the same wfdb folder"),
+        ({"snapshot": "ward.toml"}, "the gateway's own file and the snapshot are the same file"),
+        (
+            {"sources": ("r.csv",), "sinks": ("jsonl:./r.csv",)},
+            r"the source of 'p0' and sink 1 .* same recording",
+        ),
+        (
+            {"sources": ("mqtt://h/t",), "sinks": ("mqtt://h/t",)},
+            "the source of 'p0' and sink 1 .* same topic",
+        ),
+    ],
+)
+def test_what_would_be_written_twice_is_refused(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    """However it is spelt: sinks' paths begin where it is started, that of the snapshot beside its file."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    sinks = tuple(sink.format(cwd=Path.cwd(), tmp=tmp_path) for sink in given.get("sinks", ()))
+    text = ward(*given.get("sources", ("synthetic:1",)), sinks=sinks, snapshot=given.get("snapshot", ""))
+    with pytest.raises(ConfigError, match=message):
+        read_gateway_config(write(tmp_path, text))
+
+
+def test_sinks_that_differ_are_no_conflict(tmp_path: Path) -> None:
+    sinks = (
+        "-",
+        "jsonl:a",
+        "jsonl:b",
+        "wfdb:out",
+        "fhir:out",
+        "lsl:a",
+        "mqtt://h/a",
+        "mqtt://h/b",
+        "ws:0",
+        "ws:0",
+    )
+    text = ward("synthetic:1", "lsl:b", "mqtt://h/c", sinks=sinks, snapshot="a")
+    assert read_gateway_config(write(tmp_path, text)).sinks == sinks
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -377,7 +469,7 @@ def test_a_sink_that_fails_stops_nobody(
     assert len(events_of(tmp_path / "events.jsonl")["a"]) > 5
     assert [outlet.ok for outlet in made.outlets] == [False, True]
     assert made.report()["status"] == "degraded"
-    assert sum("sink jsonl failed" in line for line in caplog.messages) == 1
+    assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
 
 
 def test_a_source_that_cannot_be_used_is_told(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +30,10 @@ from edgeecg.stream.sources import open_source
 from edgeecg.stream.sources.base import BaseSource, Packet
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
 from edgeecg.stream.sources.polar import PolarSource
+from edgeecg.stream.sources.wire import encode_binary
 from tests.contract.engines import assert_same_events, heart
-from tests.stream.test_gateway import events_of, eventually, gateway, record
+from tests.stream.peers import websocket_server
+from tests.stream.test_gateway import events_of, eventually, gateway, headers_of, record
 
 FS = 250.0
 Script = Callable[["Scripted"], Iterator[Packet]]
@@ -217,15 +221,15 @@ def test_files_that_cannot_be_written_are_told_until_they_can(caplog: pytest.Log
 
         def keep(self) -> None:
             if self.full:
-                raise LinkError("no room")
+                raise LinkError("no room", public=True)
 
-    held = outlet.Outlet(Full(), "full")
+    held = outlet.Outlet(1, Full(), "full")
     held.open(Header("a", FS, ("I",), "small", "9f2c"))
     for _ in range(3):
         held.keep()
         held.write(Gap(1, 1), "a", None)
         assert not held.ok
-    assert [record.message for record in caplog.records] == ["sink full failed: no room"]
+    assert [record.message for record in caplog.records] == ["sink 1 (full) failed: no room"]
     held.sink.full = False  # type: ignore[attr-defined]
     held.keep()
     assert held.ok
@@ -308,6 +312,26 @@ def test_a_strap_that_is_away_is_told_at_once_and_holds_up_no_stop(
     assert made.beds[0].link.state == "ended"
 
 
+@pytest.mark.parametrize(("codes", "state"), [((1001,), "live"), ((), "ended")])
+def test_a_peer_that_goes_away_is_watched_again_and_one_that_ends_is_told(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, codes: tuple[int, ...], state: str
+) -> None:
+    """A server that is started anew says 1001, and its patient is not at the end of his signal."""
+    caplog.set_level("INFO")
+    sent = [encode_binary(packet, FS) for packet in steady(10)(Scripted(FS, steady(10)))]
+    with websocket_server(sent, end=not codes, codes=codes) as url:
+        made = gateway(nano, tmp_path, {"a": url, "b": f"{record(tmp_path, 'r', 600)}?speed=1"})
+        with running(made) as raised:
+            eventually(lambda: made.report()["patients"]["a"]["events"] > 3)
+            eventually(lambda: made.report()["patients"]["a"]["state"] == state)
+            time.sleep(1.5)  # a peer that has ended is not asked again
+            told = made.report()
+            assert (told["patients"]["a"]["state"], told["patients"]["a"]["attempts"]) == (state, 1)
+            assert told["status"] == "ok"
+    assert not raised
+    assert ("source 1 has ended by itself" in caplog.messages) == (state == "ended")
+
+
 def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any]
 ) -> None:
@@ -319,6 +343,18 @@ def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
         begin = time.monotonic()
     assert time.monotonic() - begin < 2.5
     assert not raised
+
+
+def test_patients_have_the_numbers_of_the_file_whoever_comes_first(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    scripts |= {
+        "script:slow": lambda: Scripted(FS, steady(2), opening=1.0),
+        "script:good": lambda: Scripted(FS, steady(2)),
+    }
+    gateway(nano, tmp_path, {"a": "script:slow", "b": "script:good"}).run(threading.Event())
+    told = [(header.patient, header.number) for header in headers_of(tmp_path / "events.jsonl")]
+    assert told == [("b", 2), ("a", 1)]
 
 
 def test_what_a_snapshot_still_held_is_told(nano: Engine, tmp_path: Path, scripts: dict[str, Any]) -> None:
@@ -385,3 +421,33 @@ def test_a_gateway_that_nobody_feeds_keeps_its_snapshot(nano: Engine, tmp_path: 
     with pytest.raises(LinkError, match="no patient's source"):
         second.run(threading.Event())
     assert (tmp_path / "context").is_file()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
+    nano: Engine,
+    tmp_path: Path,
+    scripts: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gone: bool,
+) -> None:
+    """Whoever read it has ended, or it was closed before: others get their events, the context is kept."""
+    read, write = os.pipe()
+    os.close(read)
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.005))
+    sinks = ("-", f"jsonl:{tmp_path / 'events.jsonl'}")
+    made = gateway(nano, tmp_path, {"a": "script:good"}, sinks=sinks, snapshot="context")
+    with os.fdopen(write, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out if gone else None)
+        with running(made) as raised:
+            eventually(lambda: len(beats(tmp_path / "events.jsonl", "a")) > 3)
+            told = made.report()
+        monkeypatch.undo()
+    assert [sink["ok"] for sink in told["sinks"]] == [False, True]
+    assert told["status"] == "degraded"
+    assert sum("sink 1 (-) failed" in line for line in caplog.messages) == 1
+    assert (tmp_path / "context").is_file()
+    assert [str(error).partition(":")[0] for error in raised] == (
+        ["not all that was told has arrived, in sink 1 (-)"] if gone else []
+    )

@@ -54,6 +54,8 @@ class Header:
         What computed.
     start : float, optional
         Unix time of sample 0, where it is known.
+    number : int, optional
+        Of the source in a gateway's file, the first is 1: what its log calls it, whoever connects first.
     """
 
     patient: str
@@ -64,6 +66,7 @@ class Header:
     backend: str = ""
     precision: str = ""
     start: float | None = None
+    number: int | None = None
 
 
 class Sink(Protocol):
@@ -205,9 +208,13 @@ def port_of(text: str, kind: str) -> tuple[str, int]:
     Raises
     ------
     ConfigError
-        If there is no port between 0 and 65535 (0: any free one).
+        If there is no port between 0 and 65535 (0: any free one), or the host cannot be a machine's name.
     """
     host, _, port = text.rpartition(":")
     if not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ConfigError(f"{kind}:{text} names no port: write {kind}:PORT or {kind}:HOST:PORT")
+    try:
+        host.encode("idna")  # as the system would, which calls it no error of its own
+    except UnicodeError:
+        raise ConfigError(f"{kind}:{text}: {host!r} cannot be the name of a machine") from None
     return host or "127.0.0.1", int(port)

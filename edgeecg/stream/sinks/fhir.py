@@ -101,7 +101,10 @@ class FhirSink(BaseSink):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            raise LinkError(f"{self._folder} is a file, not a folder: name another place") from error
+            raise LinkError(
+                f"{self._folder} is a file, not a folder: name another place",
+                public="its folder is a file: name another place",
+            ) from error
         except OSError as error:
             raise LinkError(f"{self._folder} cannot be made: {error.strerror}") from error
 
@@ -127,7 +130,10 @@ class FhirSink(BaseSink):
         strip.waiting.append((event, time))
         if len(strip.waiting) > MOST_WAITING:
             del strip.waiting[0]
-            raise LinkError(f"over {MOST_WAITING} findings wait for room in {self._folder}: one is lost")
+            raise LinkError(
+                f"over {MOST_WAITING} findings wait for room in {self._folder}: one is lost",
+                public=f"over {MOST_WAITING} findings wait for room: one is lost",
+            )
 
     def flush(self) -> None:
         """Write the findings that still wait, with as much of their strip as has come."""
@@ -155,7 +161,8 @@ class FhirSink(BaseSink):
                 self._strips[patient].waiting.remove((event, time))
                 self.behind = False
         if refused:
-            raise LinkError(f"{len(refused)} findings are left out: {refused[0]}")
+            told = f"{len(refused)} findings are left out"  # the library's words may quote them
+            raise LinkError(f"{told}: {refused[0]}", public=told)
 
     def _write(self, event: Rhythm | Alarm, time: float | None, header: Header) -> None:
         resource = self._observation(**self._fields(event, time, header))

@@ -41,6 +41,8 @@ class JsonLinesSink(BaseSink):
 
     def _connect(self, header: Header) -> None:
         if self._path == "-":
+            if sys.stdout is None:  # it was closed before the program began
+                raise LinkError("events cannot be written to standard output: it is closed", public=True)
             sys.stdout.flush()
             self._fd = sys.stdout.fileno()
         else:
@@ -72,14 +74,18 @@ class JsonLinesSink(BaseSink):
         self._waiting.append(line + b"\n")
         self._write_waiting()
         if lost:
-            raise LinkError(f"over {MOST_WAITING} lines waited for room in {self._path}: one is lost")
+            raise LinkError(
+                f"over {MOST_WAITING} lines waited for room in {self._path}: one is lost",
+                public=f"over {MOST_WAITING} lines waited for room: one is lost",
+            )
 
     def _write_waiting(self) -> None:
-        while self._waiting:
-            self.behind = True
-            self._write_first()
-            self._waiting.popleft()
-        self.behind = False
+        try:
+            while self._waiting:
+                self._write_first()
+                self._waiting.popleft()
+        finally:  # not before: a health page that is asked meanwhile would see a sink that is behind
+            self.behind = bool(self._waiting)
 
     def _write_first(self) -> None:
         if self._fd < 0:

@@ -3,7 +3,8 @@
 A header line has ``"edgeecg": "header"`` and the schema's version; an event line has ``"event"``::
 
     {"edgeecg":"header","schema":1,"software":"0.1.0","patient":"bed-3","fs":250.0,"leads":["MLII"],
-     "model":"small","digest":"9f2c...","backend":"onnxruntime","precision":"fp32","start":null}
+     "model":"small","digest":"9f2c...","backend":"onnxruntime","precision":"fp32","start":null,
+     "number":3}
     {"event":"beat","patient":"bed-3","time":"2026-05-01T08:00:01.372Z","sample":343,"label":"N",
      "probability":0.998,"quality":0.97,"rr":0.81}
 """

@@ -77,7 +77,11 @@ class MqttSink(BaseSink):
         self._client.loop_start()
         if not answered.wait(self._patience) or refused:
             why = refused[0] if refused else "no answer"
-            raise LinkError(f"{self._address} refuses: {why}; are address, user and password right?")
+            raise self._wrong(f"refuses: {why}; are address, user and password right?")
+
+    def _wrong(self, what: str) -> LinkError:
+        """An error that tells what the broker did; the topic, which may be a patient's, is for no log."""
+        return LinkError(f"{self._address} {what}", public=f"the broker {what}")
 
     def _repeat_headers(self, client: Any) -> None:
         """Send the headers again, but those that wait from the last time."""
@@ -99,12 +103,10 @@ class MqttSink(BaseSink):
 
     def _publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         if self._unconfirmed >= self._most:
-            raise LinkError(
-                f"{self._address} has confirmed none of the last {self._most} events: is it running?"
-            )
+            raise self._wrong(f"has confirmed none of the last {self._most} events: is it running?")
         message = self._client.publish(topic, payload, qos=1, retain=retain)  # queued while it is away
         if message.rc == self._full:  # its number is that of one that waits still
-            raise LinkError(f"{self._address} has left an event unconfirmed for long: this one is lost")
+            raise self._wrong("has left an event unconfirmed for long: this one is lost")
         self._sent += 1
 
     @property
@@ -120,7 +122,7 @@ class MqttSink(BaseSink):
         limit = clock.monotonic() + self._patience
         while (missing := self._unconfirmed) > 0:
             if clock.monotonic() > limit:
-                raise LinkError(f"{self._address} has not confirmed {missing} events: they may be lost")
+                raise self._wrong(f"has not confirmed {missing} events: they may be lost")
             clock.sleep(0.005)
 
     def _disconnect(self) -> None:

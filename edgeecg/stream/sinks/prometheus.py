@@ -1,7 +1,8 @@
 """Metrics for Prometheus (prometheus-client): counts and states, never samples or names.
 
-Patients are told apart by the order in which they were opened (``stream="0"``); ``names=true`` uses the
-patients' names instead, where those are no secrets.
+Patients are told apart by the number of their source in the gateway's file (``stream="1"`` is the first),
+without one by the order in which they were opened; ``names=true`` uses the patients' names instead, where
+those are no secrets. A source that comes back as another stream keeps its number, and its counts go on.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class PrometheusSink(BaseSink):
         self.port = self._server.server_port
 
     def _begin(self, header: Header) -> None:
-        stream = header.patient if self._names else str(len(self._streams))
-        self._streams[header.patient] = stream
+        number = len(self._streams) + 1 if header.number is None else header.number
+        stream = self._streams[header.patient] = header.patient if self._names else str(number)
         self._model.labels(stream, header.model, header.digest).set(1)
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:

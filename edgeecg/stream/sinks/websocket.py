@@ -113,7 +113,9 @@ class WebSocketSink(BaseSink):
             if self._server is not None:
                 self._do(self._quit())
         except (TimeoutError, FutureTimeout) as error:  # two until Python 3.11
-            raise LinkError("a client of the WebSocket takes nothing: its last events are lost") from error
+            raise LinkError(
+                "a client of the WebSocket takes nothing: its last events are lost", public=True
+            ) from error
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(WAIT)

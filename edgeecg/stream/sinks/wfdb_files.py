@@ -106,20 +106,24 @@ class WfdbSink(BaseSink):
         failures = [error for patient in sorted(self._changed) if (error := self._written(patient))]
         if failures:
             more = f", nor can {len(failures) - 1} others" if len(failures) > 1 else ""
-            raise LinkError(f"{failures[0]}{more}")
+            raise self._wrong(failures[0], more) from failures[0]
 
     def keep(self) -> None:
         """Write the file that has waited longest, of those that have changed: all would take too long."""
         if self._changed:
             patient = min(self._changed, key=self._turn)
             if failure := self._written(patient):
-                raise LinkError(failure)
+                raise self._wrong(failure) from failure
+
+    def _wrong(self, error: OSError, more: str = "") -> LinkError:
+        told = f"an annotation file cannot be written in {self._folder}: {error.strerror}{more}"
+        return LinkError(told)
 
     def _turn(self, patient: str) -> int:
         """How lately a patient's file was written."""
         return self._own.index(patient) if patient in self._own else -1
 
-    def _written(self, patient: str) -> str:
+    def _written(self, patient: str) -> OSError | None:
         """Write the file of a patient; what came in the way, if anything did."""
         marks = to_annotations(self._events[patient])
         stem = self._folder / file_name(patient)
@@ -132,9 +136,9 @@ class WfdbSink(BaseSink):
             with parents_of(stem):
                 write_annotations(stem, marks, self._headers[patient].fs, extension=self._extension)
         except OSError as error:
-            return f"an annotation file cannot be written in {self._folder}: {error.strerror}"
+            return error
         self._changed.remove(patient)
-        return ""
+        return None
 
 
 def _set_aside(stem: Path, extension: str) -> None:

@@ -31,7 +31,7 @@ def parse_line(line: bytes) -> list[float] | None:
         text = line.decode("ascii").strip()
     except UnicodeDecodeError:
         raise PacketError(
-            "a line holds bytes that are no text: is the baud rate or the format right?"
+            "a line holds bytes that are no text: is the baud rate or the format right?", public=True
         ) from None
     if not text or text.startswith("#"):
         return None
@@ -44,7 +44,8 @@ def _number(field: str) -> float:
     try:
         value = float(field)
     except ValueError:
-        raise PacketError(f"{field[:20]!r} is no number: lines hold one number a lead") from None
+        wrong = "is no number: lines hold one number a lead"
+        raise PacketError(f"{field[:20]!r} {wrong}", public=f"a field {wrong}") from None
     return value if math.isfinite(value) else math.nan
 
 
@@ -65,7 +66,9 @@ class LineSplitter:
         *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         if len(self._rest) > LONGEST:
             self._rest = b""
-            raise PacketError(f"no line end in {LONGEST} bytes: this is not text, one sample a line")
+            raise PacketError(
+                f"no line end in {LONGEST} bytes: this is not text, one sample a line", public=True
+            )
         return lines
 
     def finish(self) -> bytes:

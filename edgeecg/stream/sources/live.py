@@ -146,7 +146,8 @@ class LiveSource(BaseSource):
                 return
             elif self._timeout is not None and time.monotonic() - heard > self._timeout:
                 raise LinkError(
-                    f"no packet came for {self._timeout:g} s: check the device, or raise timeout="
+                    f"no packet came for {self._timeout:g} s: check the device, or raise timeout=",
+                    public=True,
                 )
 
     def _take(self) -> Packet | BaseException | bool | None:

@@ -57,19 +57,25 @@ class MessageSource(LiveSource):
     def _receive(self) -> bytes | str | None:
         """The next message; ``None`` after a short time without one; `End` when the peer ends."""
 
+    def _wrong(self, kind: type[LinkError | PacketError], what: str) -> LinkError | PacketError:
+        """An error that tells what the peer did; its address, which may be a patient's, is for no log."""
+        return kind(f"{self._peer} {what}", public=f"the peer {what}")
+
     def _connect(self) -> None:
         self._link()
         limit = time.monotonic() + self._wait
         while self._first is None and not (self._declared and self.leads):
             if time.monotonic() > limit or self._stop.is_set():
-                raise LinkError(
-                    f"{self._peer} sent nothing readable for {self._wait:g} s: is the address right? "
-                    "(or give fs= and leads=)"
+                raise self._wrong(
+                    LinkError,
+                    f"sent nothing readable for {self._wait:g} s: is the address right? "
+                    "(or give fs= and leads=)",
                 )
             self._first = self._attempt()
             if self._first is not None and (self._declared or self._first.fs) is None:
-                raise PacketError(
-                    f"{self._peer} does not tell its rate: give --fs HERTZ (?fs= in its text, fs= in Python)"
+                raise self._wrong(
+                    PacketError,
+                    "does not tell its rate: give --fs HERTZ (?fs= in its text, fs= in Python)",
                 )
         if self._first is not None:
             self._declared = self._declared or self._first.fs
@@ -87,7 +93,7 @@ class MessageSource(LiveSource):
             self._declared = self._declared or message.fs  # how many leads there are it does not tell
             return None
         except End:
-            raise LinkError(f"{self._peer} ended before its first message") from None
+            raise self._wrong(LinkError, "ended before its first message") from None
         except PacketError as error:
             self._excuse(error)
             return None
@@ -113,12 +119,12 @@ class MessageSource(LiveSource):
     def _checked(self, message: Message) -> Packet:
         packet = message.packet
         if message.fs is not None and abs(message.fs - self.fs) > 1e-6 * self.fs:
-            raise LinkError(  # a gateway opens it anew
-                f"{self._peer} has changed its rate from {self.fs:g} to {message.fs:g} Hz: open it anew"
+            raise self._wrong(  # a gateway opens it anew
+                LinkError, f"has changed its rate from {self.fs:g} to {message.fs:g} Hz: open it anew"
             )
         if packet.samples.shape[1] != len(self.leads):
-            raise PacketError(
-                f"{self._peer} sent {packet.samples.shape[1]} columns for {len(self.leads)} leads"
+            raise self._wrong(
+                PacketError, f"sent {packet.samples.shape[1]} columns for {len(self.leads)} leads"
             )
         if packet.time is not None:  # the sender's own: a delay on the way is no gap
             return packet

@@ -76,7 +76,7 @@ class MqttSource(MessageSource):
         if not self._arrived:
             status = self._client.loop(timeout=TICK)
             if self._refused:
-                raise LinkError(f"{self._peer} refuses: {self._refused}; are user and password right?")
+                raise self._wrong(LinkError, f"refuses: {self._refused}; are user and password right?")
             if status != self._paho.MQTT_ERR_SUCCESS:
                 self._reconnect()
             else:
@@ -92,7 +92,7 @@ class MqttSource(MessageSource):
         if self._lost is None:
             self._lost = time.monotonic()
         if time.monotonic() - self._lost > self._retry:
-            raise LinkError(f"{self._peer} has been away for {self._retry:g} s")
+            raise self._wrong(LinkError, f"has been away for {self._retry:g} s")
         self._stop.wait(0.5)
         try:
             self._client.reconnect()

@@ -86,7 +86,7 @@ class StdinSource(LiveSource):
     def _connect(self) -> None:
         if self._fd < 0:
             if sys.stdin is None:
-                raise ConfigError("standard input is closed: pipe samples into the program")
+                raise ConfigError("standard input is closed: pipe samples into the program", public=True)
             self._fd = sys.stdin.fileno()
         if not self._text:
             self.leads = self.leads or default_leads(1)
@@ -99,7 +99,7 @@ class StdinSource(LiveSource):
             if not data:
                 break
         if self._text and not self._first:
-            raise PacketError("standard input ended before the first sample")
+            raise PacketError("standard input ended before the first sample", public=True)
         if self._text and not self.leads:
             self.leads = default_leads(len(self._first[0]))
 
@@ -122,7 +122,8 @@ class StdinSource(LiveSource):
         if self._rest:
             raise PacketError(
                 f"standard input ends {len(self._rest)} bytes into a sample of {len(self.leads)} leads: "
-                "are leads= and format= right?"
+                "are leads= and format= right?",
+                public=True,
             )
         if self._text:
             self._give(self._rows(b""))
@@ -141,7 +142,8 @@ class StdinSource(LiveSource):
                 rows += [row] if row is not None else []
                 self._line_number += 1
         except PacketError as error:
-            self._wrong = PacketError(f"standard input, line {self._line_number + 1}: {error}")
+            place = f"standard input, line {self._line_number + 1}"
+            self._wrong = PacketError(f"{place}: {error}", public=f"{place}: {error.public}")
         return rows
 
     def _row(self, line: bytes, like: Sized | None) -> list[float] | None:
@@ -170,7 +172,7 @@ class StdinSource(LiveSource):
 
     def _check_width(self, row: list[float], like: Sized) -> None:
         if len(row) != len(like):
-            raise PacketError(f"{len(row)} numbers in a line, but {len(like)} leads")
+            raise PacketError(f"{len(row)} numbers in a line, but {len(like)} leads", public=True)
 
     def _give(self, rows: list[list[float]]) -> None:
         """Send rows, then tell what was wrong behind them."""

@@ -15,6 +15,7 @@ from edgeecg.stream.sources.messages import End, MessageSource
 
 __all__ = ["WebSocketSource", "quiet_logger"]
 
+NORMAL = 1000  # the code of a close that says that all is told (RFC 6455, 7.4.1)
 SHAPE = (
     "the WebSocket address cannot be read: write ws://[USER:PASSWORD@]HOST[:PORT]/PATH, and / # ? @ of a "
     "password as %2F %23 %3F %40"
@@ -29,7 +30,10 @@ def quiet_logger() -> logging.Logger:
 
 
 class WebSocketSource(MessageSource):
-    """Packets from a WebSocket server. A normal close by the server ends the stream.
+    """Packets from a WebSocket server. Its close with code 1000 ends the stream.
+
+    Any other close is a link that broke off: a server that is stopped or started anew says 1001 (going away),
+    and the signal goes on when it is there again.
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ class WebSocketSource(MessageSource):
     def _link(self) -> None:
         client = need("websockets.sync.client", "websockets", "websocket", "reading a WebSocket")
         errors = need("websockets.exceptions", "websockets", "websocket", "reading a WebSocket")
-        self._ended, self._broken = errors.ConnectionClosedOK, errors.ConnectionClosed
+        self._closed = errors.ConnectionClosed
         self._held.close()
         try:
             opened = client.connect(
@@ -75,7 +79,7 @@ class WebSocketSource(MessageSource):
         except (OSError, errors.InvalidHandshake, TimeoutError) as error:
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
         except (errors.InvalidURI, ValueError):  # their texts quote the whole address
-            raise LinkError(f"{self._peer} cannot be reached: {SHAPE}") from None
+            raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
 
     def _disconnect(self) -> None:
         self._held.close()
@@ -85,9 +89,9 @@ class WebSocketSource(MessageSource):
             data: bytes | str = self._connection.recv(timeout=TICK)
         except TimeoutError:
             return None
-        except self._ended:
-            raise End from None
-        except self._broken:
+        except self._closed as error:
+            if error.rcvd is not None and error.rcvd.code == NORMAL:
+                raise End from None
             self._reconnect()
             return None
         return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_a_line_that_standard_output_took_in_part_goes_on_where_it_stopped(
                 sink.open(HEADER)
             sink.write(Gap(1, 1), "bed-3")
     assert list(read_lines(tmp_path / "out.jsonl")) == [HEADER, EventLine("bed-3", Gap(1, 1))]
+
+
+def test_a_line_that_is_being_written_is_not_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health page is asked from another thread, at any moment."""
+    seen: list[bool] = []
+    with open_sink(f"jsonl:{tmp_path / 'events.jsonl'}") as sink:
+        sink.open(HEADER)
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: seen.append(sink.behind) or write(fd, data))
+        sink.write(Gap(1, 1), "bed-3")
+        monkeypatch.undo()
+    assert seen == [False]
 
 
 def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def test_headers_of_all_patients_stay_at_the_broker() -> None:
 
 def test_metrics_carry_names_only_when_asked() -> None:
     pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
-    for names, expected in ((False, 'stream="0"'), (True, 'stream="bed-3"')):
+    for names, expected in ((False, 'stream="1"'), (True, 'stream="bed-3"')):
         with open_sink("prometheus:0", names=names) as sink:
             sink.open(HEADER)
             sink.write(Beat(5, "V", 1, 1, 0.5), "bed-3")
@@ -393,6 +393,19 @@ def test_metrics_carry_names_only_when_asked() -> None:
         assert f'edgeecg_lead_without_signal{{label="flat",lead="1",{expected}}} 1.0' in told
         assert "edgeecg_quality{" not in told, "the patient's best lead is good"
         assert ("bed-3" in told) == names
+
+
+def test_metrics_number_patients_as_the_file_does() -> None:
+    """Whoever connects first: dashboards and alert rules name a patient by it, after a restart too."""
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    with open_sink("prometheus:0") as sink:
+        for name, number in (("bed-2", 2), ("bed-1", 1), ("bed-2-2", 2)):  # the last came back otherwise
+            sink.open(replace(HEADER, patient=name, number=number))
+            sink.write(Beat(5, "V", 1, 1, 0.5), name)
+        with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/metrics") as answer:  # type: ignore[attr-defined]
+            told = answer.read().decode()
+    assert 'edgeecg_beats_total{label="V",stream="1"} 1.0' in told
+    assert 'edgeecg_beats_total{label="V",stream="2"} 2.0' in told
 
 
 def test_af_that_begins_later_reads_back_as_it_was_told() -> None:

@@ -354,6 +354,14 @@ def test_a_silent_server_is_told() -> None:
             next(stream)
 
 
+@pytest.mark.parametrize("code", [1001, 1012])
+def test_a_server_that_goes_away_is_reached_again_and_only_its_farewell_ends_the_signal(code: int) -> None:
+    """One that is stopped or started anew closes in good form too, but says 1001; 1000 is the end."""
+    message = encode_binary(Packet(np.zeros((5, 1))), FS)
+    with websocket_server([message], codes=(code, code)) as url, open_source(url) as source:
+        assert len(everything(source)) == 15
+
+
 def test_messages_that_cannot_be_read_are_left_out_until_patience_ends() -> None:
     good = [encode_binary(Packet(np.full((5, 1), i)), FS) for i in range(3)]
     wide = encode_binary(Packet(np.zeros((5, 2))), FS)
