@@ -257,5 +257,6 @@ def load_training_data(
             limit = settings.limit
             records += _own(root / name, limit, tell) if own else _catalogued(root, name, limit, tell)
     training, validation = hold_out(records, settings)
-    thanks = tuple(dict.fromkeys(SETS[name].attribution for name in [*real, NOISE] if real and name in SETS))
+    read = [*real, NOISE] if noise else real
+    thanks = tuple(dict.fromkeys(SETS[name].attribution for name in read if name in SETS))
     return TrainingData(training, validation, noise, thanks)

@@ -18,7 +18,15 @@ from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
 
-__all__ = ["Checkpoint", "load_checkpoint", "network_from_weights", "save_checkpoint", "weights_of"]
+__all__ = [
+    "CHECKPOINT",
+    "SETTINGS",
+    "Checkpoint",
+    "load_checkpoint",
+    "network_from_weights",
+    "save_checkpoint",
+    "weights_of",
+]
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "checkpoint.json"

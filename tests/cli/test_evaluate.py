@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeecg.cli.evaluate import was_shown
 from edgeecg.cli.main import main
+from edgeecg.data.shown import was_shown
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.io import Annotations, write_annotations, write_wfdb
-from edgeecg.metrics.references import LabelledRecord, labelled_records
+from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.report import read_report
 
 
@@ -60,7 +60,9 @@ def lines(capsys, title):
 )
 def test_it_is_said_where_a_bundle_knows_the_patients(name, home, sets, known):
     """By record: `mitdb`, `mitdb:DS1` and a path to one of its records are the same patients."""
-    assert was_shown(LabelledRecord("any", name, lambda: None, None, home), sets) is known
+    assert was_shown(home, name, {"sets": sets}) is known
+    assert was_shown(home, name, {"sets": {}, "parent": {"sets": sets}}) is known, "the weights know them"
+    assert not was_shown(home, name, {"sets": sets, "validation": [f"{home}/{name}"]})
 
 
 def test_one_bad_record_costs_no_other(records, annotated, tmp_path, capsys):

@@ -249,6 +249,14 @@ def test_real_recordings_are_read_without_the_test_patients(data_root: Path) -> 
     assert any("Moody" in thanks for thanks in data.attribution)
 
 
+@pytest.mark.data
+def test_only_what_was_read_is_thanked_for(data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mitdb").symlink_to(data_root / "mitdb")
+    data = load_training_data(DataSettings(root=str(tmp_path), sets={"mitdb": 1.0}, limit=1), seed=0)
+    assert not data.noise
+    assert [thanks[:5] for thanks in data.attribution] == ["Moody"], "nstdb is not there"
+
+
 def test_a_weak_label_speaks_for_beats_without_one_only() -> None:
     """Where a record of normal rhythm lends a beat as S, its label is known: nothing speaks against it."""
     weak = replace(record("cinc2017/A1", "cinc2017/A1", "cinc2017"), complete=False, weak_label="N")
