@@ -23,7 +23,7 @@ from edgeecg.cli.common import (
 from edgeecg.data.shown import was_shown
 from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
-from edgeecg.io.annotation import check_extension
+from edgeecg.io.annotation import check_extension, check_symbols
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
 from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
@@ -192,7 +192,9 @@ def _files(
             stem = _stem_of(folder, case, extension, alone=names[Path(case.name).name] == 1)
             try:
                 record, truth = case.load()
-                said = said_of(read_annotations(stem, extension, fs=record.fs, record=case.stem), record)
+                marks = read_annotations(stem, extension, fs=record.fs, record=case.stem)
+                check_symbols(marks, f"{stem}.{extension}")
+                said = said_of(marks, record)
             except InputError as error:
                 failed[number] = _why_not(case, error)
                 continue

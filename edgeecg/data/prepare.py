@@ -30,9 +30,10 @@ from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError, SignalError
+from edgeecg.io.annotation import check_symbols
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
-from edgeecg.io.record import Record
+from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import find_headers
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
@@ -202,6 +203,7 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
         stem = header.with_suffix("")
         with _named(stem):
             record = read_record(header)
+            check_symbols(record.annotations or Annotations([], []), stem)
             if record.annotations is None or not record.annotations.is_beat.any():
                 raise RecordError(
                     f"{stem} has no beat annotations (.atr) to learn from: annotate it, or move it out of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from edgeecg.io.atomic import named_when_full, workshop
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 
-__all__ = ["MARK_SYMBOLS", "check_extension", "read_annotations", "write_annotations"]
+__all__ = ["MARK_SYMBOLS", "check_extension", "check_symbols", "read_annotations", "write_annotations"]
 
 MARK_SYMBOLS = frozenset("[]!x()ptu`'^|~+sT*D=\"@")
 """WFDB symbols that mark something else than a beat."""
+
+_NO_SYMBOL = "nan"  # what wfdb calls a code that has none
 
 _EXTENSION = re.compile(r"[A-Za-z][A-Za-z0-9]*")  # pu0, q1c: as in PhysioNet's qtdb
 _TAKEN = frozenset({"hea", "dat", "mat", "edf", "bdf", "csv", "tsv", "parquet", "json"})
@@ -40,6 +43,34 @@ def check_extension(extension: str) -> None:
         )
     if extension.lower() in _TAKEN:
         raise RecordError(f"extension {extension!r} belongs to other files: name another, such as edg")
+
+
+def check_symbols(marks: Annotations, where: str | os.PathLike[str]) -> None:
+    """See that each mark is a beat or something else that is known: one that is neither would vanish.
+
+    Parameters
+    ----------
+    marks : Annotations
+    where : str or path
+        Names them in the error.
+
+    Raises
+    ------
+    RecordError
+        Says which symbols WFDB does not have, and of how many marks.
+    """
+    counts = Counter(marks.symbol.tolist())
+    strange = {symbol: n for symbol, n in counts.items() if symbol not in BEAT_SYMBOLS | MARK_SYMBOLS}
+    if not strange:
+        return
+    said = ", ".join(
+        f"{number} marks {'of a code without symbol' if symbol == _NO_SYMBOL else repr(symbol)}"
+        for symbol, number in sorted(strange.items())
+    )
+    raise RecordError(
+        f"{os.fspath(where)} has {said}, which WFDB does not know: if they are beats, each would count as "
+        'no beat; write them with its symbols (N, S, V, F, /, Q; a comment is a ")'
+    )
 
 
 def read_annotations(

@@ -13,7 +13,7 @@ from edgeecg.data.patients import named_patients
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
-from edgeecg.io.annotation import read_annotations
+from edgeecg.io.annotation import check_symbols, read_annotations
 from edgeecg.io.reading import is_record, read_record
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import find_headers
@@ -156,6 +156,7 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
                 f"record {stem} has no reference annotations: put its .{annotator} file beside it"
             )
         marks = read_annotations(beside, annotator, fs=record.fs)
+        check_symbols(marks, f"{beside}.{annotator}")
         record = replace(
             record,
             name=name,
