@@ -25,7 +25,7 @@ from edgeecg.data.catalog import (
 )
 from edgeecg.data.development import is_development
 from edgeecg.data.patients import named_patients
-from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.recording import UNKNOWN, TrainingRecord, gaps, on_model_grid
 from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
@@ -35,6 +35,7 @@ from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import find_headers
+from edgeecg.signal.missing import present
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = [
@@ -55,6 +56,7 @@ SEED_SPACE = 7_000_000  # apart from the seeds of the synthetic patients that ve
 LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
 SINUS = {"N", "SBR", "B", "T", "BII", "PREX"}  # WFDB's rhythms in which the sinus leads, ectopic beats or not
 MASK_MARGIN = 0.5  # seconds around ventricular flutter
+GAP_MARGIN = 0.1  # seconds around missing samples: a QRS reaches into them
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,21 @@ def _label_indices(labels: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.array([table.get(label, UNKNOWN) for label in labels.tolist()], dtype=np.int64)
 
 
+def _heard(beats: NDArray[np.int64], there: NDArray[np.bool_], fs: float) -> NDArray[np.bool_]:
+    """Which beats lie where some lead has samples, or lacks so few that they are held."""
+    heard = np.ones(len(beats), bool)
+    for start, end in gaps(~there.any(axis=1), fs):
+        heard &= (beats < start) | (beats >= end)
+    return heard
+
+
 def prepare_record(
     record: Record, source: str, *, name: str | None = None, weak_label: str = ""
 ) -> TrainingRecord:
     """An annotated recording on the model grid.
+
+    Where samples are missing for longer than a stream holds them, nothing is learnt of any lead, and no beat
+    is asked for that no lead shows; a lead without a sample is left out.
 
     Parameters
     ----------
@@ -102,8 +115,11 @@ def prepare_record(
         cinc2017's label of the whole record.
     """
     reference = load_reference(record, name)
-    scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal, record.fs)
-    inside = reference.beats * scale < signal.shape[1]
+    there = present(record.signal)
+    used = there.any(axis=0) | ~there.any()
+    scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal[:, used], record.fs)
+    unheard = [span for lead in there[:, used].T for span in gaps(~lead, record.fs)]
+    inside = (reference.beats * scale < signal.shape[1]) & _heard(reference.beats, there, record.fs)
     af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
     ectopic = [(start, end) for start, end, rhythm in reference.rhythms if rhythm not in SINUS]
     return TrainingRecord(
@@ -117,7 +133,9 @@ def prepare_record(
         atrial_fibrillation=_spans(af, scale) if reference.rhythms else None,
         weak_rhythm={"A": 1, "N": 0, "O": 0}.get(weak_label, UNKNOWN),
         weak_label=weak_label,
-        masked=_spans(reference.masked, scale, MASK_MARGIN),
+        masked=np.concatenate(
+            [_spans(reference.masked, scale, MASK_MARGIN), _spans(sorted(set(unheard)), scale, GAP_MARGIN)]
+        ),
         ectopic=_spans(ectopic, scale),
         p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
         digest=samples_hash(record),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeecg.cli.main import main
-from edgeecg.data.prepare import TrainingData, load_training_data
+from edgeecg.data.augment import AugmentSettings
+from edgeecg.data.dataset import Windows
+from edgeecg.data.prepare import TrainingData, load_training_data, prepare_record
+from edgeecg.data.recording import UNKNOWN, on_model_grid
 from edgeecg.data.settings import DataSettings
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import RecordError
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import write_wfdb
+from edgeecg.model.presets import preset
+from edgeecg.specs import MODEL_FS, SignalSpec
 
 
 def made(seed: int = 1, seconds: float = 20.0) -> Record:
@@ -53,4 +59,43 @@ def test_marks_that_nobody_knows_are_not_scored_as_no_beat(
         strange.with_suffix(".atr").rename(folder / f"{strange.name}.atr")
         write_wfdb(made(), strange.parent)
     assert main(["evaluate", str(strange.parent), "-a", str(folder), "--extension", "atr"]) == 2
-    assert f"{strange.name}.atr has 2 marks of a code without symbol" in " ".join(capsys.readouterr().err.split())
+    assert f"{strange.name}.atr has 2 marks of a code without symbol" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_neither_beats_nor_their_absence_are_taught_where_samples_are_missing() -> None:
+    whole = made()
+    fs, signal = int(whole.fs), whole.signal + 4.0  # an offset, as an amplifier without a filter has
+    signal[5 * fs : 12 * fs] = np.nan
+    record = prepare_record(replace(whole, signal=signal), "mine")
+    start, end = 5 * MODEL_FS, 12 * MODEL_FS
+    assert not ((record.beats >= start) & (record.beats < end)).any()
+    assert ((record.masked[:, 0] < start) & (record.masked[:, 1] > end)).any()
+    assert record.signal[:, start:end].min() > 2, "0 mV is a value as any other"
+    plain = AugmentSettings(gain=1.0, invert=0.0, mix=0.0, noise=0.0, warp=0.0, drop=0.0, extra=0.0)
+    windows = Windows([record], [], preset("nano"), SignalSpec(), plain, {"mine": 1.0}, seconds=20, batch=1)
+    batch, shift = windows(0), windows.bandpass.latency
+    inside = slice((start + shift) // 8 + 1, (end + shift) // 8 - 1)
+    for head in ("beat", "shape", "rhythm"):
+        assert (batch[head][0][inside] == UNKNOWN).all()
+    assert (batch["beat"][0] == 1).any()
+
+
+def test_a_short_run_is_held_and_a_long_one_has_no_step() -> None:
+    signal = np.repeat(np.linspace(1.0, 2.0, 1280)[:, None], 2, axis=1)
+    broken = signal.copy()
+    broken[300:305, 0] = broken[600:900, 1] = broken[:200, 1] = np.nan
+    expected = signal.copy()
+    expected[300:305, 0], expected[:200, 1] = signal[299, 0], signal[200, 1]
+    assert np.allclose(on_model_grid(broken, 128.0), on_model_grid(expected, 128.0))
+
+
+def test_a_lead_that_fell_off_is_masked_and_an_empty_one_left_out() -> None:
+    whole = made()
+    fs, signal = int(whole.fs), np.repeat(whole.signal[:, :1], 3, axis=1)
+    signal[5 * fs : 12 * fs, 1] = signal[:, 2] = np.nan
+    record = prepare_record(replace(whole, signal=signal, leads=("a", "b", "c")), "mine")
+    assert len(record.signal) == 2
+    assert len(record.masked) == 1
+    assert len(record.beats) == len(prepare_record(whole, "mine").beats), "the other lead shows them"
