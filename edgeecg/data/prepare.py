@@ -115,8 +115,8 @@ def prepare_record(
         cinc2017's label of the whole record.
     """
     reference = load_reference(record, name)
-    there = present(record.signal)
-    used = there.any(axis=0) | ~there.any()
+    there = np.asarray(present(record.signal))
+    used = np.asarray(there.any(axis=0)) | (not there.any())
     scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal[:, used], record.fs)
     unheard = [span for lead in there[:, used].T for span in gaps(~lead, record.fs)]
     inside = (reference.beats * scale < signal.shape[1]) & _heard(reference.beats, there, record.fs)

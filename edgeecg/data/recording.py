@@ -41,7 +41,7 @@ def _filled(signal: NDArray[np.float64], fs: float) -> NDArray[np.float64]:
     for lead in np.flatnonzero(known):
         for start, end in gaps(~there[lead], fs):
             y[lead, start:end] = np.interp(index[start:end], index[there[lead]], y[lead, there[lead]])
-    return y.T
+    return np.asarray(y.T)
 
 
 def on_model_grid(signal: NDArray[np.float64], fs: float) -> NDArray[np.float32]:

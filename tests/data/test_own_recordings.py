@@ -14,8 +14,10 @@ from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import TrainingData, load_training_data, prepare_record
 from edgeecg.data.recording import UNKNOWN, on_model_grid
 from edgeecg.data.settings import DataSettings
+from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
-from edgeecg.errors import RecordError
+from edgeecg.errors import ConfigError, RecordError
+from edgeecg.io import read_record
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import write_wfdb
 from edgeecg.model.presets import preset
@@ -99,3 +101,27 @@ def test_a_lead_that_fell_off_is_masked_and_an_empty_one_left_out() -> None:
     assert len(record.signal) == 2
     assert len(record.masked) == 1
     assert len(record.beats) == len(prepare_record(whole, "mine").beats), "the other lead shows them"
+
+
+def test_one_recording_is_not_on_both_sides_of_a_split(tmp_path: Path) -> None:
+    for number, place in enumerate(("one/a", "one/b", "two/c", "two/d")):
+        home, name = place.split("/")
+        write_wfdb(replace(made(number % 3), name=name), tmp_path / home)  # d is a
+    apart = load(tmp_path, "one", "two", validation=("one/b",))
+    assert len(apart.training) == 3, "twice on one side is only said twice"
+    with pytest.raises(
+        ConfigError, match="one/a and two/d are one recording, and only the first is held out"
+    ):
+        load(tmp_path, "one", "two", validation=("one/a",))
+    both = load(tmp_path, "one", "two", validation=("one/a", "two/d"))
+    assert len(both.validation) == 2
+
+
+@pytest.mark.data
+def test_equal_recordings_of_a_public_set_stay_where_they_are(data_root: Path) -> None:
+    names = ("A00227", "A01176")
+    records = [read_record(next((data_root / "cinc2017").rglob(f"{name}.hea"))) for name in names]
+    pair = [prepare_record(record, "cinc2017", name="cinc2017") for record in records]
+    assert pair[0].digest == pair[1].digest
+    training, validation = hold_out(pair, DataSettings(validation=("cinc2017/A00227",)))
+    assert (len(training), len(validation)) == (1, 1)
