@@ -30,7 +30,7 @@ from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError, SignalError
-from edgeecg.io.annotation import check_symbols
+from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
 from edgeecg.io.record import Annotations, Record
@@ -90,7 +90,7 @@ def _label_indices(labels: NDArray[np.str_]) -> NDArray[np.int64]:
 def _heard(beats: NDArray[np.int64], there: NDArray[np.bool_], fs: float) -> NDArray[np.bool_]:
     """Which beats lie where some lead has samples, or lacks so few that they are held."""
     heard = np.ones(len(beats), bool)
-    for start, end in gaps(~there.any(axis=1), fs):
+    for start, end in gaps(np.asarray(~there.any(axis=1)), fs):
         heard &= (beats < start) | (beats >= end)
     return heard
 
@@ -115,10 +115,10 @@ def prepare_record(
         cinc2017's label of the whole record.
     """
     reference = load_reference(record, name)
-    there = np.asarray(present(record.signal))
-    used = np.asarray(there.any(axis=0)) | (not there.any())
+    there: NDArray[np.bool_] = present(record.signal)
+    used = there.any(axis=0) | ~there.any()
     scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal[:, used], record.fs)
-    unheard = [span for lead in there[:, used].T for span in gaps(~lead, record.fs)]
+    unheard = [span for lead in there.T[used] for span in gaps(~lead, record.fs)]
     inside = (reference.beats * scale < signal.shape[1]) & _heard(reference.beats, there, record.fs)
     af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
     ectopic = [(start, end) for start, end, rhythm in reference.rhythms if rhythm not in SINUS]
@@ -220,8 +220,8 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
     for number, (header, name) in enumerate(zip(headers, names, strict=True), 1):
         stem = header.with_suffix("")
         with _named(stem):
-            record = read_record(header)
-            check_symbols(record.annotations or Annotations([], []), stem)
+            record = read_record(header, annotator="")
+            record = replace(record, annotations=_marks(stem, record))
             if record.annotations is None or not record.annotations.is_beat.any():
                 raise RecordError(
                     f"{stem} has no beat annotations (.atr) to learn from: annotate it, or move it out of "
@@ -231,6 +231,15 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
             made = prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
         tell(number, len(headers))
         yield made
+
+
+def _marks(stem: Path, record: Record) -> Annotations | None:
+    """The marks beside a record of the user's, all of which are to be learnt from."""
+    if not stem.with_name(f"{stem.name}.atr").is_file():
+        return None
+    marks = read_annotations(stem, "atr", fs=record.fs)
+    check_symbols(marks, stem)
+    return marks_within(marks, len(record), stem, most=True)
 
 
 def _noise(root: Path) -> list[NDArray[np.float32]]:

@@ -61,8 +61,9 @@ def _check_twins(training: Sequence[TrainingRecord], validation: Sequence[Traini
         ours = any(record.source not in (*SETS, SYNTHETIC) for record in (held, trained))
         if ours and np.ptp(held.signal, axis=1).any():  # flat ones are equal, whoever it was
             raise ConfigError(
-                f"{held.name} and {trained.name} are one recording, and only the first is held out: its figures "
-                "would be too good; remove one, or put both into one set whose patients.csv names one patient"
+                f"{held.name} and {trained.name} are one recording, and only the first is held out: its "
+                "figures would be too good; remove one, or put both into one set whose patients.csv names "
+                "one patient"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 from collections import Counter
@@ -15,10 +16,22 @@ from edgeecg.io.atomic import named_when_full, workshop
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 
-__all__ = ["MARK_SYMBOLS", "check_extension", "check_symbols", "read_annotations", "write_annotations"]
+__all__ = [
+    "MARK_SYMBOLS",
+    "check_extension",
+    "check_symbols",
+    "marks_within",
+    "read_annotations",
+    "write_annotations",
+]
 
 MARK_SYMBOLS = frozenset("[]!x()ptu`'^|~+sT*D=\"@")
 """WFDB symbols that mark something else than a beat."""
+
+log = logging.getLogger("edgeecg.io")
+
+FEW = 0.05
+"""Share of marks past a record's end that is no sign of another rate: svdb has a few in its records."""
 
 _NO_SYMBOL = "nan"  # what wfdb calls a code that has none
 
@@ -71,6 +84,32 @@ def check_symbols(marks: Annotations, where: str | os.PathLike[str]) -> None:
         f"{os.fspath(where)} has {said}, which WFDB does not know: if they are beats, each would count as "
         'no beat; write them with its symbols (N, S, V, F, /, Q; a comment is a ")'
     )
+
+
+def marks_within(
+    marks: Annotations, n: int, where: str | os.PathLike[str], *, most: bool = False
+) -> Annotations:
+    """The marks inside a record of ``n`` samples; a warning where more than a few lie past its end.
+
+    Parameters
+    ----------
+    where : str or path
+        Names them.
+    most : bool
+        Whether most of them must lie inside.
+
+    Raises
+    ------
+    RecordError
+        With ``most``, if they do not.
+    """
+    past = int((marks.sample >= n).sum())
+    said = f"{past} of {len(marks)} marks lie past the end: does the annotation file count at another rate?"
+    if most and 2 * past > len(marks):
+        raise RecordError(f"{os.fspath(where)}: {said} Write them at the record's, or let the file state it")
+    if past > FEW * len(marks):
+        log.warning("%s: %s They are left out", os.fspath(where), said)
+    return marks.select((marks.sample >= 0) & (marks.sample < n))
 
 
 def read_annotations(

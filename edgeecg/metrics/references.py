@@ -13,7 +13,7 @@ from edgeecg.data.patients import named_patients
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
-from edgeecg.io.annotation import check_symbols, read_annotations
+from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
 from edgeecg.io.reading import is_record, read_record
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import find_headers
@@ -161,7 +161,7 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
             record,
             name=name,
             patient=patients.get(name, record.patient),
-            annotations=marks.select((marks.sample >= 0) & (marks.sample < len(record))),
+            annotations=marks_within(marks, len(record), f"{beside}.{annotator}", most=True),
         )
         return record, truth_of(record)
 

@@ -17,7 +17,7 @@ from edgeecg.data.settings import DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.errors import ConfigError, RecordError
-from edgeecg.io import read_record
+from edgeecg.io import Annotations, read_record, write_annotations
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import write_wfdb
 from edgeecg.model.presets import preset
@@ -109,9 +109,7 @@ def test_one_recording_is_not_on_both_sides_of_a_split(tmp_path: Path) -> None:
         write_wfdb(replace(made(number % 3), name=name), tmp_path / home)  # d is a
     apart = load(tmp_path, "one", "two", validation=("one/b",))
     assert len(apart.training) == 3, "twice on one side is only said twice"
-    with pytest.raises(
-        ConfigError, match="one/a and two/d are one recording, and only the first is held out"
-    ):
+    with pytest.raises(ConfigError, match="one/a and two/d are one recording, and only the first is held"):
         load(tmp_path, "one", "two", validation=("one/a",))
     both = load(tmp_path, "one", "two", validation=("one/a", "two/d"))
     assert len(both.validation) == 2
@@ -125,3 +123,38 @@ def test_equal_recordings_of_a_public_set_stay_where_they_are(data_root: Path) -
     assert pair[0].digest == pair[1].digest
     training, validation = hold_out(pair, DataSettings(validation=("cinc2017/A00227",)))
     assert (len(training), len(validation)) == (1, 1)
+
+
+@pytest.fixture
+def longer(tmp_path: Path) -> Path:
+    """A record whose marks go on past its end: all of 20 s, of which the record holds 8 or 16."""
+    for name, seconds in (("short", 8), ("half", 16)):
+        whole = made()
+        header = write_wfdb(replace(whole.cut(0, round(seconds * whole.fs)), name=name), tmp_path / name)
+        write_annotations(header.with_suffix(""), whole.annotations, whole.fs, extension="atr")
+    return tmp_path
+
+
+def test_marks_past_the_end_are_counted(longer: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = r"short: \d+ of \d+ marks lie past the end: does the annotation file count at another rate\?"
+    with pytest.raises(RecordError, match=said):
+        load(longer, "short")
+    assert not caplog.records
+    assert load(longer, "half").training[0].name.startswith("half/")
+    assert read_record(longer / "half" / "half").annotations is not None
+    assert ["marks lie past the end" in record.getMessage() for record in caplog.records] == [True, True]
+
+
+def test_a_reference_at_another_rate_is_not_scored(longer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["-a", str(longer / "half"), "--extension", "atr"]
+    assert main(["evaluate", str(longer / "short"), *out]) == 2
+    assert "short.atr: " in (told := capsys.readouterr().err)
+    assert "marks lie past the end" in told
+
+
+def test_marks_that_all_lie_past_the_end_are_not_missing(tmp_path: Path) -> None:
+    header = write_wfdb(made(), tmp_path / "mine")
+    marks = Annotations([9_000_000, 9_000_200], ["N", "N"])
+    write_annotations(header.with_suffix(""), marks, made().fs, extension="atr")
+    with pytest.raises(RecordError, match="2 of 2 marks lie past the end"):
+        load(tmp_path, "mine")
