@@ -255,6 +255,20 @@ def test_a_bundle_is_run_over_the_records(records, tmp_path, capsys):
     assert sum(rates.hits + rates.misses for rates in qrs) == true  # an untrained model still has its misses
 
 
+@pytest.mark.data
+def test_a_set_is_the_same_in_every_folder(records, data_root, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    before = [case.stem for case in labelled_records(["mitdb"], data_root)]
+    shutil.copytree(records, tmp_path / "mitdb")
+    assert [case.stem for case in labelled_records(["mitdb"], data_root)] == before
+    assert "for the folder that lies here say ./mitdb" in caplog.text
+    assert len(labelled_records(["./mitdb"], data_root)) == 3
+    caplog.clear()
+    monkeypatch.chdir(data_root)
+    assert [case.stem for case in labelled_records(["mitdb"], data_root)] == before
+    assert not caplog.text
+
+
 def test_a_record_and_the_built_in_patients_can_be_named(records):
     one = labelled_records([str(next(records.glob("*.hea")))])
     assert [case.group for case in one] == ["records"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeecg.cli.main import main
 from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, tone, warp
 from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import load_training_data
@@ -255,6 +256,19 @@ def test_only_what_was_read_is_thanked_for(data_root: Path, tmp_path: Path) -> N
     data = load_training_data(DataSettings(root=str(tmp_path), sets={"mitdb": 1.0}, limit=1), seed=0)
     assert not data.noise
     assert [thanks[:5] for thanks in data.attribution] == ["Moody"], "nstdb is not there"
+
+
+def test_the_data_root_that_is_typed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over the configuration's, which counts over the environment's."""
+    pytest.importorskip("torch")
+    (tmp_path / "c.toml").write_text(f'[data]\nroot = "{tmp_path}/filed"\nsets = {{ mitdb = 1.0 }}')
+    monkeypatch.setenv("EDGEECG_DATA", f"{tmp_path}/exported")
+    line = ["train", "-c", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]
+    for more, used in ((["--data", f"{tmp_path}/typed"], "typed"), ([], "filed")):
+        assert main([*line, *more]) == 2
+        assert f"{tmp_path}/{used} is not there" in capsys.readouterr().err
 
 
 def test_a_weak_label_speaks_for_beats_without_one_only() -> None:
