@@ -139,8 +139,8 @@ def _concept_sets(bundle: Bundle, seed: int) -> ConceptSets:
         sets.save(kept)
     except (InputError, OSError) as error:
         human_console().print(
-            f"note: the examples of concepts are not kept ({error}): name a folder of yours by EDGEECG_CACHE, "
-            "or XDG_CACHE_HOME, to have them made once only"
+            f"note: the examples of concepts are not kept ({error}): name a folder of yours by "
+            "EDGEECG_CACHE, or XDG_CACHE_HOME, to have them made once only"
         )
     return sets
 

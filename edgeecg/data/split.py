@@ -29,8 +29,9 @@ def hold_out(
     patient = {record.name: record.patient for record in records}
     unknown = sorted(set(settings.validation) - set(patient))
     if unknown:
+        few = f"; data.limit reads the first {settings.limit} of each set alone" if settings.limit else ""
         raise ConfigError(
-            f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119)"
+            f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119){few}"
         )
     held = {patient[name] for name in settings.validation}
     if settings.fold and not settings.folds:

@@ -271,6 +271,14 @@ def test_the_data_root_that_is_typed_counts(
         assert f"{tmp_path}/{used} is not there" in capsys.readouterr().err
 
 
+def test_a_limit_that_leaves_a_validation_record_out_is_named() -> None:
+    records = [record("mitdb/101", "mitdb/101"), record("mitdb/106", "mitdb/106")]
+    with pytest.raises(ConfigError, match="names mitdb/119.*data.limit reads the first 2 of each set alone"):
+        hold_out(records, DataSettings(validation=("mitdb/119",), limit=2))
+    with pytest.raises(ConfigError, match=r"form: mitdb/119\)$"):
+        hold_out(records, DataSettings(validation=("mitdb/119",)))
+
+
 def test_a_weak_label_speaks_for_beats_without_one_only() -> None:
     """Where a record of normal rhythm lends a beat as S, its label is known: nothing speaks against it."""
     weak = replace(record("cinc2017/A1", "cinc2017/A1", "cinc2017"), complete=False, weak_label="N")
