@@ -273,7 +273,9 @@ def test_the_data_root_that_is_typed_counts(
 
 def test_a_limit_that_leaves_a_validation_record_out_is_named() -> None:
     records = [record("mitdb/101", "mitdb/101"), record("mitdb/106", "mitdb/106")]
-    with pytest.raises(ConfigError, match="names mitdb/119.*data.limit reads the first 2 of each set alone"):
+    with pytest.raises(
+        ConfigError, match=r"names mitdb/119.*data\.limit reads the first 2 of each set alone"
+    ):
         hold_out(records, DataSettings(validation=("mitdb/119",), limit=2))
     with pytest.raises(ConfigError, match=r"form: mitdb/119\)$"):
         hold_out(records, DataSettings(validation=("mitdb/119",)))
