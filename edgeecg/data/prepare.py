@@ -282,6 +282,11 @@ def load_training_data(
         root = data_root(settings.root or None)
         noise = _noise(root)
         for name in real:
+            if name not in SETS and not (root / name).is_dir():
+                raise ConfigError(
+                    f"unknown set {name!r}: {root / name} is no folder; the sets known are "
+                    f"{', '.join((SYNTHETIC, *SETS))}"
+                )
             own, tell = name not in SETS and (root / name).is_dir(), partial(report, name)
             limit = settings.limit
             records += _own(root / name, limit, tell) if own else _catalogued(root, name, limit, tell)

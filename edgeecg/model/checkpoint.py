@@ -95,7 +95,7 @@ def load_checkpoint(folder: Union[str, os.PathLike[str]]) -> Checkpoint:
             )
     try:
         settings = msgspec.json.decode((source / SETTINGS).read_bytes(), type=_Settings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ConfigError) as error:
         raise ConfigError(f"{source / SETTINGS} cannot be read ({error}): train again") from error
     data = (source / WEIGHTS).read_bytes()
     if settings.weights not in ("", sha256(data).hexdigest()):

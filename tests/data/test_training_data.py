@@ -233,8 +233,8 @@ def test_no_synthetic_patients_go_with_no_share_only() -> None:
 
 
 def test_an_unknown_set_or_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nosuchset"):
-        load_training_data(DataSettings(root=str(tmp_path), sets={"nosuchset": 1.0}), seed=0)
+    with pytest.raises(ConfigError, match=f"{tmp_path}/Synthetic is no folder; the sets known are synth"):
+        load_training_data(DataSettings(root=str(tmp_path), sets={"Synthetic": 1.0}), seed=0)
     with pytest.raises(ConfigError, match="not there"):
         load_training_data(DataSettings(root=str(tmp_path / "x"), sets={"mitdb": 1.0}), seed=0)
 
@@ -273,9 +273,7 @@ def test_the_data_root_that_is_typed_counts(
 
 def test_a_limit_that_leaves_a_validation_record_out_is_named() -> None:
     records = [record("mitdb/101", "mitdb/101"), record("mitdb/106", "mitdb/106")]
-    with pytest.raises(
-        ConfigError, match=r"names mitdb/119.*data\.limit reads the first 2 of each set alone"
-    ):
+    with pytest.raises(ConfigError, match=r"names mitdb/119.*data\.limit reads the first 2 of each set"):
         hold_out(records, DataSettings(validation=("mitdb/119",), limit=2))
     with pytest.raises(ConfigError, match=r"form: mitdb/119\)$"):
         hold_out(records, DataSettings(validation=("mitdb/119",)))

@@ -305,8 +305,13 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
 def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=complaint) as error:
         read_config(path)
+    assert str(path) in str(error.value)
+    with pytest.raises(ConfigError, match=rf"{tmp_path} cannot be read \(.*\): name a TOML file"):
+        read_config(tmp_path)
+    path.write_text("seed = 3", encoding="utf-8-sig")
+    assert read_config(path).seed == 3, "some editors begin a file with a mark"
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,8 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         read_gateway_config(tmp_path / "none.toml")
+    (tmp_path / "marked.toml").write_text(GOOD, encoding="utf-8-sig")  # as some editors do
+    assert read_gateway_config(tmp_path / "marked.toml").patients[0].name == "a"
 
 
 def test_a_good_file(tmp_path: Path) -> None:
