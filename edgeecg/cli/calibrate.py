@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,21 @@ from edgeecg.cli.common import (
 from edgeecg.errors import ConfigError
 from edgeecg.ranges import LARGEST_SEED
 
+if TYPE_CHECKING:
+    from edgeecg.deploy.graphset import GraphSet
+    from edgeecg.deploy.windows import Recipe
+
 __all__ = ["calibrate"]
+
+
+def _check_layers(graphs: GraphSet, settings: Recipe, file: Path | None) -> None:
+    """See that the layers that a recipe leaves out are the graphs' own, before minutes are spent."""
+    from edgeecg.deploy.quantize import plan_of
+
+    try:
+        plan_of(graphs, "int8", settings.float_layers)
+    except ConfigError as error:
+        raise ConfigError(f"float_layers of {file}: {error}") from error
 
 
 def calibrate(
@@ -88,6 +102,7 @@ def calibrate(
     base = read_recipe(recipe) if recipe is not None else Recipe()
     settings = replace(base, **{key: value for key, value in given.items() if value is not None})
     found = read_graphs(graphs)
+    _check_layers(found, settings, recipe)
     with progress_bar() as bar:
         task = bar.add_task("choosing windows", total=None)
         manifest, pieces = choose_windows(settings, found.signal, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -20,11 +20,10 @@ from edgeecg.cli.common import (
     progress_bar,
     show_table,
 )
-from edgeecg.data.development import is_development
-from edgeecg.data.sets import SETS
+from edgeecg.data.shown import was_shown
 from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
-from edgeecg.io.annotation import check_extension
+from edgeecg.io.annotation import check_extension, check_symbols
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
 from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
@@ -193,7 +192,9 @@ def _files(
             stem = _stem_of(folder, case, extension, alone=names[Path(case.name).name] == 1)
             try:
                 record, truth = case.load()
-                said = said_of(read_annotations(stem, extension, fs=record.fs, record=case.stem), record)
+                marks = read_annotations(stem, extension, fs=record.fs, record=case.stem)
+                check_symbols(marks, f"{stem}.{extension}")
+                said = said_of(marks, record)
             except InputError as error:
                 failed[number] = _why_not(case, error)
                 continue
@@ -258,17 +259,10 @@ def _bundle(
     return system, scores
 
 
-def was_shown(case: LabelledRecord, sets: Iterable[str]) -> bool:
-    """Whether training on these sets has seen a record: not what it leaves for judging."""
-    return case.home in sets and (case.home not in SETS or is_development(case.home, case.name))
-
-
 def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
-    """Say so where a bundle is asked about sets that it was trained on."""
+    """Say so where a bundle is asked about sets that it, or what it was made of, was trained on."""
     training = bundle.manifest.provenance.get("training", {})
-    away, sets = set(training.get("validation", ())), training.get("sets", {})
-    seen = (case for case in cases if was_shown(case, sets) and f"{case.home}/{case.name}" not in away)
-    known = sorted({case.home for case in seen})
+    known = sorted({case.home for case in cases if was_shown(case.home, case.name, training)})
     if known:
         human_console().print(
             f"note: {bundle.name} was trained on patients of {', '.join(known)}: their figures are too good"

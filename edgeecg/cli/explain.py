@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,6 +24,7 @@ from edgeecg.cli.common import (
     human_console,
     progress_bar,
 )
+from edgeecg.errors import ConfigError, InputError
 from edgeecg.io import read_record
 from edgeecg.runtime.trt.plans import default_folder
 
@@ -113,12 +115,18 @@ def explain(
 
 
 def _concept_sets(bundle: Bundle, seed: int) -> ConceptSets:
-    """Examples of the concepts for this bundle: kept in the cache folder, or made now."""
+    """Examples of the concepts for this bundle: kept in the cache folder, or made now.
+
+    The cache saves time and no more: what is damaged there is made again, what cannot be kept is used once.
+    """
     from edgeecg import explain as room
 
     kept = default_folder() / "concepts" / f"{bundle.digest[:16]}-{seed}-2.npz"  # the form of the sets
-    if kept.is_file():
-        return room.ConceptSets.load(kept)
+    if os.path.isfile(kept):  # no error where the folder may not be read
+        try:
+            return room.ConceptSets.load(kept)
+        except ConfigError:
+            human_console().print(f"note: {kept} is damaged: the examples of concepts are made again")
     with progress_bar() as bar:
         task = bar.add_task("examples of concepts", total=None)
         sets = room.synthetic_sets(
@@ -127,7 +135,13 @@ def _concept_sets(bundle: Bundle, seed: int) -> ConceptSets:
             seed=seed,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    sets.save(kept)
+    try:
+        sets.save(kept)
+    except (InputError, OSError) as error:
+        human_console().print(
+            f"note: the examples of concepts are not kept ({error}): name a folder of yours by "
+            "EDGEECG_CACHE, or XDG_CACHE_HOME, to have them made once only"
+        )
     return sets
 
 

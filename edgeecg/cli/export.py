@@ -43,7 +43,7 @@ def export(
     from edgeecg.bundle import LEAD_POLICIES
     from edgeecg.deploy.build import export_checkpoint
     from edgeecg.deploy.graphset import write_graphs
-    from edgeecg.model.run import check_finished
+    from edgeecg.model.initial import check_finished
 
     if lead_policy not in LEAD_POLICIES:
         raise ConfigError(f"--lead-policy {lead_policy}: choose {', '.join(LEAD_POLICIES)}")

@@ -62,10 +62,12 @@ def onnx_tools() -> Any:
 
 def parse_side(text: str) -> Side:
     """Take ``small:fp16@reference`` apart; what holds FP16 goes to the reference unless told otherwise."""
-    source, _, executor = text.partition("@")
+    source, executor = _source_of(text)
     head, colon, tail = source.rpartition(":")
     precision: Precision | None = None
-    if colon and tail in PRECISIONS:
+    if Path(source).exists():
+        colon = ""  # of a name
+    elif colon and tail in PRECISIONS:
         source, precision = head, tail
     elif colon and (head in packaged_names() or Path(head).is_file()):
         raise ConfigError(f"{text}: no precision {tail!r}, choose {', '.join(PRECISIONS)}")
@@ -79,6 +81,15 @@ def parse_side(text: str) -> Side:
     bundle = Bundle.open(source)
     wanted = precision or bundle.manifest.default_precision
     return Side(text, source, wanted, executor or default_executor(wanted), bundle)
+
+
+def _source_of(text: str) -> tuple[str, str]:
+    """What stands before the executor, and the executor; names of folders and files may have an @ too."""
+    source, at, executor = text.rpartition("@")
+    if not at or Path(text).exists():
+        return text, ""
+    bare = text.rpartition(":")[0]  # without a precision
+    return (text, "") if executor not in EXECUTORS and bare and Path(bare).exists() else (source, executor)
 
 
 def default_executor(precision: Precision) -> str:

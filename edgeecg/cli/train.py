@@ -70,12 +70,13 @@ def train(
 
     settings = read_config(config)
     source = context.get_parameter_source("data")
-    if source is not None and source.name == "COMMANDLINE" and set(settings.data.sets) == {"synthetic"}:
+    typed = source is not None and source.name == "COMMANDLINE"
+    if typed and set(settings.data.sets) == {"synthetic"}:
         raise ConfigError(
             f"--data {data} would not be used: only synthetic patients are trained on; name the sets "
             "under it in a --config file, e.g. [data] sets = { mitdb = 1.0 }"
         )
-    if data is not None and not settings.data.root:
+    if data is not None and (typed or not settings.data.root):  # the environment gives way to the file
         settings = replace(settings, data=replace(settings.data, root=str(data)))
     if preset is not None:
         settings = replace(settings, preset=preset)

@@ -25,15 +25,17 @@ from edgeecg.data.catalog import (
 )
 from edgeecg.data.development import is_development
 from edgeecg.data.patients import named_patients
-from edgeecg.data.recording import UNKNOWN, TrainingRecord, on_model_grid
+from edgeecg.data.recording import UNKNOWN, TrainingRecord, gaps, on_model_grid
 from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError, SignalError
+from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import read_record
-from edgeecg.io.record import Record
+from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import find_headers
+from edgeecg.signal.missing import present
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = [
@@ -54,6 +56,7 @@ SEED_SPACE = 7_000_000  # apart from the seeds of the synthetic patients that ve
 LEAD_PAIRS = (("MLII", "V1"), ("I", "V5"), ("II", "V2"), ("MLII", "V5"), ("V1", "aVF"), ("V3", "V6"))
 SINUS = {"N", "SBR", "B", "T", "BII", "PREX"}  # WFDB's rhythms in which the sinus leads, ectopic beats or not
 MASK_MARGIN = 0.5  # seconds around ventricular flutter
+GAP_MARGIN = 0.1  # seconds around missing samples: a QRS reaches into them
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,21 @@ def _label_indices(labels: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.array([table.get(label, UNKNOWN) for label in labels.tolist()], dtype=np.int64)
 
 
+def _heard(beats: NDArray[np.int64], there: NDArray[np.bool_], fs: float) -> NDArray[np.bool_]:
+    """Which beats lie where some lead has samples, or lacks so few that they are held."""
+    heard = np.ones(len(beats), bool)
+    for start, end in gaps(np.asarray(~there.any(axis=1)), fs):
+        heard &= (beats < start) | (beats >= end)
+    return heard
+
+
 def prepare_record(
     record: Record, source: str, *, name: str | None = None, weak_label: str = ""
 ) -> TrainingRecord:
     """An annotated recording on the model grid.
+
+    Where samples are missing for longer than a stream holds them, nothing is learnt of any lead, and no beat
+    is asked for that no lead shows; a lead without a sample is left out.
 
     Parameters
     ----------
@@ -101,8 +115,11 @@ def prepare_record(
         cinc2017's label of the whole record.
     """
     reference = load_reference(record, name)
-    scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal, record.fs)
-    inside = reference.beats * scale < signal.shape[1]
+    there: NDArray[np.bool_] = present(record.signal)
+    used = there.any(axis=0) | ~there.any()
+    scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal[:, used], record.fs)
+    unheard = [span for lead in there.T[used] for span in gaps(~lead, record.fs)]
+    inside = (reference.beats * scale < signal.shape[1]) & _heard(reference.beats, there, record.fs)
     af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
     ectopic = [(start, end) for start, end, rhythm in reference.rhythms if rhythm not in SINUS]
     return TrainingRecord(
@@ -116,7 +133,9 @@ def prepare_record(
         atrial_fibrillation=_spans(af, scale) if reference.rhythms else None,
         weak_rhythm={"A": 1, "N": 0, "O": 0}.get(weak_label, UNKNOWN),
         weak_label=weak_label,
-        masked=_spans(reference.masked, scale, MASK_MARGIN),
+        masked=np.concatenate(
+            [_spans(reference.masked, scale, MASK_MARGIN), _spans(sorted(set(unheard)), scale, GAP_MARGIN)]
+        ),
         ectopic=_spans(ectopic, scale),
         p_waves=_places(reference.p_waves, scale) if len(reference.p_waves) else None,
         waves_known=None if reference.waves_known is None else _spans(reference.waves_known, scale),
@@ -202,7 +221,8 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
     for number, (header, name) in enumerate(zip(headers, names, strict=True), 1):
         stem = header.with_suffix("")
         with _named(stem):
-            record = read_record(header)
+            record = read_record(header, annotator="")
+            record = replace(record, annotations=_marks(stem, record))
             if record.annotations is None or not record.annotations.is_beat.any():
                 raise RecordError(
                     f"{stem} has no beat annotations (.atr) to learn from: annotate it, or move it out of "
@@ -212,6 +232,15 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
             made = prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
         tell(number, len(headers))
         yield made
+
+
+def _marks(stem: Path, record: Record) -> Annotations | None:
+    """The marks beside a record of the user's, all of which are to be learnt from."""
+    if not stem.with_name(f"{stem.name}.atr").is_file():
+        return None
+    marks = read_annotations(stem, "atr", fs=record.fs)
+    check_symbols(marks, stem)
+    return marks_within(marks, len(record), stem, most=True)
 
 
 def _noise(root: Path) -> list[NDArray[np.float32]]:
@@ -254,9 +283,15 @@ def load_training_data(
         root = data_root(settings.root or None)
         noise = _noise(root)
         for name in real:
+            if name not in SETS and not (root / name).is_dir():
+                raise ConfigError(
+                    f"unknown set {name!r}: {root / name} is no folder; the sets known are "
+                    f"{', '.join((SYNTHETIC, *SETS))}"
+                )
             own, tell = name not in SETS and (root / name).is_dir(), partial(report, name)
             limit = settings.limit
             records += _own(root / name, limit, tell) if own else _catalogued(root, name, limit, tell)
     training, validation = hold_out(records, settings)
-    thanks = tuple(dict.fromkeys(SETS[name].attribution for name in [*real, NOISE] if real and name in SETS))
+    read = [*real, NOISE] if noise else real
+    thanks = tuple(dict.fromkeys(SETS[name].attribution for name in read if name in SETS))
     return TrainingData(training, validation, noise, thanks)

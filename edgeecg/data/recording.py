@@ -8,20 +8,50 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeecg.signal.block import HOLD_SECONDS
+from edgeecg.signal.missing import fill_in, present
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["UNKNOWN", "TrainingRecord", "on_model_grid", "qrs_power"]
+__all__ = ["UNKNOWN", "TrainingRecord", "gaps", "on_model_grid", "qrs_power"]
 
 UNKNOWN = -1
 """Label of a beat, a token or a record about which nothing is claimed: it has no loss."""
 
 
+def gaps(missing: NDArray[np.bool_], fs: float) -> list[tuple[int, int]]:
+    """Runs of ``(n,)`` missing samples that a stream does not hold, as ``[start, end)``."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
+    runs = edges.reshape(-1, 2)
+    return [(int(a), int(b)) for a, b in runs[runs[:, 1] - runs[:, 0] > int(HOLD_SECONDS * fs)]]
+
+
+def _filled(signal: NDArray[np.float64], fs: float) -> NDArray[np.float64]:
+    """``(n, leads)`` without missing samples: short runs are held, as in a stream.
+
+    A longer one, where a stream begins anew, is a line to the next sample: no step comes from it.
+    """
+    there = present(signal).T
+    if there.all():
+        return signal
+    y, index = signal.T.copy(), np.arange(len(signal))
+    known = there.any(axis=1)
+    first = y[np.arange(len(y)), there.argmax(axis=1)]
+    fill_in(y, there, np.where(known, first, 0.0))
+    for lead in np.flatnonzero(known):
+        for start, end in gaps(~there[lead], fs):
+            y[lead, start:end] = np.interp(index[start:end], index[there[lead]], y[lead, there[lead]])
+    return np.asarray(y.T)
+
+
 def on_model_grid(signal: NDArray[np.float64], fs: float) -> NDArray[np.float32]:
-    """``(n, leads)`` source millivolts to ``(leads, m)`` at 128 Hz; sample m lies at m / 128 s."""
-    resampler = Resampler(fs)
+    """``(n, leads)`` source millivolts, NaN where missing, to ``(leads, m)`` at 128 Hz.
+
+    Sample m lies at m / 128 s. What is missing is filled: see :func:`gaps` for where nothing is known.
+    """
+    resampler, signal = Resampler(fs), _filled(signal, fs)
     tail = np.repeat(signal[-1:], int(fs), axis=0)  # pushes the last samples through the filter's delay
-    padded = np.nan_to_num(np.concatenate([signal, tail]).T)
+    padded = np.concatenate([signal, tail]).T
     y, _ = resampler.step(padded, resampler.initial(len(padded)))
     length = resampler.ready(len(signal))
     return np.ascontiguousarray(y[:, resampler.latency : resampler.latency + length], dtype=np.float32)
@@ -59,7 +89,7 @@ class TrainingRecord:
     weak_label : str
         Label of the whole record (``N``, ``A``, ``O``, ``~``) or empty.
     masked : (n_spans, 2) float64
-        Spans that are left out, such as ventricular flutter.
+        Spans that are left out: ventricular flutter, and where samples are missing.
     ectopic : (n_spans, 2) float64
         Spans in a rhythm that does not come from the sinus, AF among them.
     p_waves : (waves,) float64 or None

@@ -125,9 +125,11 @@ def read_recipe(path: Path) -> Recipe:
         Missing file, bad TOML, unknown key, wrong type.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins a file with a mark
     except FileNotFoundError as error:
         raise ConfigError(f"no recipe at {path}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     known = [f.name for f in fields(Recipe)]

@@ -9,6 +9,7 @@ has the generator make them; real labels give some too.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ class ConceptSets:
                     {name: arrays[name] for name in CONCEPTS},
                     {name: arrays[f"{WITHOUT}{name}"] for name in CONCEPTS},
                 )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ConfigError(f"{path} holds no concept sets ({error}): delete it") from error
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,24 @@ from edgeecg.io.atomic import named_when_full, workshop
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import BEAT_SYMBOLS, Annotations
 
-__all__ = ["MARK_SYMBOLS", "check_extension", "read_annotations", "write_annotations"]
+__all__ = [
+    "MARK_SYMBOLS",
+    "check_extension",
+    "check_symbols",
+    "marks_within",
+    "read_annotations",
+    "write_annotations",
+]
 
 MARK_SYMBOLS = frozenset("[]!x()ptu`'^|~+sT*D=\"@")
 """WFDB symbols that mark something else than a beat."""
+
+log = logging.getLogger("edgeecg.io")
+
+FEW = 0.05
+"""Share of marks past a record's end that is no sign of another rate: svdb has a few in its records."""
+
+_NO_SYMBOL = "nan"  # what wfdb calls a code that has none
 
 _EXTENSION = re.compile(r"[A-Za-z][A-Za-z0-9]*")  # pu0, q1c: as in PhysioNet's qtdb
 _TAKEN = frozenset({"hea", "dat", "mat", "edf", "bdf", "csv", "tsv", "parquet", "json"})
@@ -40,6 +56,60 @@ def check_extension(extension: str) -> None:
         )
     if extension.lower() in _TAKEN:
         raise RecordError(f"extension {extension!r} belongs to other files: name another, such as edg")
+
+
+def check_symbols(marks: Annotations, where: str | os.PathLike[str]) -> None:
+    """See that each mark is a beat or something else that is known: one that is neither would vanish.
+
+    Parameters
+    ----------
+    marks : Annotations
+    where : str or path
+        Names them in the error.
+
+    Raises
+    ------
+    RecordError
+        Says which symbols WFDB does not have, and of how many marks.
+    """
+    counts = Counter(marks.symbol.tolist())
+    strange = {symbol: n for symbol, n in counts.items() if symbol not in BEAT_SYMBOLS | MARK_SYMBOLS}
+    if not strange:
+        return
+    said = ", ".join(
+        f"{number} marks {'of a code without symbol' if symbol == _NO_SYMBOL else repr(symbol)}"
+        for symbol, number in sorted(strange.items())
+    )
+    raise RecordError(
+        f"{os.fspath(where)} has {said}, which WFDB does not know: if they are beats, each would count as "
+        'no beat; write them with its symbols (N, S, V, F, /, Q; a comment is a ")'
+    )
+
+
+def marks_within(
+    marks: Annotations, n: int, where: str | os.PathLike[str], *, most: bool = False
+) -> Annotations:
+    """The marks inside a record of ``n`` samples; a warning where more than a few lie past its end.
+
+    Parameters
+    ----------
+    where : str or path
+        Names them.
+    most : bool
+        Whether most of them must lie inside.
+
+    Raises
+    ------
+    RecordError
+        With ``most``, if they do not.
+    """
+    past = int((marks.sample >= n).sum())
+    said = f"{past} of {len(marks)} marks lie past the end: does the annotation file count at another rate?"
+    if most and 2 * past > len(marks):
+        raise RecordError(f"{os.fspath(where)}: {said} Write them at the record's, or let the file state it")
+    if past > FEW * len(marks):
+        log.warning("%s: %s They are left out", os.fspath(where), said)
+    return marks.select((marks.sample >= 0) & (marks.sample < n))
 
 
 def read_annotations(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from numbers import Real
+from shlex import quote
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +99,7 @@ def chosen_channels(
     if channels and not (ecg or others):
         raise RecordError(
             f"record {record} has no ECG by its channels' names ({', '.join(names)}): name the lead if one "
-            f"is an ECG after all (--lead {names[0]!r}, leads=[{names[0]!r}])"
+            f"is an ECG after all (--lead {quote(names[0])}, leads=[{names[0]!r}])"
         )
     candidates = ecg or others
     known = [channel for channel in candidates if any_unit or millivolts_per_unit(channel.unit) is not None]
@@ -166,7 +167,7 @@ def _check_rates(record: str, channels: Sequence[Channel]) -> None:
         rates = ", ".join(f"{c.name}: {len(c.samples)} at {c.fs:g} Hz" for c in channels)
         raise RecordError(
             f"record {record} has leads of unequal rate or length ({rates}): "
-            f"choose those of one rate (--lead {channels[0].name}, leads=[{channels[0].name!r}])"
+            f"choose those of one rate (--lead {quote(channels[0].name)}, leads=[{channels[0].name!r}])"
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
-from edgeecg.io.annotation import read_annotations, write_annotations
+from edgeecg.io.annotation import marks_within, read_annotations, write_annotations
 from edgeecg.io.atomic import is_hidden, named_when_full, workshop
 from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.library import load_wfdb
@@ -56,7 +56,8 @@ def read_wfdb(
     Returns
     -------
     Record
-        In millivolts; missing samples are NaN; annotations past the end are left out.
+        In millivolts; missing samples are NaN; annotations past the end are left out (with a warning
+        where they are more than a few).
 
     Raises
     ------
@@ -221,8 +222,7 @@ def _annotations(stem: Path, annotator: str | None, n: int, fs: float) -> Annota
     extension = annotator or "atr"
     if annotator is None and not (stem.parent / f"{stem.name}.{extension}").is_file():
         return None
-    marks = read_annotations(stem, extension, fs=fs)
-    return marks.select((marks.sample >= 0) & (marks.sample < n))
+    return marks_within(read_annotations(stem, extension, fs=fs), n, f"{stem}.{extension}")
 
 
 def _scales(record: Record) -> tuple[list[float], list[int]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from edgeecg.data.catalog import data_root, find_records, load_record, record_labels
+from edgeecg.data.catalog import ENVIRONMENT, data_root, find_records, load_record, record_labels
 from edgeecg.data.patients import named_patients
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
-from edgeecg.io.annotation import read_annotations
+from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
 from edgeecg.io.reading import is_record, read_record
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import find_headers
@@ -24,6 +26,8 @@ __all__ = ["SYNTHETIC", "LabelledRecord", "labelled_records"]
 
 SYNTHETIC = "synthetic"
 """Name of the built-in patients."""
+
+log = logging.getLogger("edgeecg.metrics")
 
 COHORT = 60  # patients in the plan; the test split is a fifth of them, one of each kind
 RECORD_LABELS = "cinc2017"
@@ -70,7 +74,8 @@ def labelled_records(
     ----------
     wanted : sequence of str
         ``synthetic``; the name of a set, with a split behind a colon (``mitdb:DS1``); a record; or a
-        folder of WFDB records, which is searched with all its folders.
+        folder of WFDB records, which is searched with all its folders (``./mitdb`` where it is called
+        as a set is).
     root : Path, optional
         Folder of the sets; by default the one that ``EDGEECG_DATA`` names.
     seed : int
@@ -86,14 +91,22 @@ def labelled_records(
     found: list[LabelledRecord] = []
     for name in wanted:
         head, _, split = name.partition(":")
+        if head in (SYNTHETIC, *SETS) and Path(name).is_dir() and not _is_set(Path(name), root):
+            log.warning("%s is the set of that name; for the folder that lies here say ./%s", name, name)
         if name == SYNTHETIC:
             found += _synthetic(seed)
-        elif head in SETS and not Path(name).exists():
+        elif head in SETS:  # wherever the command is given: a folder is asked for as ./mitdb
             found += _of_set(head, split or "all", root)
         else:
             found += _own(Path(name), annotator)
     _once(found, wanted)
     return tuple(found)
+
+
+def _is_set(here: Path, root: Path | None) -> bool:
+    """Whether a folder is the one that the set of its name is read from."""
+    named = root if root is not None else os.environ.get(ENVIRONMENT)
+    return named is not None and Path(named, here.name).resolve() == here.resolve()
 
 
 def _once(found: Sequence[LabelledRecord], wanted: Sequence[str]) -> None:
@@ -165,11 +178,12 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
                 f"record {stem} has no reference annotations: put its .{annotator} file beside it"
             )
         marks = read_annotations(beside, annotator, fs=record.fs)
+        check_symbols(marks, f"{beside}.{annotator}")
         record = replace(
             record,
             name=name,
             patient=patients.get(name, record.patient),
-            annotations=marks.select((marks.sample >= 0) & (marks.sample < len(record))),
+            annotations=marks_within(marks, len(record), f"{beside}.{annotator}", most=True),
         )
         return record, truth_of(record)
 

@@ -18,7 +18,15 @@ from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
 
-__all__ = ["Checkpoint", "load_checkpoint", "network_from_weights", "save_checkpoint", "weights_of"]
+__all__ = [
+    "CHECKPOINT",
+    "SETTINGS",
+    "Checkpoint",
+    "load_checkpoint",
+    "network_from_weights",
+    "save_checkpoint",
+    "weights_of",
+]
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "checkpoint.json"
@@ -87,7 +95,7 @@ def load_checkpoint(folder: Union[str, os.PathLike[str]]) -> Checkpoint:
             )
     try:
         settings = msgspec.json.decode((source / SETTINGS).read_bytes(), type=_Settings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ConfigError) as error:
         raise ConfigError(f"{source / SETTINGS} cannot be read ({error}): train again") from error
     data = (source / WEIGHTS).read_bytes()
     if settings.weights not in ("", sha256(data).hexdigest()):

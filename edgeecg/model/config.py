@@ -152,13 +152,15 @@ def read_config(path: Path | None) -> TrainConfig:
     if path is None:
         return TrainConfig()
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins a file with a mark
     except FileNotFoundError as error:
         raise ConfigError(f"no configuration at {path}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    _known_keys(TrainConfig, values)
     try:
+        _known_keys(TrainConfig, values)
         return msgspec.convert(values, TrainConfig)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}") from error

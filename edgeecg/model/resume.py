@@ -18,9 +18,10 @@ from edgeecg.errors import StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.ranges import Count, NotNegative
 
-__all__ = ["MOMENTS", "TENSORS", "load_run", "read_facts", "read_run", "save_run"]
+__all__ = ["LOCK", "MOMENTS", "TENSORS", "load_run", "read_facts", "read_run", "save_run"]
 
 TENSORS, FACTS = "run.safetensors", "run.json"
+LOCK = "lock"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What AdamW keeps of each parameter that it has moved."""
 

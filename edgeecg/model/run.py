@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.data.prepare import Report, TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
-from edgeecg.errors import ConfigError, StateError
-from edgeecg.model.checkpoint import (
-    SETTINGS,
-    load_checkpoint,
-    network_from_weights,
-    save_checkpoint,
-    weights_of,
-)
+from edgeecg.data.shown import PARENT
+from edgeecg.errors import ConfigError
+from edgeecg.model.checkpoint import CHECKPOINT, SETTINGS, load_checkpoint, save_checkpoint, weights_of
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.presets import PRESETS, preset
-from edgeecg.model.resume import TENSORS, read_facts
+from edgeecg.model.initial import Initial, as_initial, begun_from
+from edgeecg.model.presets import preset
+from edgeecg.model.resume import LOCK
 from edgeecg.model.run_log import logged_run
 from edgeecg.model.team import Team
 from edgeecg.model.train import Trainer
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
-from edgeecg.specs import BEAT_LABELS, ModelSpec
+from edgeecg.specs import BEAT_LABELS
 
-__all__ = ["RunReport", "check_finished", "train_run"]
+__all__ = ["RunReport", "train_run"]
 
-CHECKPOINT, TENSORBOARD = "checkpoint", "tensorboard"
-LOCK = "lock"
+TENSORBOARD = "tensorboard"
 
 log = logging.getLogger(__name__)
 
@@ -53,57 +46,20 @@ class RunReport:
     figures: dict[str, float]
 
 
-def _initial(init: str | None, config: TrainConfig) -> Network | None:
-    """Weights to fine-tune: of a checkpoint folder, or of a bundle."""
-    if init is None:
-        return None
-    other = ConfigError(f"{init} has another front end than this configuration's [signal]: take its values")
-    folder = Path(init)
-    ours = any((place / SETTINGS).exists() for place in (folder, folder / CHECKPOINT))
-    if folder.is_dir() and (ours or init not in packaged_names()):
-        check_finished(folder)
-        checkpoint = load_checkpoint(init)
-        said = checkpoint.meta.get("config", {}).get("signal")
-        if said is not None and said != json.loads(json.dumps(config.to_dict()["signal"])):
-            raise other
-        return checkpoint.network
-    bundle = Bundle.open(init)
-    if bundle.signal != config.signal:
-        raise other
-    return network_from_weights(bundle.spec, bundle.weights())
-
-
-def _as_initial(config: TrainConfig, spec: ModelSpec, init: str) -> TrainConfig:
-    """The configuration, if it names the sizes of the weights to begin from.
-
-    Sizes of no preset cannot be named, so they conflict with none; the checkpoint tells them.
-    """
-    if spec.positions != config.positions:
-        raise ConfigError(
-            f"{init} has {spec.positions} positions, the configuration says {config.positions}: "
-            f'set positions = "{spec.positions}"'
-        )
-    name = next((n for n, sizes in PRESETS.items() if replace(sizes, positions=spec.positions) == spec), "")
-    if name and name != config.preset:
-        raise ConfigError(
-            f"{init} has the sizes of preset {name}, the configuration says {config.preset}: "
-            f'set preset = "{name}" (--preset {name})'
-        )
-    return replace(config, preset=name)
-
-
 def _meta(
-    data: TrainingData, trainer: Trainer, figures: dict[str, float], init: str | None
+    data: TrainingData, trainer: Trainer, figures: dict[str, float], initial: Initial | None
 ) -> dict[str, Any]:
-    """Where a checkpoint comes from."""
+    """Where a checkpoint comes from; who is in the weights that it began from goes with it."""
     fabric = trainer.fabric
+    thanks = [*data.attribution, *(initial.attribution() if initial is not None else ())]
     return {
         "config": trainer.config.to_dict(),
         "figures": figures,
-        "init": init,
+        "init": initial.name if initial is not None else None,
+        **({PARENT: initial.facts()} if initial is not None else {}),
         "sets": data.counts(),
         "validation": sorted(record.name for record in data.validation),
-        "attribution": list(data.attribution),
+        "attribution": list(dict.fromkeys(thanks)),
         "seconds": round(trainer.seconds, 1),
         "machine": f"{platform.machine()}, {fabric.world_size} x {fabric.device.type}, "
         f"Python {platform.python_version()}",
@@ -141,9 +97,9 @@ def train_run(
         A recording that cannot be read.
     """
     # what is wrong here shows before any data is read
-    initial = _initial(init, config)
+    initial = None if init is None else begun_from(init, config)
     if initial is not None:
-        config = _as_initial(config, initial.spec, str(init))
+        config = as_initial(config, initial.network.spec, initial.name)
     else:
         preset(config.preset)
     _check_folder(out)
@@ -152,52 +108,27 @@ def train_run(
     tell, report = (say, prepare) if team.leads else (_silent, _silent)
     with ExitStack() as stack:
         team.first(lambda: stack.enter_context(_alone(out)))
-        return _train(config, out, team, initial, show, tell, report, init)
-
-
-def check_finished(folder: Path) -> None:
-    """Refuse the folder of a run that has begun and has left no checkpoint yet.
-
-    Raises
-    ------
-    ConfigError
-        Says how far the run is; other folders pass.
-    """
-    run = folder.parent if folder.name == CHECKPOINT else folder
-    begun = any((run / name).is_file() for name in (LOCK, TENSORS))
-    if not begun or any((place / SETTINGS).is_file() for place in (folder, run / CHECKPOINT)):
-        return
-    try:
-        facts = read_facts((run / TENSORS).read_bytes(), run / TENSORS)
-    except (OSError, StateError):  # killed before its first state, or damaged: the run itself says so
-        kept = "no step of it is kept yet"
-    else:
-        steps = facts.get("config", {}).get("optim", {}).get("steps")
-        kept = f"step {facts['step']}{f' of {steps}' if steps else ''} is kept"
-    raise ConfigError(
-        f"the training in {run} has not finished ({kept}): wait for it where it still runs, else give the "
-        "same `edgeecg train` command again, and it goes on"
-    )
+        return _train(config, out, team, initial, show, tell, report)
 
 
 def _train(
     config: TrainConfig,
     out: Path,
     team: Team,
-    initial: Network | None,
+    initial: Initial | None,
     show: Callable[[int, dict[str, float]], None],
     tell: Callable[[str], None],
     report: Report,
-    init: str | None,
 ) -> RunReport:
     """From the recordings to the checkpoint, in a folder that is this run's alone."""
     named = ", ".join(name for name, share in config.data.sets.items() if share > 0)
     tell(f"preparing recordings of {named}")
     data = team.each(lambda: load_training_data(config.data, config.seed, report))
     tell(_overview(data))
-    for line in _lacking(data.training):
+    for line in (*_lacking(data.training), *_known(data.validation, initial)):
         tell(line)
-    trainer = Trainer(config, data.training, data.noise, out, initial=initial, team=team)
+    weights = None if initial is None else initial.network
+    trainer = Trainer(config, data.training, data.noise, out, initial=weights, team=team)
     if data.validation:
         trainer.evaluate = lambda network: validate(network, trainer.windows, data.validation)
     if trainer.restore():
@@ -207,7 +138,7 @@ def _train(
             return finished
         tell(f"going on at step {trainer.step} of {config.optim.steps}")
     network = logged_run(trainer, out / TENSORBOARD, show)
-    return team.first(lambda: _keep(out / CHECKPOINT, network, data, trainer, init))
+    return team.first(lambda: _keep(out / CHECKPOINT, network, data, trainer, initial))
 
 
 @contextmanager
@@ -260,6 +191,17 @@ def _lacking(records: Sequence[TrainingRecord]) -> Iterator[str]:
         yield f"note: {len(flat)} training recordings are flat or empty, {flat[0]} the first of them"
 
 
+def _known(validation: Sequence[TrainingRecord], initial: Initial | None) -> Iterator[str]:
+    """Whom the weights to begin from know already, though this run holds them out."""
+    known = initial.knows(validation) if initial is not None else set()
+    if initial is not None and known:
+        everybody = len({record.patient for record in validation})
+        yield (
+            f"note: {initial.name} was trained on {len(known)} of the {everybody} validation patients: "
+            "their figures are too good"
+        )
+
+
 def _finished(target: Path, trainer: Trainer) -> RunReport | None:
     """What a run left that has come to its end."""
     if trainer.step < trainer.config.optim.steps or not (target / SETTINGS).exists():
@@ -274,9 +216,9 @@ def _finished(target: Path, trainer: Trainer) -> RunReport | None:
 
 
 def _keep(
-    target: Path, network: Network, data: TrainingData, trainer: Trainer, init: str | None
+    target: Path, network: Network, data: TrainingData, trainer: Trainer, initial: Initial | None
 ) -> RunReport:
     """Score the validation patients and write the checkpoint."""
     figures = validate(network, trainer.windows, data.validation) if data.validation else {}
-    save_checkpoint(target, network, _meta(data, trainer, figures, init))
+    save_checkpoint(target, network, _meta(data, trainer, figures, initial))
     return RunReport(target, figures)

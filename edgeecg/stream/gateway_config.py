@@ -166,7 +166,7 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
 def _tables(path: Path) -> dict[str, Any]:
     """What a gateway's file says, with no key that there is not."""
     try:
-        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+import edgeecg
 from edgeecg.bundle import Bundle
 from edgeecg.cli.main import main
+from edgeecg.cli.sides import parse_side
 from edgeecg.deploy.precision import fp16_plan, rewrite
 from edgeecg.errors import MissingExtra
 from edgeecg.runtime import trt
@@ -133,6 +136,30 @@ def test_compare_says_what_is_wrong(
             pytest.skip("there is a GPU here")
     assert main(["compare", *(word.replace("BUNDLE", bundle) for word in arguments)]) == 2
     assert says in one_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "executor"),
+    [
+        ("ward@3/n.edgeecg", "fp32", "onnxruntime"),
+        ("ward@3/n.edgeecg:fp16@onnxruntime", "fp16", "onnxruntime"),
+        ("ward@3/n.edgeecg:fp16", "fp16", "reference"),
+        ("n@reference", "fp32", "onnxruntime"),
+        ("n:fp16", "fp32", "onnxruntime"),
+    ],
+)
+def test_names_may_have_what_parts_a_side(
+    text: str, precision: str, executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there under the whole name is that."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ward@3").mkdir()
+    packaged = Path(edgeecg.__file__).parent / "zoo" / "nano.edgeecg"
+    for name in ("ward@3/n.edgeecg", "n@reference", "n:fp16"):
+        shutil.copy(packaged, tmp_path / name)
+    side = parse_side(text)
+    assert side.bundle is not None
+    assert (side.bundle.name, side.precision, side.executor) == ("nano", precision, executor)
 
 
 def test_an_overflow_in_a_file_is_seen_without_asking(

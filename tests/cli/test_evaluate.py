@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeecg.cli.evaluate import was_shown
 from edgeecg.cli.main import main
+from edgeecg.data.shown import was_shown
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.io import Annotations, write_annotations, write_wfdb
-from edgeecg.metrics.references import LabelledRecord, labelled_records
+from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.report import read_report
 
 
@@ -60,7 +60,9 @@ def lines(capsys, title):
 )
 def test_it_is_said_where_a_bundle_knows_the_patients(name, home, sets, known):
     """By record: `mitdb`, `mitdb:DS1` and a path to one of its records are the same patients."""
-    assert was_shown(LabelledRecord("any", name, lambda: None, None, home), sets) is known
+    assert was_shown(home, name, {"sets": sets}) is known
+    assert was_shown(home, name, {"sets": {}, "parent": {"sets": sets}}) is known, "the weights know them"
+    assert not was_shown(home, name, {"sets": sets, "validation": [f"{home}/{name}"]})
 
 
 def test_one_bad_record_costs_no_other(records, annotated, tmp_path, capsys):
@@ -251,6 +253,20 @@ def test_a_bundle_is_run_over_the_records(records, tmp_path, capsys):
     true = sum(len(case.load()[1].sample) for case in labelled_records([str(records)]))
     qrs = [group.beats[0].classes["QRS"].gross for group in saved.groups]
     assert sum(rates.hits + rates.misses for rates in qrs) == true  # an untrained model still has its misses
+
+
+@pytest.mark.data
+def test_a_set_is_the_same_in_every_folder(records, data_root, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    before = [case.stem for case in labelled_records(["mitdb"], data_root)]
+    shutil.copytree(records, tmp_path / "mitdb")
+    assert [case.stem for case in labelled_records(["mitdb"], data_root)] == before
+    assert "for the folder that lies here say ./mitdb" in caplog.text
+    assert len(labelled_records(["./mitdb"], data_root)) == 3
+    caplog.clear()
+    monkeypatch.chdir(data_root)
+    assert [case.stem for case in labelled_records(["mitdb"], data_root)] == before
+    assert not caplog.text
 
 
 def test_a_record_and_the_built_in_patients_can_be_named(records):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeecg.cli.main import main
 from edgeecg.data.augment import AugmentSettings, coloured_noise, electrode_noise, tone, warp
 from edgeecg.data.dataset import Windows
 from edgeecg.data.prepare import load_training_data, prepare_record
@@ -268,8 +269,8 @@ def test_no_synthetic_patients_go_with_no_share_only() -> None:
 
 
 def test_an_unknown_set_or_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nosuchset"):
-        load_training_data(DataSettings(root=str(tmp_path), sets={"nosuchset": 1.0}), seed=0)
+    with pytest.raises(ConfigError, match=f"{tmp_path}/Synthetic is no folder; the sets known are synth"):
+        load_training_data(DataSettings(root=str(tmp_path), sets={"Synthetic": 1.0}), seed=0)
     with pytest.raises(ConfigError, match="not there"):
         load_training_data(DataSettings(root=str(tmp_path / "x"), sets={"mitdb": 1.0}), seed=0)
 
@@ -283,6 +284,35 @@ def test_real_recordings_are_read_without_the_test_patients(data_root: Path) -> 
     assert all(len(r.beats) > 500 and r.complete for r in data.training if r.source == "mitdb")
     assert all(not r.complete for r in data.training if r.source == "cinc2017")
     assert any("Moody" in thanks for thanks in data.attribution)
+
+
+@pytest.mark.data
+def test_only_what_was_read_is_thanked_for(data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "mitdb").symlink_to(data_root / "mitdb")
+    data = load_training_data(DataSettings(root=str(tmp_path), sets={"mitdb": 1.0}, limit=1), seed=0)
+    assert not data.noise
+    assert [thanks[:5] for thanks in data.attribution] == ["Moody"], "nstdb is not there"
+
+
+def test_the_data_root_that_is_typed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over the configuration's, which counts over the environment's."""
+    pytest.importorskip("torch")
+    (tmp_path / "c.toml").write_text(f'[data]\nroot = "{tmp_path}/filed"\nsets = {{ mitdb = 1.0 }}')
+    monkeypatch.setenv("EDGEECG_DATA", f"{tmp_path}/exported")
+    line = ["train", "-c", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]
+    for more, used in ((["--data", f"{tmp_path}/typed"], "typed"), ([], "filed")):
+        assert main([*line, *more]) == 2
+        assert f"{tmp_path}/{used} is not there" in capsys.readouterr().err
+
+
+def test_a_limit_that_leaves_a_validation_record_out_is_named() -> None:
+    records = [record("mitdb/101", "mitdb/101"), record("mitdb/106", "mitdb/106")]
+    with pytest.raises(ConfigError, match=r"names mitdb/119.*data\.limit reads the first 2 of each set"):
+        hold_out(records, DataSettings(validation=("mitdb/119",), limit=2))
+    with pytest.raises(ConfigError, match=r"form: mitdb/119\)$"):
+        hold_out(records, DataSettings(validation=("mitdb/119",)))
 
 
 def test_a_weak_label_speaks_for_beats_without_one_only() -> None:

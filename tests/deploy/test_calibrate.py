@@ -223,6 +223,8 @@ def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text('references = ["mitdb:DS1"]\nmethod = "entropy"\nwindows = 7\n')
     assert read_recipe(file) == Recipe(references=("mitdb:DS1",), method="entropy", windows=7)
+    file.write_text("windows = 7", encoding="utf-8-sig")
+    assert read_recipe(file).windows == 7, "some editors begin a file with a mark"
     for text, words in (
         ("window = 7", "unknown key 'window'"),
         ('method = "best"', "best"),

@@ -135,6 +135,11 @@ def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.Ca
         ("calibrate @checkpoint --out @x", "has no export.json"),
         ("calibrate @graphs --out @x --method best", "choose minmax"),
         ("calibrate @graphs --out @x --recipe @none.toml", "no recipe at"),
+        ("calibrate @graphs --out @x --recipe @patients", "patients cannot be read (Is a directory)"),
+        (
+            "calibrate @graphs --out @x --recipe @typo.toml",
+            "typo.toml: block0.outt is no layer of this",
+        ),
         ("calibrate @graphs --out @x -r nobody", "neither a record"),
         ("calibrate @graphs --out @x -r @patients --seconds 900", "is 900 s long"),
         ("quantize @graphs --out @x -p int8 -r @patients", "run `edgeecg calibrate` first"),
@@ -154,6 +159,7 @@ def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.Ca
 def test_wrong_input_is_one_line_and_leaves_nothing(
     walked: Path, line: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (walked / "typo.toml").write_text('float_layers = ["token/block0.outt"]')
     before = sorted(walked.iterdir())
     assert run(walked, line) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

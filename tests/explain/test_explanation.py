@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
 import edgeecg
 from edgeecg.bundle import Bundle, LeadPolicy
+from edgeecg.cli.explain import _concept_sets
 from edgeecg.cli.main import main
 from edgeecg.cli.strip import draw_strip
 from edgeecg.errors import BundleError, ConfigError, MissingExtra
-from edgeecg.explain.concepts import ConceptSets
+from edgeecg.explain.concepts import CONCEPTS, ConceptSets
 from edgeecg.explain.explanation import Explanation
 from edgeecg.explain.question import Question
 from edgeecg.explain.trace import Trace, trace
@@ -141,6 +143,31 @@ def test_the_beat_is_looked_for_before_examples_are_made(
     monkeypatch.setattr("edgeecg.explain.synthetic_sets", slow, raising=False)
     assert main(["explain", str(recording), "--at", "999999", "--out", str(tmp_path / "out")]) == 2
     assert "it has samples 0 to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["damaged", "unwritable"])
+def test_a_cache_that_is_of_no_use_ends_nothing(
+    bundle: Bundle,
+    fault: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("edgeecg.cli.explain.default_folder", lambda: cache)
+    rows = np.zeros((2, 3), np.float32)
+    sets = ConceptSets(dict.fromkeys(CONCEPTS, rows), dict.fromkeys(CONCEPTS, rows))
+    monkeypatch.setattr("edgeecg.explain.synthetic_sets", lambda *what, **more: sets, raising=False)
+    if fault == "damaged":
+        (cache / "concepts").mkdir(parents=True)
+        (kept := cache / "concepts" / f"{bundle.digest[:16]}-0-2.npz").touch()
+        assert _concept_sets(bundle, 0) is sets
+        assert "made again" in capsys.readouterr().err
+        assert ConceptSets.load(kept).concepts.keys() == sets.concepts.keys()
+    else:
+        cache.touch()
+        assert _concept_sets(bundle, 0) is sets
+        assert "EDGEECG_CACHE, or XDG_CACHE_HOME" in capsys.readouterr().err
 
 
 def test_a_recording_without_beats_says_so(

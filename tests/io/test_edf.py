@@ -55,7 +55,7 @@ def test_a_file_without_ecg_is_refused_until_a_lead_is_named(tmp_path: Path) -> 
 
 def test_leads_of_unequal_rate(tmp_path: Path) -> None:
     path = write(tmp_path, signal("ECG I", 250), signal("ECG II", 500))
-    with pytest.raises(RecordError, match="unequal rate"):
+    with pytest.raises(RecordError, match=r"unequal rate.*--lead 'ECG I', leads"):
         read_record(path)
     assert read_record(path, leads=["ECG II"]).fs == 500
 

@@ -165,7 +165,7 @@ def test_annotations_count_at_the_rate_of_the_leads(tmp_path: Path) -> None:
 def test_leads_of_unequal_rate_are_named_and_can_be_chosen(tmp_path: Path) -> None:
     np.zeros(3000, dtype="<i2").tofile(tmp_path / "r.dat")
     stem = header(tmp_path, f"r 2 {FS} 1000\nr.dat 16x2 200/mV 16 0 0 0 0 I\nr.dat 16 200/mV 16 0 0 0 0 II\n")
-    with pytest.raises(RecordError, match="unequal rate"):
+    with pytest.raises(RecordError, match=r"unequal rate.*\(--lead I, leads=\['I'\]\)"):
         read_record(stem)
     assert read_record(stem, leads=["I"]).fs == 2 * FS
 

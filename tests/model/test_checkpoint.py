@@ -66,6 +66,14 @@ def test_settings_that_cannot_be_read(network: Network, tmp_path: Path, text: st
     assert "\n" not in str(error.value)
 
 
+def test_settings_of_impossible_sizes_name_the_file(network: Network, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, network, {})
+    told = (tmp_path / "checkpoint.json").read_text()
+    (tmp_path / "checkpoint.json").write_text(told.replace('"patch": 8', '"patch": 7'))
+    with pytest.raises(ConfigError, match=r"checkpoint\.json cannot be read \(patch is 7"):
+        load_checkpoint(tmp_path)
+
+
 def test_weights_that_do_not_fit(network: Network) -> None:
     data = weights_of(network)
     with pytest.raises(ConfigError, match="do not fit the model's sizes") as error:

@@ -19,11 +19,13 @@ from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError, StateError
+from edgeecg.io import Annotations, Record, write_wfdb
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import OptimSettings, TrainConfig, read_config
+from edgeecg.model.initial import check_finished
 from edgeecg.model.presets import preset
 from edgeecg.model.resume import save_run
-from edgeecg.model.run import _lacking, check_finished, train_run
+from edgeecg.model.run import _lacking, train_run
 from edgeecg.model.train import Trainer, build_network, learning_rate
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
@@ -220,6 +222,29 @@ def test_a_whole_run_leaves_a_checkpoint_that_says_where_it_comes_from(tmp_path:
     assert 0 < float(moved.abs().mean()) < 0.1, "fine-tuning begins from the weights that it was given"
 
 
+def test_fine_tuning_tells_whom_the_first_weights_know(tmp_path: Path) -> None:
+    """Their validation patients stay held out, those whom they learnt from do not become so."""
+    config = replace(TINY, data=replace(TINY.data, folds=0, validation=("ward/p1", "ward/p2")))
+    made = load_training_data(TINY.data, seed=0).training
+    for number, record in enumerate(made[:3]):
+        write_wfdb(_recording(f"p{number}", record), tmp_path / "ward")
+    config = replace(config, data=replace(config.data, root=str(tmp_path), sets={"ward": 1.0}))
+    grandparent = {"sets": {"svdb": 39}, "validation": [], "attribution": ["Greenwald"]}
+    parent = {"sets": {"ward": 2}, "validation": ["ward/p1"], "attribution": ["Moody"], "parent": grandparent}
+    init = str(save_checkpoint(tmp_path / "init", Network(preset("nano")), parent))
+    said: list[str] = []
+    meta = load_checkpoint(train_run(config, tmp_path / "run", init=init, say=said.append).checkpoint).meta
+    assert f"note: {init} was trained on 1 of the 2 validation patients: their figures are too good" in said
+    assert meta["parent"] == {"name": init, **parent}
+    assert meta["attribution"] == ["Moody", "Greenwald"]
+
+
+def _recording(name: str, made: TrainingRecord) -> Record:
+    marks = Annotations(np.rint(made.beats).astype(int), np.array(list("NSVFQ"))[made.labels])
+    leads = tuple(f"I{number}" for number in range(len(made.signal)))
+    return Record(name, made.signal.T.astype(float), 128.0, leads, marks)
+
+
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     said: list[str] = []
     first = train_run(TINY, tmp_path)
@@ -280,8 +305,13 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
 def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=complaint) as error:
         read_config(path)
+    assert str(path) in str(error.value)
+    with pytest.raises(ConfigError, match=rf"{tmp_path} cannot be read \(.*\): name a TOML file"):
+        read_config(tmp_path)
+    path.write_text("seed = 3", encoding="utf-8-sig")
+    assert read_config(path).seed == 3, "some editors begin a file with a mark"
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,8 @@ def test_sinks_that_differ_are_no_conflict(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         read_gateway_config(tmp_path / "none.toml")
+    (tmp_path / "marked.toml").write_text(GOOD, encoding="utf-8-sig")  # as some editors do
+    assert read_gateway_config(tmp_path / "marked.toml").patients[0].name == "a"
 
 
 def test_a_good_file(tmp_path: Path) -> None:
