@@ -13,14 +13,19 @@ trained on other patients of the same generator. Printed are
   which most beats or every second to fourth are S: how many of them are told as S;
 * *sinus arrhythmia*, *exercise*: how many N are told as S where the sinus is not steady;
 * *pause*: nothing comes for so long, every twenty seconds: whether the beat behind it is told;
-* *standstill*: P waves go on and no QRS comes, for a minute: for how much of it an alarm of silence is open.
+* *standstill*: P waves go on and no QRS comes, for a minute: for how much of it an alarm of silence is open;
+  *in hum*: nothing goes on but mains hum, which was there before;
+* *fibrillation*: noise between 3.5 and 7 Hz, as ventricular fibrillation looks, for a minute: for how much of
+  it, past its first four seconds, silence, a run of V or a tachycardia is told;
+* *shaking*: a wave of so many hertz and a millivolt over a sinus rhythm, for half a minute: how many hearts
+  have a run of V told.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +37,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.signal import butter, sosfiltfilt
 
 from edgeecg import open_engine
 from edgeecg.data.prepare import prepare_record
@@ -46,6 +52,7 @@ from edgeecg.specs import BEAT_LABELS, MODEL_FS, Alarm, Beat, Event
 
 FS, BEFORE, MINUTE = 360, 40, 60  # hertz, seconds
 SILENT = ("pause", "asystole", "no-beat")
+LETHAL = ("asystole", "no-beat", "v-run", "tachycardia")
 Signal = NDArray[np.float64]
 
 
@@ -105,18 +112,51 @@ def lasting(engine: Engine, seed: int, rate: int) -> float | None:
     return labels.count("V") / len(labels) if labels else 0.0
 
 
-def standstill(engine: Engine, seed: int, microvolts: int) -> float | None:
-    """Share of a standstill with P waves of this size during which an alarm of silence is open."""
-    signal = synthesize(settings("normal", seed, float(BEFORE)), seed).record.signal
+def standstill(engine: Engine, seed: int, microvolts: int, hum: float = 0.0) -> float | None:
+    """Share of a standstill with P waves of this size, all in mains hum of so many millivolts, during which
+    an alarm of silence is open.
+    """
     time, rng = np.arange(MINUTE * FS) / FS, np.random.default_rng(seed)
     waves = sum(np.exp(-0.5 * ((time - peak) / 0.025) ** 2) for peak in np.arange(0.9, MINUTE, 0.75))
     lead = microvolts / 1000 * waves + 0.005 * rng.standard_normal(len(time))
-    events = told(engine, np.concatenate([signal, signal[-1:] + lead[:, None] * np.array([1.0, 0.6])]))
-    open_ = np.zeros(MINUTE * FS, bool)
+    signal = followed_by(seed, lead)
+    signal = signal + hum * np.sin(2 * np.pi * 50 / FS * np.arange(len(signal)))[:, None]
+    return float(during(told(engine, signal), SILENT).mean())
+
+
+def followed_by(seed: int, lead: Signal) -> Signal:
+    """A normal heart, and then this, in the second lead a little smaller."""
+    signal = synthesize(settings("normal", seed, float(BEFORE), atrial=0.0), seed).record.signal
+    return np.concatenate([signal, signal[-1:] + lead[:, None] * np.array([1.0, 0.6])])
+
+
+def during(events: list[Event], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """In which samples of what follows the heart one of these alarms is open."""
+    found = np.zeros(MINUTE * FS, bool)
     for event in events:
-        if isinstance(event, Alarm) and event.label in SILENT and event.end is not None:
-            open_[max(0, event.start - BEFORE * FS) : max(0, event.end - BEFORE * FS)] = True
-    return float(open_.mean())
+        if isinstance(event, Alarm) and event.label in labels and event.end is not None:
+            found[max(0, event.start - BEFORE * FS) : max(0, event.end - BEFORE * FS)] = True
+    return found
+
+
+def fibrillation(engine: Engine, seed: int, millivolts: float) -> float | None:
+    """Share of noise that looks like ventricular fibrillation, of this size, with one of `LETHAL` open."""
+    rng = np.random.default_rng(seed)
+    band = butter(2, [3.5, 7], "bandpass", fs=FS, output="sos")
+    wave = sosfiltfilt(band, rng.standard_normal(MINUTE * FS))
+    lead = millivolts / 2 / wave.std() * wave + 0.005 * rng.standard_normal(len(wave))
+    return float(during(told(engine, followed_by(seed, lead)), LETHAL)[4 * FS :].mean())
+
+
+def shaken(engine: Engine, seed: int, hertz: float) -> float | None:
+    """1 where a run of V is told while a sinus rhythm is shaken, else 0."""
+    made = synthesize(settings("normal", seed, BEFORE + 30.0, rate=70.0, atrial=0.0), seed)
+    time, rng = np.arange(30 * FS) / FS, np.random.default_rng(seed)
+    turn = 2 * np.pi * hertz * time + np.cumsum(0.015 * rng.standard_normal(len(time)))
+    wave = np.sin(turn) * (1 + 0.3 * np.sin(2 * np.pi * 0.7 * time))
+    signal = made.record.signal.astype(np.float64)
+    signal[BEFORE * FS :] += wave[:, None] * np.array([1.0, 0.6])
+    return float(during(told(engine, signal), ("v-run",)).any())
 
 
 def paused(engine: Engine, seed: int, seconds: float) -> float | None:
@@ -148,6 +188,12 @@ ROWS: dict[str, Callable[[Engine, int], float | None]] = {
         f"standstill, P of {n} uV: alarm is open": partial(standstill, microvolts=n)
         for n in (0, 50, 100, 150)
     },
+    "standstill without P in hum of 0.5 mV: alarm is open": partial(standstill, microvolts=0, hum=0.5),
+    **{
+        f"fibrillation of {n} mV: alarm is open": partial(fibrillation, millivolts=n)
+        for n in (0.15, 0.4, 1.0)
+    },
+    **{f"shaking, {n} Hz: v-run is told": partial(shaken, hertz=n) for n in (3, 5, 8)},
 }
 
 
