@@ -23,8 +23,8 @@ came back; later by what was missing since). Missing signal and a lead that is o
 those that are open; but silence and rates survive gaps of up to a second. A pause is told behind one once it
 has lasted as long there (:mod:`edgeecg.decode.silence`), and the interval over it does not count in the rate.
 Signal that cannot be read and is not quiet does to rates what a gap does, and ends a pause, since beats may
-hide in it; that, a gap, asystole and no-beat end patterns. In a signal too faint for a QRS beats do not end
-silence, but rates and patterns go on with them.
+hide in it; that, a gap, asystole and no-beat end patterns. In a signal too faint for a QRS, and in
+bradycardia where it never rests, beats do not end silence, but rates and patterns go on with them.
 """
 
 from __future__ import annotations
@@ -151,11 +151,19 @@ class AlarmFinder:
         """State at sample 0."""
         return AlarmState()
 
-    def beat(self, sample: int, label: str, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
-        """Take in a beat at source sample ``sample`` with its ``BEAT_LABELS`` label."""
-        silent, hushed = silence.beat(sample, state.silence, self.limits)
-        ended, pattern = self._still(silent, state.patterns)
+    def beat(
+        self, sample: int, label: str, state: AlarmState, *, restless: bool = False
+    ) -> tuple[list[Alarm], AlarmState]:
+        """Take in a beat at source sample ``sample`` with its ``BEAT_LABELS`` label.
+
+        ``restless``: whether the signal never comes to rest. A heart as slow as bradycardia rests between its
+        beats; where it does not, they are waves of a fibrillation, or of noise, that were taken for beats.
+        """
         paced, rates = self._rate(sample, state.rate)
+        silent, hushed = list[Alarm](), state.silence
+        if not restless or rates.slow is None:
+            silent, hushed = silence.beat(sample, state.silence, self.limits)
+        ended, pattern = self._still(silent, state.patterns)
         found, pattern = patterns.beat(sample, label, pattern, self.settings.bigeminy)
         return silent + ended + paced + found, AlarmState(hushed, rates, pattern)
 

@@ -21,12 +21,15 @@ from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
 from edgeecg.decode.silence import faint_since
 from edgeecg.errors import BundleError, ConfigError
 from edgeecg.pipeline.leads import Tick
-from edgeecg.signal.quality import FLAT, LEAD_OFF, QUALITY_LABELS, TICK, UNREADABLE
+from edgeecg.signal.quality import FLAT, LEAD_OFF, NOISY, QUALITY_LABELS, TICK, UNREADABLE
 from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec
 
 __all__ = ["SHORTEST", "Decoder", "DecoderSettings", "FoundBeat"]
 
 SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
+RESTLESS = (
+    0.6  # score of a tick: fibrillation has less in 19 of 20 (tools/stress.py), an ECG in mains hum more
+)
 SHORTEST = 0.5  # seconds of a segment that tells beats: in less, as many of them are false as are right
 
 
@@ -107,9 +110,10 @@ class DecoderState:
 
     ``anchor``: source sample of the segment's model sample 0; ``first``: of its signal; ``early``: ticks
     that begin before it; ``last``: sample of the last beat told; ``graded``, ``clock``: ticks that were
-    told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``open``: the stretch
-    that is not good; ``leads``: of each lead, those without a signal, empty if all have one; ``held``: beats
-    found since the segment has, or may have, ended.
+    told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``readable``,
+    ``restless``: whether the newest can be read, and whether it never rests; ``open``: the stretch that is
+    not good; ``leads``: of each lead, those without a signal, empty if all have one; ``held``: beats found
+    since the segment has, or may have, ended.
     """
 
     anchor: int = 0
@@ -120,6 +124,7 @@ class DecoderState:
     clock: int = 0
     ticks: list[Tick] = field(default_factory=list)
     readable: bool = True
+    restless: bool = False
     open: Stretch | None = None
     leads: list[Stretch | None] = field(default_factory=list)
     held: list[FoundBeat] = field(default_factory=list)
@@ -160,7 +165,7 @@ class Decoder:
         """A segment begins, anchored at source sample ``anchor``; its signal begins at ``first``."""
         state = self.state
         state.anchor, state.first, state.last = anchor, first, None
-        state.graded, state.clock, state.readable = 0, 0, True
+        state.graded, state.clock, state.readable, state.restless = 0, 0, True, False
         state.early = -int((anchor - first) * self.ratio // TICK)  # what is held is not to be graded
         state.ticks.clear()
 
@@ -260,6 +265,7 @@ class Decoder:
         early = state.graded < state.early
         grade = 0 if early else tick.label
         state.readable = grade < UNREADABLE
+        state.restless = grade == NOISY and tick.score < RESTLESS
         label = QUALITY_LABELS[grade]
         if label != (state.open[1] if state.open else GOOD):  # else its place need not be known
             told, state.open = regraded(self._boundary(state.graded), label, state.open)
@@ -336,7 +342,7 @@ class Decoder:
         # noise looks like fibrillation: it counts as far as the beat can be read
         rhythms, state.rhythm = self._rhythm.beat(sample, beat.afib * beat.quality, state.rhythm)
         self._settle()
-        alarms = self._heard(self._alarms.beat(sample, label, state.alarms))
+        alarms = self._heard(self._alarms.beat(sample, label, state.alarms, restless=state.restless))
         events += rhythms
         events += alarms
 

@@ -36,13 +36,14 @@ ROUGH_TOKENS = 6
 
 
 class Tick(NamedTuple):
-    """A graded tick of a patient's best lead: ``label`` and ``level`` as in :class:`Verdicts`.
+    """A graded tick of a patient's best lead: ``label``, ``level`` and ``score`` as in :class:`Verdicts`.
 
     ``leads``: the label of each lead, told only where one of several has no signal.
     """
 
     label: int
     level: float
+    score: float = 1.0
     leads: tuple[int, ...] = ()
 
 
@@ -50,16 +51,17 @@ def best_ticks(verdicts: Sequence[Verdicts], slots: int) -> list[list[Tick]]:
     """The ticks that a step completed, of each patient's best lead."""
     ticks: list[list[Tick]] = [[] for _ in range(slots)]
     for group in verdicts:
-        label, level = group.label, group.level
-        if label.shape[1] > 1:
-            best = label.argmin(axis=1)[:, None]
-            label, level = np.take_along_axis(label, best, axis=1), np.take_along_axis(level, best, axis=1)
-        found = list(map(Tick, label.ravel().tolist(), level.ravel().tolist()))
-        if label is not group.label:
+        columns = [group.label, group.level, group.score]
+        several = group.label.shape[1] > 1
+        if several:
+            best = group.label.argmin(axis=1)[:, None]
+            columns = [np.take_along_axis(each, best, axis=1) for each in columns]
+        found = list(map(Tick, *(each.ravel().tolist() for each in columns)))
+        if several:
             for at in np.flatnonzero((group.label >= FLAT).any(axis=1)).tolist():
-                member, tick = divmod(at, label.shape[2])
+                member, tick = divmod(at, group.label.shape[2])
                 found[at] = found[at]._replace(leads=tuple(group.label[member, :, tick].tolist()))
-        count = label.shape[2]
+        count = group.label.shape[2]
         for place, i in enumerate(group.members):
             ticks[i] = found[place * count : (place + 1) * count]
     return ticks

@@ -32,6 +32,7 @@ from edgeecg.signal.resample import Resampler
 __all__ = [
     "FLAT",
     "LEAD_OFF",
+    "NOISY",
     "QUALITY_LABELS",
     "TICK",
     "UNREADABLE",

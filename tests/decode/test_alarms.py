@@ -411,3 +411,26 @@ def test_beats_with_seconds_of_nothing_between_them_are_no_run():
         stream.beats([beat], "V").advance(beat + 900, level=0.2)
     assert len(stream.told("no-beat")) > 4
     assert stream.told("v-run", "couplet") == []
+
+
+def test_in_bradycardia_waves_of_a_signal_that_never_rests_end_no_silence():
+    """Fibrillation, of which a wave in every two seconds is taken for a beat."""
+    stream = Stream().advance(0, level=0.2).beats(range(0, 800, 80))
+    for wave in range(1000, 6000, 200):
+        stream.advance(wave, level=0.2)
+        stream._take(stream.finder.beat(wave, "N", stream.state, restless=True))
+    assert stream.told("bradycardia") == [(320, None)]
+    (start, end), *more = stream.told("no-beat")
+    assert start < 2500
+    assert end is None
+    assert more == []
+    stream._take(stream.finder.beat(6000, "N", stream.state))  # it has come to rest
+    assert stream.told("no-beat")[1:] == [(start, 6000)]
+
+
+def test_a_slow_heart_that_rests_between_its_beats_is_heard():
+    stream = Stream().advance(0, level=0.2)
+    for beat in range(0, 4000, 150):
+        stream.advance(beat, level=0.2).beats([beat])
+    assert stream.told("bradycardia") == [(0, None)]
+    assert stream.told("no-beat", "asystole", "pause") == []

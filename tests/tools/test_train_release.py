@@ -66,7 +66,7 @@ def test_a_recipe_is_known_by_what_it_says(tmp_path: Path, monkeypatch: pytest.M
     assert recipes.recipe_of(here) != as_it_was
     monkeypatch.undo()
     assert recipes.recipe_of(here) == as_it_was
-    monkeypatch.setitem(recipes.SHARE, "refined", 1.0)
+    monkeypatch.setitem(recipes.SHARE["nano"], "refined", 1.0)
     assert recipes.recipe_of(here) != as_it_was
 
 
@@ -110,7 +110,7 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
         meta = stage[-1].meta
         assert meta["member"] == name
         assert [meta[key]["augment"]["insert"] > 0 for key in recipes.LATER] == [False, True, True]
-        assert [meta[f"{key}_share"] for key in recipes.LATER] == list(recipes.SHARE.values())
+        assert [meta[f"{key}_share"] for key in recipes.LATER] == list(recipes.SHARE["nano"].values())
         assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": recipes.BIAS["nano"]}]
         for made in stage:
             for weight, value in made.network.state_dict().items():
@@ -135,7 +135,8 @@ def test_a_stage_goes_part_of_the_way() -> None:
     made = stages.part_way(begin, end, 0.5).state_dict()
     for name, value in begin.state_dict().items():
         torch.testing.assert_close(made[name], (value + before[name]) / 2)
-    assert recipes.SHARE.keys() == recipes.LATER.keys()
+    assert recipes.SHARE.keys() == recipes.BIAS.keys()
+    assert all(share.keys() == recipes.LATER.keys() for share in recipes.SHARE.values())
 
 
 def test_a_fold_is_corrected_by_the_other_folds_only() -> None:
