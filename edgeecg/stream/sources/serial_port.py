@@ -2,11 +2,12 @@
 
 Counts become millivolts through the board's gain: name the board, or give ``gain`` (counts a millivolt).
 A line that cannot be read becomes a row without numbers, so that time goes on; the first line, which is
-usually cut, is left out.
+usually cut, and what the board says of itself before its first numbers are left out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -96,6 +97,7 @@ class SerialSource(LiveSource):
         self._lines = LineSplitter()
         self._width = 0
         self._at = -1
+        self._held: list[list[float]] = []  # a row whose count leaps
 
     def _connect(self) -> None:
         serial = need("serial", "pyserial", "serial", "reading a serial port")
@@ -115,18 +117,20 @@ class SerialSource(LiveSource):
             self._port.close()
 
     def _learn_width(self) -> None:
-        """Skip the first line, which is usually cut, and count the fields of the next."""
+        """Skip the first line, which is usually cut, and count the fields of the first that has numbers."""
         limit = time.monotonic() + (self._timeout or 30.0)
         self._waiting: list[bytes] = []
-        while len(self._waiting) < 2:
+        cut = True
+        while not (width := self._first_width()):
             if time.monotonic() > limit or self._stop.is_set():
                 raise LinkError(
-                    f"serial port {self._port_name} sends no lines: is the baud rate {self._baud} right?"
+                    f"serial port {self._port_name} sends no lines of numbers: is the baud rate {self._baud} "
+                    "right?"
                 )
-            self._waiting += [line for line in self._lines.feed(self._read()) if line.strip()]
-        del self._waiting[0]
-        row = next(filter(None, (parse_line(line) for line in self._waiting)), [0.0])
-        self._width = len(row)
+            lines = [line for line in self._lines.feed(self._read()) if line.strip()]
+            self._waiting += lines[cut:]
+            cut = cut and not lines
+        self._width = width
         data = self._width - (self._counter is not None)
         if data < 1 or (self._counter is not None and self._counter >= self._width):
             raise PacketError(f"lines of {self._width} fields leave no lead beside counter={self._counter}")
@@ -135,6 +139,23 @@ class SerialSource(LiveSource):
             raise PacketError(
                 f"lines carry {data} leads, but {len(self.leads)} are named: {', '.join(self.leads)}"
             )
+
+    def _first_width(self) -> int:
+        """Fields of the first waiting line that has numbers, behind nothing else then; 0: none has.
+
+        A lone ``!`` (all leads are off) says nothing of them; after two seconds of it they are those that are
+        named, or one.
+        """
+        off = 0
+        for at, line in enumerate(self._waiting):
+            with contextlib.suppress(PacketError):  # what a board says of itself
+                row = parse_line(line)
+                lone = row is not None and len(row) == 1 and row[0] != row[0]
+                if row and not lone:
+                    del self._waiting[:at]
+                    return len(row)
+                off += lone
+        return max(1, len(self.leads)) + (self._counter is not None) if off > 2 * self.fs else 0
 
     def _read(self) -> bytes:
         try:
@@ -171,7 +192,13 @@ class SerialSource(LiveSource):
         return row
 
     def _pack(self, rows: Sequence[list[float] | None]) -> list[Packet]:
-        values = np.array([row for row in rows if row is not None], dtype=np.float64)
+        values = np.array([row for row in (*self._held, *rows) if row is not None], dtype=np.float64)
+        self._held = []
+        if self._counter is not None and len(values):
+            column = values[:, self._counter]
+            column[~((column >= 0) & (column < self._wrap))] = np.nan
+            if self._leaps(column):  # the next line tells whether it is garbled
+                self._held, values = [values[-1].tolist()], values[:-1]
         if values.size == 0:
             return []
         now, heard = time.time() - len(values) / self.fs, time.monotonic()
@@ -187,11 +214,24 @@ class SerialSource(LiveSource):
             for at, part in runs
         ]
 
+    def _leaps(self, column: NDArray[np.float64]) -> bool:
+        """Whether the last count goes on neither from that of the row before nor from what came before."""
+        before = [self._at + len(column) - 1, *column[-2:-1].tolist()]
+        return len(column) > 0 and all(
+            (column[-1] - count - 1) % self._wrap > 0 for count in before
+        )  # NaN: no
+
     def _counts(self, column: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The counter without its wraps; a line without one is taken to follow the line before."""
+        """The counter without its wraps.
+
+        A line without one follows the line before; so does one that leaps if the next goes on as if it had
+        not: a digit was garbled.
+        """
         out = np.empty(len(column), dtype=np.int64)
         for i, value in enumerate(column):
-            self._at = self._at + 1 if np.isnan(value) else unwrap(int(value), self._at, self._wrap)
+            garbled = i + 1 < len(column) and (column[i + 1] - self._at - 2) % self._wrap == 0
+            follows = np.isnan(value) or garbled
+            self._at = self._at + 1 if follows else unwrap(int(value), self._at, self._wrap)
             out[i] = self._at
         return out
 
