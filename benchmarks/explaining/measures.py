@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from edgeecg.explain.faithfulness import (
     points_at_the_beat,
     randomized,
     segment_agreement,
+    self_agreement,
     unit_relevance,
 )
 from edgeecg.explain.methods import DEFAULT, METHODS, Attribution, attribute
@@ -29,6 +30,8 @@ DEAR = ("occlusion", "shapley", "lime")
 DRAWN = ("shapley", "lime", "random")
 ADDING = ("path", "held", "free", "gradient", "integrated", "occlusion", "shapley", "lime", FLAT)
 CONTROLS = ("difference", "random")
+REMOVALS = {"deletion": "the usual beats", "flat": "a flat line"}
+"""Columns of deletion areas: what is put in the place of the units that go."""
 
 Figures = dict[str, list[float]]
 
@@ -62,6 +65,7 @@ def _figures(
     usual = baseline(question)
     figures: dict[str, float] = {
         "deletion": deletion(question, found, usual).area,
+        "flat": deletion(question, found, baseline(question, "flat")).area,
         "insertion": insertion(question, found, usual).area,
         "forward": found.forward,
         "backward": found.backward,
@@ -69,23 +73,30 @@ def _figures(
     }
     if reference is not None:
         figures["shapley"] = segment_agreement(question, found, reference)
-        figures["flat"] = deletion(question, found, baseline(question, "flat")).area
     if question.label != AFIB:
         figures["pointing"] = points_at_the_beat(question, found)
     if name in ADDING:
         figures["complete"] = completeness_error(question, found)
     if untrained is not None and name not in CONTROLS:
-        figures["random"] = agreement(found, attributed(untrained, name))
+        figures["random"] = self_agreement(question, found, attributed(untrained, name))
     if reference is not None and name in DRAWN:
-        figures["seeds"] = agreement(found, attributed(question, name, seed=1))
+        figures["seeds"] = self_agreement(question, found, attributed(question, name, seed=1))
     return figures
 
 
 def ratio(
-    questions: Sequence[Question], figures: dict[str, Figures], name: str, draws: int = 1000
+    questions: Sequence[Question],
+    figures: Mapping[str, Figures],
+    name: str,
+    removal: str = "deletion",
+    draws: int = 1000,
 ) -> tuple[float, float, float]:
-    """Deletion area of the default method over that of another, with a 95 % interval over recordings."""
-    own, other = (np.array(figures[n]["deletion"]) for n in (DEFAULT, name))
+    """Deletion area of the default method over that of another, with a 95 % interval over recordings.
+
+    ``removal`` is one of ``REMOVALS``. It decides much: a method that explains against a baseline is at home
+    where units are replaced by that baseline.
+    """
+    own, other = (np.array(figures[n][removal]) for n in (DEFAULT, name))
     names = [question.trace.record.name for question in questions]
     places = [np.flatnonzero(np.array(names) == record) for record in dict.fromkeys(names)]
     rng = np.random.default_rng(0)
@@ -95,6 +106,21 @@ def ratio(
         drawn.append(own[beats].mean() / other[beats].mean())
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(own.mean() / other.mean()), float(low), float(high)
+
+
+def deletion_goals(
+    asked: Mapping[str, Sequence[Question]], results: Mapping[str, Mapping[str, Figures]]
+) -> list[tuple[str, str, bool]]:
+    """The goals of the deletion area, by either removal: what is asked, what was found, whether it is met."""
+    found = []
+    for name, against in ((FLAT, "from a flat line"), ("integrated", "from the same baseline")):
+        for label in ("V", "S"):
+            for removal, by in REMOVALS.items():
+                middle, *ends = ratio(asked[label], results[label], name, removal)
+                low, high = (f"{100 * (end - 1):+.0f}" for end in ends)
+                goal = f"deletion area on {label}, by {by}, 20 % below integrated gradients {against}"
+                found.append((goal, f"{100 * (middle - 1):+.0f} % [{low}, {high}]", middle <= 0.8))
+    return found
 
 
 def cascade(asked: Sequence[Question]) -> dict[str, float]:

@@ -17,9 +17,9 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from edgeecg.explain.baseline import Baseline
-from edgeecg.explain.methods import Attribution
+from edgeecg.explain.methods import OF_PARTS, Attribution
 from edgeecg.explain.question import Question
-from edgeecg.explain.segments import landmarks, segments
+from edgeecg.explain.segments import Segment, landmarks, segments
 from edgeecg.model.transformer import Network
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "points_at_the_beat",
     "randomized",
     "segment_agreement",
+    "self_agreement",
     "unit_relevance",
 ]
 
@@ -132,19 +133,39 @@ def completeness_error(question: Question, attribution: Attribution) -> float:
 
 def agreement(one: Attribution, other: Attribution) -> float:
     """Spearman's rank correlation of two attributions of the same question, over units."""
-    a, b = unit_relevance(one), unit_relevance(other)
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(a, b).statistic)
+    return _ranked(unit_relevance(one), unit_relevance(other))
 
 
 def segment_agreement(question: Question, one: Attribution, other: Attribution) -> float:
     """Pearson's correlation of two attributions, over the parts of the beat."""
     parts = segments(question)
-    a, b = (np.array([side.of(part) for part in parts]) for side in (one, other))
+    a, b = _by_part(one, parts), _by_part(other, parts)
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def self_agreement(question: Question, one: Attribution, other: Attribution) -> float:
+    """Spearman's rank correlation of two answers of one method, over what the method itself tells apart.
+
+    That is units, but parts for methods that value parts: how a part's value is shared out inside depends on
+    the input alone, so that over units even a network that learnt nothing would seem to say the same.
+    """
+    if one.method not in OF_PARTS:
+        return agreement(one, other)
+    parts = segments(question)
+    return _ranked(_by_part(one, parts), _by_part(other, parts))
+
+
+def _by_part(attribution: Attribution, parts: tuple[Segment, ...]) -> Vector:
+    return np.array([attribution.of(part) for part in parts])
+
+
+def _ranked(a: Vector, b: Vector) -> float:
+    """Spearman's rank correlation; 0 where one side says the same everywhere."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(a, b).statistic)
 
 
 def randomized(question: Question, seed: int = 0) -> Iterator[tuple[str, Question]]:

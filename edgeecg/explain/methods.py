@@ -27,7 +27,7 @@ from edgeecg.explain.baseline import Baseline
 from edgeecg.explain.question import Question
 from edgeecg.explain.segments import Segment, segments
 
-__all__ = ["DEFAULT", "METHODS", "Attribution", "Counted", "attribute", "method_of"]
+__all__ = ["DEFAULT", "METHODS", "OF_PARTS", "Attribution", "Counted", "attribute", "method_of"]
 
 DEFAULT = "path"
 POINTS = (1 / 6, 1 / 2, 5 / 6)  # of the path, from baseline to recording
@@ -241,7 +241,10 @@ def _masks(question: Question, parts: tuple[Segment, ...]) -> Parts:
 
 
 def _spread(question: Question, baseline: Baseline, parts: tuple[Segment, ...], values: Parts) -> Parts:
-    """A segment's value over its elements, as much to each as it departs from the baseline."""
+    """A segment's value over its elements, as much to each as it departs from the baseline.
+
+    So within a segment the order of the elements is the same for every network, be it trained or not.
+    """
     away = (
         (question.samples - baseline.samples).abs() + 1e-6,
         (question.intervals - baseline.intervals).abs() + 1e-6,
@@ -303,6 +306,9 @@ METHODS: dict[str, Method] = {
     "random": _random,
 }
 """All methods by name; the last two are controls."""
+
+OF_PARTS = ("shapley", "lime")
+"""Methods that value whole parts: which samples of a part get more is decided by the input alone."""
 
 
 def method_of(name: str) -> Method:

@@ -183,28 +183,45 @@ class ResidentRows:
             try:
                 return call()
             except BackendError as error:
-                lost = isinstance(error, CudaError) and error.sticky
-                if not lost and not self._left_behind(lodge):
+                if isinstance(error, CudaError) and error.lost:
+                    self._leave()
+                elif not self._left_behind(lodge):
                     raise
         self._rebuild()
         return call()
 
+    def _leave(self) -> None:
+        """The device was lost, with all that is on it."""
+        for lodge in self._lodges:
+            lodge.lost = True
+
     def _left_behind(self, lodge: Lodge) -> bool:
-        return lodge.device is not None and lodge.keeper is not self._keeper()
+        return lodge.lost or lodge.keeper is not self._keeper()
 
     def _rebuild(self) -> None:
-        """The device was lost: compute every state again, on what the executor runs on now."""
+        """The device was lost: compute every state again, on what the executor runs on now.
+
+        It may fail at any place, for want of memory or because that is lost as well. A lodge is then as it
+        was, or its states are those of now, and it stays left behind until it has moved in: the next call
+        goes on.
+        """
         fresh = np.zeros((1, self._width), np.float32)
         self.executor.run({self._input: self._probe, "state": fresh})  # here it finds something to run on
         for lodge in self._lodges:
-            lodge.device = None
-            for x, places in lodge.steps:
-                out = self.executor.run({self._input: x, "state": lodge.state[places]})
-                lodge.state[places] = out["state_out"]
-            lodge.steps.clear()
+            if self._left_behind(lodge):
+                lodge.move_out(self._replayed(lodge))
         keeper = self._keeper()
         for lodge in self._lodges:
-            lodge.move_in(keeper)
+            if self._left_behind(lodge):
+                lodge.move_in(keeper)
+
+    def _replayed(self, lodge: Lodge) -> NDArray[np.float32]:
+        """A lodge's state after its steps, which are done again beside it: half-way it may not be seen."""
+        state: NDArray[np.float32] = lodge.state.copy()
+        for x, places in lodge.steps:
+            out = self.executor.run({self._input: x, "state": state[places]})
+            state[places] = out["state_out"]
+        return state
 
     def _keeper(self) -> Keeper | None:
         now = _now(self.executor)
@@ -227,6 +244,7 @@ class Lodge:
         self.steps: list[tuple[NDArray[np.float32], NDArray[np.intp]]] = []
         self.device: DeviceState | None = None
         self.keeper: Keeper | None = None  # that made it
+        self.lost = False  # whether it is gone, whatever the keeper
 
     def settle(self) -> NDArray[np.float32]:
         """The state as it is now; nothing is left to be done again."""
@@ -235,11 +253,22 @@ class Lodge:
             self.steps.clear()
         return self.state
 
+    def move_out(self, state: NDArray[np.float32]) -> None:
+        """The device is lost, and this is the state as it would be there now."""
+        self.state, self.device = state, None
+        self.steps.clear()
+
     def move_in(self, keeper: Keeper | None) -> None:
-        """Make room on a device, if there is one, and put the state there."""
+        """Make room on a device, if there is one, and put the state there; an error changes nothing."""
+        device = None
         if keeper is not None:
-            self.device, self.keeper = keeper.cohort(len(self.state)), keeper
-            self.put()
+            device = keeper.cohort(len(self.state))
+            try:
+                device.load(self.state)
+            except EdgeECGError:
+                _close(device)
+                raise
+        self.device, self.keeper, self.lost = device, keeper, False
 
     def put(self, place: int | None = None) -> None:
         """Put the state, or one row of it, onto the device."""
@@ -253,5 +282,9 @@ def _free(lodges: list[Lodge]) -> None:
     """Nobody uses the rows any more."""
     for lodge in lodges:
         if lodge.device is not None:
-            with suppress(EdgeECGError):  # the executor is closed, and the device's memory with it
-                lodge.device.close()
+            _close(lodge.device)
+
+
+def _close(device: DeviceState) -> None:
+    with suppress(EdgeECGError):  # the executor is closed, and the device's memory with it
+        device.close()

@@ -55,6 +55,9 @@ STICKY = {
 }
 """Errors after which every further call in the context fails: code and what cuGetErrorString says."""
 
+GONE = ("context is destroyed", "invalid device context")
+"""Words of errors that only tell that somebody else has reset the context already (709 and 201)."""
+
 
 class CudaError(DeviceError):
     """A CUDA call failed.
@@ -73,6 +76,16 @@ class CudaError(DeviceError):
         self.call, self.reason, self.sticky = call, reason, sticky
         end = "; the CUDA context is lost and its engines must be opened anew" if sticky else ""
         super().__init__(f"{call} failed: {reason}{end}")
+
+    @property
+    def gone(self) -> bool:
+        """Whether somebody else has reset the context already: whoever resets it again takes the new one."""
+        return any(word in self.reason for word in GONE)
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing of the context can be used any more, by this error or by what it tells of."""
+        return self.sticky or self.gone
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from edgeecg.errors import ConfigError
 from edgeecg.explain.attention import follow, held, look, rollout, unfold, weighted
@@ -18,9 +19,10 @@ from edgeecg.explain.faithfulness import (
     points_at_the_beat,
     randomized,
     segment_agreement,
+    self_agreement,
     unit_relevance,
 )
-from edgeecg.explain.methods import DEFAULT, METHODS, Attribution, attribute
+from edgeecg.explain.methods import DEFAULT, METHODS, OF_PARTS, Attribution, attribute
 from edgeecg.explain.question import Question
 from edgeecg.explain.segments import segments
 from edgeecg.model.presets import preset
@@ -173,3 +175,26 @@ def test_random_weights_are_explained_otherwise(why_v: Question) -> None:
         if value.dim() > 1 and "token.heads" not in name:  # frozen detections are not explained
             assert not torch.equal(value, own[name]), name
     assert abs(agreement(found, attribute(last, baseline(last)))) < 0.25
+
+
+@pytest.mark.parametrize("method", OF_PARTS)
+def test_the_values_of_parts_are_compared_over_parts(why_v: Question, method: str) -> None:
+    """Where in a part its value lies is no answer of the network's."""
+    other = baseline(why_v)
+    found, parts = attribute(why_v, other, method), segments(why_v)
+    samples = np.zeros_like(found.samples)
+    for part in parts:
+        for start, _ in part.spans[:1]:
+            samples[:, start] = found.of(part) / len(samples)
+    elsewhere = Attribution(method, samples, found.intervals, other, 0, 0, 0.0)
+    assert self_agreement(why_v, found, elsewhere) == pytest.approx(1)
+    assert agreement(found, elsewhere) < 0.9
+    untrained = attribute(list(randomized(why_v))[-1][1], other, method)
+    expected = spearmanr(*([side.of(part) for part in parts] for side in (found, untrained))).statistic
+    assert self_agreement(why_v, found, untrained) == pytest.approx(expected)
+
+
+def test_other_methods_are_compared_over_units(why_v: Question) -> None:
+    other = baseline(why_v)
+    one, two = (attribute(why_v, other, "random", seed) for seed in (0, 1))
+    assert self_agreement(why_v, one, two) == agreement(one, two)

@@ -35,11 +35,21 @@ class Device:
         self._executor = executor
         self.inputs, self.outputs = executor.inputs, executor.outputs
         self.step_length, self.most_rows = STEP, 64
-        self.lost = self.abandoned = False
+        self.lost = self.abandoned = self.reset_elsewhere = False
         self.kept: list[Kept] = []
         self.stepped = 0
+        self.full: dict[str, int] = {}  # calls of a kind until one finds no memory
+
+    def spend(self, call: str) -> None:
+        if call in self.full:
+            self.full[call] -= 1
+            if self.full[call] < 0:
+                del self.full[call]
+                raise CudaError("cuMemAlloc", "out of memory")
 
     def check(self) -> None:
+        if self.reset_elsewhere:
+            raise CudaError("cuCtxPushCurrent", "invalid device context")
         if self.lost:
             raise CudaError("cuLaunchKernel", "an illegal memory access was encountered", sticky=True)
         if self.abandoned:
@@ -47,10 +57,12 @@ class Device:
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         self.check()
+        self.spend("run")
         return self._executor.run(inputs)
 
     def cohort(self, rows: int) -> Kept:
         self.check()
+        self.spend("cohort")
         self.kept.append(Kept(self, rows))
         return self.kept[-1]
 
@@ -94,6 +106,7 @@ class Kept:
 
     def load(self, state: NDArray[np.float32], row: int = 0) -> None:
         self.device.check()
+        self.device.spend("load")
         for place, values in enumerate(state, row):
             self.rows.write(place, values)
 
@@ -218,6 +231,60 @@ def test_a_loss_that_is_found_elsewhere_is_noticed(nano: Engine, found_by: str, 
     elif then == "read":
         np.testing.assert_allclose(there.read(1), here.read(1), atol=1e-5)
     step()
+
+
+@pytest.mark.parametrize("then", ["step", "read", "write", "grow"])
+@pytest.mark.parametrize(
+    "full", [{"run": 3}, {"run": 8}, {"cohort": 0}, {"cohort": 1}, {"load": 0}, {"load": 1}]
+)
+def test_a_rebuild_that_fails_midway_is_done_again(nano: Engine, full: dict[str, int], then: str) -> None:
+    """Some steps were replayed, some rows had moved: none is replayed twice, and all come to the device."""
+    rng = np.random.default_rng(3)
+    devices = [Device(nano.token), Device(nano.token)]
+    _, engine = recovering(nano, devices)
+    here, there = StateRows(nano.token, 2 * SHELF), ResidentRows(engine.token, 2 * SHELF)
+
+    def step() -> None:
+        x = rng.normal(size=(len(here), STEP)).astype(np.float32)
+        one, other = here.run(x, slice(0, len(x))), there.run(x, slice(0, len(x)))
+        for name, values in one.items():
+            np.testing.assert_allclose(other[name], values, atol=1e-5)
+
+    for _ in range(5):
+        step()
+    devices[0].lost, devices[1].full = True, dict(full)
+    with pytest.raises(CudaError, match="out of memory"):
+        there.run(np.zeros((SHELF, STEP), np.float32), slice(0, SHELF))
+    assert not devices[1].full
+    if then == "read":
+        np.testing.assert_allclose(there.read(SHELF + 1), here.read(SHELF + 1), atol=1e-5)
+    elif then == "write":
+        for rows in (here, there):
+            rows.write(SHELF + 1, np.ones(state_width(nano.token), np.float32))
+    elif then == "grow":
+        here.grow(3 * SHELF)
+        there.grow(3 * SHELF)
+    before = devices[1].stepped
+    step()
+    step()
+    assert devices[1].stepped - before == 2 * len(here) // SHELF
+    assert sum(not kept.closed for kept in devices[1].kept) == len(here) // SHELF, "memory is lost"
+
+
+def test_a_context_that_somebody_else_reset_is_a_lost_device(nano: Engine) -> None:
+    """CUDA then says 201, which is not of those errors that destroy a context themselves."""
+    devices = [Device(nano.token), Device(nano.token)]
+    recovery, engine = recovering(nano, devices)
+    here, there = StateRows(nano.token, 3), ResidentRows(engine.token, 3)
+    x = np.random.default_rng(4).normal(size=(3, 3, STEP)).astype(np.float32)
+    for turn in range(3):
+        devices[0].reset_elsewhere = turn == 2
+        one, other = here.run(x[turn], slice(0, 3)), there.run(x[turn], slice(0, 3))
+        for name, values in one.items():
+            np.testing.assert_allclose(other[name], values, atol=1e-5)
+    assert [incident.reason for incident in recovery.incidents] == [
+        "cuCtxPushCurrent failed: invalid device context"
+    ]
 
 
 def test_a_lost_device_troubles_no_patient_of_a_pool(nano: Engine) -> None:

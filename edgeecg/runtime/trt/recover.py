@@ -32,9 +32,6 @@ __all__ = ["Abandonable", "Incident", "OnDeviceError", "RecoveringExecutor", "Re
 
 OnDeviceError = Literal["raise", "rebuild", "cpu"]
 
-GONE = ("context is destroyed", "invalid device context")
-"""Words of errors that only tell that somebody else has reset the context already."""
-
 log = logging.getLogger("edgeecg.tensorrt")
 
 
@@ -85,8 +82,9 @@ class Recovery:
         return tuple(RecoveringExecutor(self, index) for index in range(len(self._live)))
 
     def current(self, index: int) -> Executor:
-        """What runs a graph now."""
-        return self._live[index]
+        """What runs a graph now; while another thread replaces the executors it is waited for."""
+        with self._lock:
+            return self._live[index]
 
     def replace(self, failed: Executor, error: CudaError) -> None:
         """Replace all executors, unless another thread has done so since ``failed`` ran.
@@ -96,13 +94,13 @@ class Recovery:
         CudaError
             The policy is to raise.
         """
-        if self._policy == "raise" or not error.sticky:
+        if self._policy == "raise" or not error.lost:
             raise error
         with self._lock:
             if all(failed is not live for live in self._live):
                 return
             begin = time.monotonic()
-            if not any(word in error.reason for word in GONE):
+            if not error.gone:
                 for executor in self._on_device:
                     executor.abandon()
             now = self._replacement()
@@ -151,12 +149,18 @@ class RecoveringExecutor:
         return self.current.outputs
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """Run the graph once; after a sticky error again, on what replaced the device's engines."""
+        """Run the graph once; after a sticky error again, on what replaced the device's engines.
+
+        So too where another thread had the error and dropped the executor before this one came to run it.
+        """
         executor = self.current
         try:
             return executor.run(inputs)
-        except CudaError as error:
-            self._recovery.replace(executor, error)
+        except BackendError as error:
+            if self.current is executor:  # else another thread has replaced it meanwhile
+                if not isinstance(error, CudaError):
+                    raise
+                self._recovery.replace(executor, error)
         return self.current.run(inputs)
 
     def close(self) -> None:

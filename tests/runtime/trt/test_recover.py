@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from edgeecg.bundle import Bundle, GraphName
 from edgeecg.errors import BackendError
-from edgeecg.runtime.cuda import CudaError
+from edgeecg.runtime.cuda import CudaError, is_sticky
+from edgeecg.runtime.executor import Tensors
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.recover import OnDeviceError, Recovery
@@ -111,21 +114,83 @@ def test_a_rebuild_that_fails_falls_to_the_cpu(
     assert "falling to the CPU" in caplog.text
 
 
-def test_a_context_that_somebody_else_reset_is_not_reset_again(machine: Machine, signal) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(709, "context is destroyed"), (201, "invalid device context")])
+def test_a_context_that_somebody_else_reset_is_not_reset_again(
+    machine: Machine, signal, code: int, reason: str
+) -> None:
     recovery = machine.recovery("rebuild")
     token, _ = recovery.executors()
-    machine.devices[0].lost = CudaError("cuLaunch", "context is destroyed", sticky=True)
+    machine.devices[0].lost = CudaError("cuLaunch", reason, is_sticky(code, reason))
     token.run(signal())
     assert machine.devices[0].resets == 0
-
-
-def test_two_threads_that_fail_together_replace_once(machine: Machine) -> None:
-    recovery = machine.recovery("rebuild")
-    failed = recovery.current(0)
-    recovery.replace(failed, LOST)
-    recovery.replace(failed, LOST)
     assert len(recovery.incidents) == 1
-    assert len(machine.devices) == 2
+
+
+@pytest.mark.parametrize("policy", ["rebuild", "cpu"])
+def test_two_threads_that_fail_together_replace_once(
+    machine: Machine, signal, policy: OnDeviceError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have taken the same executor before either runs it: one loses the device, the other finds out."""
+    recovery = machine.recovery(policy)
+    token, _ = recovery.executors()
+    failing, both = recovery.current(0), threading.Barrier(2)
+    run = failing.run
+    monkeypatch.setattr(failing, "run", lambda inputs: (both.wait(10), run(inputs))[1])
+    machine.devices[0].lost = LOST
+    inputs = signal()
+    with ThreadPoolExecutor(2) as threads:
+        found = [future.result(60) for future in [threads.submit(token.run, inputs) for _ in range(2)]]
+    with OrtExecutor(machine.bundle.graph("token")) as reference:
+        for outputs in found:
+            np.testing.assert_allclose(outputs["heads"], reference.run(inputs)["heads"], atol=1e-5)
+    assert len(recovery.incidents) == 1
+    assert len(machine.devices) == (2 if policy == "rebuild" else 1)
+
+
+def test_who_finds_the_executor_closed_waits_for_the_one_that_replaces_it(
+    machine: Machine, signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread has dropped the executors and is still opening others, which takes seconds on a GPU."""
+    recovery = machine.recovery("rebuild")
+    token, beat = recovery.executors()
+    taken, dropped, told = threading.Event(), threading.Event(), threading.Event()
+    failing = recovery.current(0)
+    run = failing.run
+
+    def late(inputs: Tensors) -> dict[str, np.ndarray]:
+        taken.set()
+        assert dropped.wait(10)
+        try:
+            return run(inputs)
+        finally:
+            told.set()
+
+    def reopen() -> list[TrtExecutor]:
+        dropped.set()
+        assert told.wait(10)
+        return machine.reopen()
+
+    monkeypatch.setattr(failing, "run", late)
+    monkeypatch.setattr(recovery, "_reopen", reopen)
+    inputs = signal()
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(token.run, inputs)
+        assert taken.wait(10)
+        machine.devices[0].lost = LOST
+        beat.run({"beats": np.zeros((1, 1, 40), np.float32), "state": fresh(machine.bundle, "beat", 1)})
+        outputs = other.result(60)
+    with OrtExecutor(machine.bundle.graph("token")) as reference:
+        np.testing.assert_allclose(outputs["heads"], reference.run(inputs)["heads"], atol=1e-5)
+    assert len(recovery.incidents) == 1
+
+
+def test_an_executor_that_its_owner_closed_is_not_run_again(machine: Machine, signal) -> None:
+    recovery = machine.recovery("rebuild")
+    token, _ = recovery.executors()
+    token.close()
+    with pytest.raises(BackendError, match="the executor is closed"):
+        token.run(signal())
+    assert recovery.incidents == []
 
 
 def test_an_engine_on_a_lost_device_can_be_closed(machine: Machine, signal) -> None:
