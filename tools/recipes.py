@@ -15,8 +15,14 @@ from edgeecg.model.config import TrainConfig, read_config
 RECIPES = Path(__file__).parent / "release"
 LATER = {"second": "refine.toml", "third": "lasting.toml", "refined": "rhythms.toml"}
 """Stages behind the first, of the beat encoders alone: folder of what comes out, and recipe."""
-SHARE = {"second": 1.0, "third": 0.5, "refined": 0.7}
-"""How far the weights go, from the stage before to where training ends (docs/models/decisions.md)."""
+SHARE = {
+    "nano": {"second": 1.0, "third": 0.5, "refined": 0.35},
+    "micro": {"second": 1.0, "third": 0.5, "refined": 0.7},
+    "small": {"second": 1.0, "third": 0.5, "refined": 0.7},
+    "base": {"second": 1.0, "third": 0.5, "refined": 0.7},
+}
+"""How far the weights go in each later stage, from those before it to where training ends. All of the fourth
+cost held-out patients of a `nano` seven points of S (docs/models/decisions.md)."""
 
 BIAS = {
     "nano": {"S": -0.3, "P": -1.0},
@@ -76,7 +82,7 @@ def recipe_of(config: TrainConfig) -> str:
     first = replace(config, data=replace(config.data, root="")).to_dict()
     total = hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode())
     for stage, name in LATER.items():
-        total.update((RECIPES / name).read_bytes() + str(SHARE[stage]).encode())
+        total.update((RECIPES / name).read_bytes() + str(SHARE[config.preset][stage]).encode())
     total.update(str(BIAS[config.preset]).encode())
     return total.hexdigest()[:12]
 

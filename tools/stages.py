@@ -135,12 +135,10 @@ def go_on(
     for (preset, first), group in zip(begun.items(), groups, strict=True):
         for each, (name, network) in zip(first, group.networks().items(), strict=True):
             facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
-            facts[f"{stage}_share"] = SHARE[stage]
+            share = facts[f"{stage}_share"] = SHARE[preset][stage]
             if stage == REFINED:
                 facts["thresholds"] = {"bias": BIAS[preset]}
-            save_checkpoint(
-                work / preset / name / stage, part_way(each.network, network, SHARE[stage]), facts
-            )
+            save_checkpoint(work / preset / name / stage, part_way(each.network, network, share), facts)
 
 
 def part_way(begin: Network, end: Network, share: float) -> Network:
