@@ -13,7 +13,7 @@ from edgeecg.runtime.engine import Engine
 from edgeecg.stream.pool import StreamPool
 from streaming.common import FS, HOP, cpu, resident, single_leads, timed
 
-WARM = 12.0  # seconds of signal before the clock runs: every ring and cache is full
+WARM = 32.0  # seconds of signal before the clock runs: caches are full, and units are known
 
 
 def capacity(engine: Engine, patients: int, seconds: float, packet: int = HOP) -> dict[str, Any]:

@@ -44,6 +44,7 @@ __all__ = ["AlarmFinder", "AlarmSettings", "AlarmState", "RateAlarms"]
 COUNTS = ("rate_beats", "bigeminy")
 MOST = 1000  # beats
 HUGE = 1e300  # a whole number may be beyond what a float holds
+UNKNOWN = 10.0  # seconds without an interval that counts: a rate from before is none
 FOREVER = 1e9  # seconds, thirty years: what infinity is in samples
 
 
@@ -108,13 +109,15 @@ def _fits(value: Any) -> bool:
 
 class RateAlarms(NamedTuple):
     """``rate``: the running rate; ``slow`` and ``fast``: starts of the rate alarms that are open; ``torn``:
-    sample from which on beats may be missing, where none came since.
+    sample from which on beats may be missing, where no interval has counted since, ``missing``: how many
+    samples are.
     """
 
     rate: rate.RateState = rate.RateState()
     slow: int | None = None
     fast: int | None = None
     torn: int | None = None
+    missing: int = 0
 
 
 class AlarmState(NamedTuple):
@@ -159,12 +162,12 @@ class AlarmFinder:
         ``restless``: whether the signal never comes to rest. A heart as slow as bradycardia rests between its
         beats; where it does not, they are waves of a fibrillation, or of noise, that were taken for beats.
         """
-        paced, rates = self._rate(sample, state.rate)
         silent, hushed = list[Alarm](), state.silence
-        if not restless or rates.slow is None:
+        if not restless or state.rate.slow is None:
             silent, hushed = silence.beat(sample, state.silence, self.limits)
-        ended, pattern = self._still(silent, state.patterns)
-        found, pattern = patterns.beat(sample, label, pattern, self.settings.bigeminy)
+        ended, state = self._still(silent, state)
+        paced, rates = self._rate(sample, state.rate)
+        found, pattern = patterns.beat(sample, label, state.patterns, self.settings.bigeminy)
         return silent + ended + paced + found, AlarmState(hushed, rates, pattern)
 
     def advance(
@@ -190,8 +193,8 @@ class AlarmFinder:
         else:
             silent, hushed = silence.detached(to, state.silence)
         if readable or (attached and silence.quiet(hushed, self.limits)):  # where it is quiet no beat hides
-            ended, pattern = self._still(silent, state.patterns)
-            return silent + ended, AlarmState(hushed, state.rate, pattern)
+            ended, state = self._still(silent, state)
+            return silent + ended, state._replace(silence=hushed)
         ended, state = self.torn(state.silence.clock, to, state)
         return silent + ended, state._replace(silence=hushed)
 
@@ -222,27 +225,29 @@ class AlarmFinder:
         return silent + _end_rate(state.rate) + found, AlarmState(hushed, RateAlarms(), pattern)
 
     def torn(self, start: int, stop: int, state: AlarmState) -> tuple[list[Alarm], AlarmState]:
-        """Beats may be missing between two samples: patterns begin anew, and after a second rates do."""
+        """Beats may be missing between two samples: patterns begin anew, after a second of it rates too."""
         found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
         begin = start if state.rate.torn is None else state.rate.torn
-        if stop - begin > self.limits.hold:
+        missing = state.rate.missing + stop - start
+        if missing > self.limits.hold or stop - begin > UNKNOWN * self.fs:
             return _end_rate(state.rate) + found, AlarmState(state.silence, RateAlarms(), pattern)
-        rates = state.rate._replace(rate=rate.torn(state.rate.rate), torn=begin)
+        rates = state.rate._replace(rate=rate.torn(state.rate.rate), torn=begin, missing=missing)
         return found, AlarmState(state.silence, rates, pattern)
 
-    def _still(
-        self, silent: list[Alarm], state: patterns.PatternState
-    ) -> tuple[list[Alarm], patterns.PatternState]:
-        """What beats before and behind four seconds without one make together is no pattern."""
-        if any(alarm.end is None and alarm.label != "pause" for alarm in silent):
-            return patterns.broken(state, self.settings.bigeminy)
-        return [], state
+    def _still(self, silent: list[Alarm], state: AlarmState) -> tuple[list[Alarm], AlarmState]:
+        """Four seconds without a beat are no tachycardia, and what lies on both sides of them no pattern."""
+        if not any(alarm.end is None and alarm.label != "pause" for alarm in silent):
+            return [], state
+        found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
+        ended = _end_rate(state.rate._replace(slow=None))
+        return ended + found, AlarmState(state.silence, state.rate._replace(fast=None), pattern)
 
     def _rate(self, sample: int, state: RateAlarms) -> tuple[list[Alarm], RateAlarms]:
         wanted = self.settings.rate_beats
         now = rate.beat(sample, state.rate, wanted)
         per_minute = rate.per_minute(now, self.fs, least=wanted)
-        state = RateAlarms(now, state.slow, state.fast)
+        torn, missing = (state.torn, state.missing) if state.rate.last is None else (None, 0)
+        state = RateAlarms(now, state.slow, state.fast, torn, missing)
         low, high, margin = self.settings.bradycardia, self.settings.tachycardia, self.settings.rate_margin
         if per_minute is None or (state.slow is state.fast is None and low <= per_minute <= high):
             return [], state

@@ -108,7 +108,7 @@ def marks_within(
     if most and 2 * past > len(marks):
         raise RecordError(f"{os.fspath(where)}: {said} Write them at the record's, or let the file state it")
     if past > FEW * len(marks):
-        log.warning("%s: %s They are left out", os.fspath(where), said)
+        log.warning("%s: %s They are left out", Path(where), said)  # a path: a gateway's log leaves it out
     return marks.select((marks.sample >= 0) & (marks.sample < n))
 
 

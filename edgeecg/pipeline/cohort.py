@@ -171,8 +171,9 @@ class Cohort:
             if block.made == 0:
                 self._begin(slot, block.anchor, block.first, held)
             elif slot in self._broken:
-                self._resume(slot, max(held, block.made // self.spec.patch + REACH))
-                self._at(slot).missed(block.made)
+                token = max(held, block.made // self.spec.patch + REACH)
+                self._resume(slot, token)
+                self._at(slot).missed(block.made, token * self.spec.patch)
         self._broken |= {slot for slot, _ in pairs}  # until it has gone well
         slots = np.array([slot for slot, _ in pairs])
         blocks = [block for _, block in pairs]

@@ -113,7 +113,7 @@ class DecoderState:
     told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``readable``,
     ``restless``: whether the newest can be read, and whether it never rests; ``open``: the stretch that is
     not good; ``leads``: of each lead, those without a signal, empty if all have one; ``held``: beats found
-    since the segment has, or may have, ended.
+    since the segment has, or may have, ended; ``late``: what a failed step ended and nobody was told.
     """
 
     anchor: int = 0
@@ -128,6 +128,7 @@ class DecoderState:
     open: Stretch | None = None
     leads: list[Stretch | None] = field(default_factory=list)
     held: list[FoundBeat] = field(default_factory=list)
+    late: list[Alarm] = field(default_factory=list)
     rhythm: RhythmState = field(default_factory=RhythmState)
     alarms: AlarmState = field(default_factory=AlarmState)
 
@@ -173,7 +174,8 @@ class Decoder:
         """Take what a step found; ``now``: tokens that have come in."""
         held, self.state.held = self.state.held, []
         self.state.ticks += ticks
-        events: list[Event] = []
+        events: list[Event] = [*self.state.late]
+        self.state.late.clear()
         for beat in (*held, *beats):
             known = beat.token + self._delay + 1
             self._until(known, known - 1, events)
@@ -191,12 +193,19 @@ class Decoder:
         self.state.held = known[len(sure) :]
         return events
 
-    def missed(self, made: int) -> None:
-        """So many model samples have come in, of some of which a failed step told nothing: as before them."""
+    def missed(self, made: int, place: int) -> None:
+        """So many model samples have come in, of some of which a failed step told nothing.
+
+        Of quality it is as before them, of beats as in a gap, up to a place before which none can be told.
+        """
         self._settle()
         state = self.state
         last = state.ticks[-1] if state.ticks else Tick(0, state.alarms.silence.level or 0.0)
         state.ticks += [last] * (made // TICK - state.clock - len(state.ticks))
+        state.last = None
+        begin = state.alarms.silence.clock
+        told = self._alarms.gap(begin, max(0, self.sample(place) - begin), state.alarms)
+        state.late += self._heard(told)  # this step may fail as well
 
     def hold(self, beats: Sequence[FoundBeat], ticks: Sequence[Tick]) -> None:
         """As :meth:`step` while the segment is carried on past its end, or may be: what follows tells it."""

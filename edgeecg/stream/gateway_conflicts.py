@@ -89,7 +89,10 @@ def _source(text: str) -> Thing | None:
         return "serial port", _real(target)
     if scheme == "polar":
         return None if target == "auto" else ("strap", target.casefold())
-    return None if scheme == "synthetic" else _peer(scheme, target)
+    if scheme == "synthetic":
+        return None
+    leads = split(text, SOURCES)[2].get("leads", "")  # an amplifier's stream may carry several patients
+    return (*_peer(scheme, target), leads) if scheme == "lsl" and leads else _peer(scheme, target)
 
 
 def _sink(text: str) -> Thing | None:

@@ -176,8 +176,10 @@ class Stream:
 
     def _flush(self) -> None:
         with self._lock:
-            self._run(self._intake.flush(self._state))
-            self._told += self._cohort.flush(0)
+            try:
+                self._run(self._intake.flush(self._state))
+            finally:  # what follows begins afresh, whatever failed
+                self._told += self._cohort.flush(0)
 
     def _run(self, pieces: Iterable[Piece]) -> None:
         """Compute pieces; what became known waits for whoever takes it."""

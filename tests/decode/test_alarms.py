@@ -434,3 +434,26 @@ def test_a_slow_heart_that_rests_between_its_beats_is_heard():
         stream.advance(beat, level=0.2).beats([beat])
     assert stream.told("bradycardia") == [(0, None)]
     assert stream.told("no-beat", "asystole", "pause") == []
+
+
+def test_a_rate_of_which_nothing_is_known_any_more_ends():
+    """Tachycardia, and then a gap between every two beats: no interval counts."""
+    stream = Stream().beats(range(0, 1000, 40))
+    for beat in range(1000, 5000, 80):
+        stream.gap(beat - 40, 5).beats([beat])
+    (start, open_), (_, end) = stream.told("tachycardia")
+    assert (start, open_) == (0, None)
+    assert end < 2200, "ten seconds and a bit"
+
+
+def test_two_short_gaps_are_not_one_long_one():
+    stream = Stream().beats(range(0, 3200, 200))
+    stream.gap(3010, 10).advance(3130, level=0.2).gap(3130, 10).beats(range(3200, 5000, 200))
+    assert stream.told("bradycardia") == [(0, None)]
+
+
+def test_asystole_ends_a_tachycardia():
+    stream = Stream().advance(0, level=0.2).beats(range(0, 1000, 40)).advance(1010, level=0.2)
+    stream.advance(1500, level=0.001)
+    assert stream.told("asystole") == [(960, None)]
+    assert stream.told("tachycardia") == [(0, None), (0, 960)]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from edgeecg.errors import ConfigError, LinkError, PacketError
+from edgeecg.stream.cause import cause
 from edgeecg.stream.sources import pmd
 from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.sources.ble import BleakTransport, BleTransport
@@ -113,7 +114,7 @@ class PolarSource(LiveSource):
                 if time.monotonic() - self._heard > limit:
                     raise LinkError(f"no samples from the strap for {limit:g} s: {error}") from error
                 what = "broke off" if self._ready.is_set() else "could not be made"
-                logger.warning("the strap's link %s and is tried anew in %g s: %s", what, pause, error)
+                logger.warning("the strap's link %s and is tried anew in %g s: %s", what, pause, cause(error))
             if self._heard > began:
                 pause = 0.5
             await self._sleep(pause)
