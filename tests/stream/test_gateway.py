@@ -144,7 +144,7 @@ def test_sources_that_differ_or_may_be_shared_are_no_conflict(tmp_path: Path) ->
     """A recording, the generator and any strap that is heard may stand there twice."""
     pairs = ("r.csv", "r.csv", "synthetic:1", "synthetic:1", "polar:auto", "polar:auto")
     pairs += ("wss://h/x?bed=1", "wss://h/x?bed=2", "mqtt://h/1", "mqtt://h/2", "ws://h/x", "ws://h:81/x")
-    pairs += ("-?fs=250", "-?fs=250&fd=3")
+    pairs += ("-?fs=250", "-?fs=250&fd=3", "lsl:amp?leads=A", "lsl:amp?leads=B")
     assert len(read_gateway_config(write(tmp_path, ward(*pairs))).patients) == len(pairs)
 
 
