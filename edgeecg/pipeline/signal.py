@@ -23,8 +23,8 @@ class Verdicts(NamedTuple):
 
     ``members``: their places in the step; ``phase``: model samples before the step, modulo a period of
     the grid; then ``(members, leads, ticks)`` each: ``label``, an index into ``QUALITY_LABELS``,
-    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts, of a small lead
-    as that of the patient's largest (`edgeecg.pipeline.usual`). ``still``, ``idle``, ``rough``, ``small`` and
+    ``score``, 0 to 1, and ``level``, the mean absolute value in the pass band in millivolts, of every lead
+    as the first would have it (`edgeecg.pipeline.usual`). ``still``, ``idle``, ``rough``, ``small`` and
     ``large`` (members, leads, tokens): that a lead does not move at all, that it moves as one does that has
     fallen off, by microvolts or roughly, that it is rough, bent throughout as by mains hum or broadband
     noise, and that it moves far less than it does in a QRS, or as much; no tokens of a single lead.

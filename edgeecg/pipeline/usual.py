@@ -21,7 +21,7 @@ LEAST = 1e-4  # millivolts
 def compared(
     level: NDArray[np.float64], label: NDArray[np.int64], usual: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Levels as the patient's largest lead would have them.
+    """Levels as the first of the patient's leads that were ever readable would have them.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ def compared(
         weight = np.where(now < QUIET * usual, DOUBT, MEMORY)
         weight = np.where(label[..., tick] < UNREADABLE, np.where(known, weight, 1.0), 0.0)
         usual = np.where(weight > 0, np.where(known, usual, now) * (1 - weight) + weight * now, usual)
-        largest = np.fmax.reduce(usual, axis=1)[:, None]
-        found[..., tick] = level[..., tick] * np.where(np.isnan(usual), 1.0, largest / usual)
+        first = np.argmax(~np.isnan(usual), axis=1)[:, None]
+        share = np.take_along_axis(usual, first, axis=1) / usual
+        found[..., tick] = level[..., tick] * np.where(np.isnan(share), 1.0, share)
         known_before.append(usual)
     return found, np.stack(known_before, axis=-1)

@@ -118,13 +118,17 @@ def test_a_small_lead_in_place_of_a_large_one_is_no_standstill(
     assert [event.label for event in events if isinstance(event, Alarm) and event.label == "asystole"] == []
 
 
-def test_levels_are_as_the_largest_lead_would_have_them() -> None:
+def test_levels_are_as_the_first_lead_would_have_them() -> None:
     level = np.tile(np.array([0.1, 0.02])[None, :, None], (1, 1, 40))
     label = np.zeros((1, 2, 40), np.int64)
     label[:, 0, 20:] = BAD
     level[:, 0, 20:] = 5.0  # what cannot be read says nothing
     found, usual = compared(level, label, np.full((1, 2), np.nan))
     np.testing.assert_allclose(found[0, 1], 0.1)
+    other, _ = compared(level[:, ::-1], label[:, ::-1], np.full((1, 2), np.nan))
+    np.testing.assert_allclose(other[0, 1, :20], 0.02)
+    alone, _ = compared(level, np.array([[[BAD] * 40, [0] * 40]]), np.full((1, 2), np.nan))
+    np.testing.assert_allclose(alone[0, 1], 0.02, err_msg="a lead that was never readable is no measure")
     assert np.isnan(usual[..., 0]).all()
     np.testing.assert_allclose(usual[..., 1:], np.array([[[0.1], [0.02]]]).repeat(40, axis=2))
     quiet, still = compared(level[..., 20:] / 20, label[..., 20:], usual[..., -1])  # the heart stops
