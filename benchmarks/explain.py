@@ -188,15 +188,7 @@ def main() -> None:
     layers = measures.cascade(closely)
     print("\n### Layers randomized from the top: rank correlation of the default method with itself\n")
     print(markdown(list(layers), [[f"{value:.3f}" for value in layers.values()]]), flush=True)
-    judged: dict[str, Any] = {}
-    if not args.quick and importlib.util.find_spec("quantus"):
-        judged = measures.by_quantus(closely, QUANTUS)
-        print(f"\n### Quantus, {len(closely)} beats\n")
-        head = ["method", *next(iter(judged.values()))]
-        print(
-            markdown(head, [[name, *(f"{v:.3f}" for v in row.values())] for name, row in judged.items()]),
-            flush=True,
-        )
+    judged = {} if args.quick or not importlib.util.find_spec("quantus") else by_quantus(closely)
     scores = concepts.concept_scores(bundle, network, asked, args.seed, args.draws)
     print_concepts(scores, args.draws, layer_names(network))
     verdict = goals(asked, results, scores)
@@ -205,7 +197,6 @@ def main() -> None:
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
     print(f"\nbundle {bundle.name} {bundle.digest[:12]}; {cpu:.0f} s of one core, {wall:.0f} s on the clock")
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
         report = {
             "bundle": bundle.digest,
             "source": source,
@@ -216,7 +207,17 @@ def main() -> None:
             "goals": verdict,
             "cpu_seconds": cpu,
         }
+        args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "explain.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def by_quantus(closely: list[Any]) -> dict[str, Any]:
+    """What Quantus says of these beats, printed too."""
+    judged = measures.by_quantus(closely, QUANTUS)
+    print(f"\n### Quantus, {len(closely)} beats\n")
+    rows = [[name, *(f"{value:.3f}" for value in row.values())] for name, row in judged.items()]
+    print(markdown(["method", *next(iter(judged.values()))], rows), flush=True)
+    return judged
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ __all__ = ["AlarmFinder", "AlarmSettings", "AlarmState", "RateAlarms"]
 COUNTS = ("rate_beats", "bigeminy")
 MOST = 1000  # beats
 HUGE = 1e300  # a whole number may be beyond what a float holds
-UNKNOWN = 10.0  # seconds without an interval that counts: a rate from before is none
+RATE_LASTS = 10.0  # seconds without an interval that counts: a rate from before is none
 FOREVER = 1e9  # seconds, thirty years: what infinity is in samples
 
 
@@ -229,7 +229,7 @@ class AlarmFinder:
         found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
         begin = start if state.rate.torn is None else state.rate.torn
         missing = state.rate.missing + stop - start
-        if missing > self.limits.hold or stop - begin > UNKNOWN * self.fs:
+        if missing > self.limits.hold or stop - begin > RATE_LASTS * self.fs:
             return _end_rate(state.rate) + found, AlarmState(state.silence, RateAlarms(), pattern)
         rates = state.rate._replace(rate=rate.torn(state.rate.rate), torn=begin, missing=missing)
         return found, AlarmState(state.silence, rates, pattern)

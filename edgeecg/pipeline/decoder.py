@@ -27,9 +27,7 @@ from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec
 __all__ = ["SHORTEST", "Decoder", "DecoderSettings", "FoundBeat"]
 
 SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
-RESTLESS = (
-    0.6  # score of a tick: fibrillation has less in 19 of 20 (tools/stress.py), an ECG in mains hum more
-)
+RESTLESS = 0.6  # score of a tick: made fibrillation has less in 19 of 20 (scratch), an ECG in mains hum more
 SHORTEST = 0.5  # seconds of a segment that tells beats: in less, as many of them are false as are right
 
 

@@ -153,10 +153,10 @@ class SignalRows:
         size = high - np.minimum.reduceat(batch.samples, starts, axis=1)
         bends = np.abs(np.diff(resampled.reshape(*size.shape, PATCH), n=2)).mean(axis=-1)
         per_tick = TICK // PATCH
-        ticks = (
+        before = (
             batch.phase // PATCH % per_tick + np.arange(len(ends))
-        ) // per_tick  # before each token's own
-        usual = usual[..., ticks].reshape(size.shape)  # NaN says neither small nor large
+        ) // per_tick  # ticks before a token's
+        usual = usual[..., before].reshape(size.shape)  # NaN says neither small nor large
         rough = bends > ROUGH_MV
         found = size == 0, (size < FLAT_MV) | rough, rough, size < SMALL * usual, size >= LARGE * usual
         return [each.reshape(-1, self.leads, len(ends)) for each in found]

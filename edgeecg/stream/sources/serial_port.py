@@ -217,9 +217,8 @@ class SerialSource(LiveSource):
     def _leaps(self, column: NDArray[np.float64]) -> bool:
         """Whether the last count goes on neither from that of the row before nor from what came before."""
         before = [self._at + len(column) - 1, *column[-2:-1].tolist()]
-        return len(column) > 0 and all(
-            (column[-1] - count - 1) % self._wrap > 0 for count in before
-        )  # NaN: no
+        steps = [(column[-1] - count - 1) % self._wrap for count in before] if len(column) else [0]
+        return all(step > 0 for step in steps)  # a count that is NaN does not
 
     def _counts(self, column: NDArray[np.float64]) -> NDArray[np.int64]:
         """The counter without its wraps.
