@@ -41,12 +41,13 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="folder for stream.json")
     parser.add_argument("--bundle", default="small")
+    parser.add_argument("--backend", choices=("onnxruntime", "native"), default="onnxruntime")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--hours", type=float, default=24.0, help="of the soak")
     given = parser.parse_args()
     part = 0.1 if given.quick else 1.0
-    with open_engine(given.bundle, "onnxruntime") as engine:
+    with open_engine(given.bundle, given.backend) as engine:
         runs: dict[str, Callable[[], dict[str, Any]]] = {
             "capacity": lambda: capacity.capacity(engine, 256, 60 * part),
             "packets": lambda: capacity.capacity(engine, 1280, 20 * part, packet=25),
@@ -68,6 +69,7 @@ def main() -> None:
         about = {
             "bundle": engine.bundle.name,
             "digest": engine.bundle.digest,
+            "backend": engine.backend,
             "machine": platform.processor() or platform.machine(),
             "python": platform.python_version(),
             "numpy": np.__version__,

@@ -70,7 +70,7 @@ def annotate(
         ),
     ] = None,
     backend: Annotated[
-        Literal["auto", "onnxruntime", "tensorrt"],
+        Literal["auto", "onnxruntime", "native", "tensorrt"],
         typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
     ] = "auto",
     precision: Annotated[

@@ -101,7 +101,9 @@ def evaluate(
     draws: Annotated[
         int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap over patients.")
     ] = 2000,
-    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, onnxruntime, native or tensorrt.")
+    ] = "auto",
     precision: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),

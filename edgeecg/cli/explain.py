@@ -26,7 +26,7 @@ from edgeecg.cli.common import (
 )
 from edgeecg.errors import ConfigError, InputError
 from edgeecg.io import read_record
-from edgeecg.runtime.trt.plans import default_folder
+from edgeecg.runtime.cache import default_folder
 
 if TYPE_CHECKING:
     from edgeecg.explain import ConceptSets, Explanation

@@ -56,7 +56,9 @@ def profile(
     fs: FsOption = None,
     units: UnitsOption = None,
     gain: GainOption = None,
-    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime or tensorrt.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, onnxruntime, native or tensorrt.")
+    ] = "auto",
     precision: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
@@ -161,8 +163,8 @@ def profile(
 
 def check_dla(core: int, backend: str) -> None:
     """Refuse a DLA core where nothing runs on TensorRT; raises ``BackendError``."""
-    on_cpu = "--backend onnxruntime runs on the CPU: leave --dla out"
-    if reason := on_cpu if backend == "onnxruntime" else why_not():
+    on_cpu = f"--backend {backend} runs on the CPU: leave --dla out"
+    if reason := on_cpu if backend in ("onnxruntime", "native") else why_not():
         raise BackendError(f"--dla {core} asks TensorRT for a DLA core: {reason}")
 
 

@@ -10,12 +10,13 @@ from edgeecg.bundle import GRAPHS, HALF, PRECISIONS, Bundle, GraphName, Precisio
 from edgeecg.cli.builder import builder_options
 from edgeecg.cli.common import progress_bar
 from edgeecg.errors import ConfigError, InputError, MissingExtra
+from edgeecg.runtime import native
 from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor
 
 __all__ = ["Side", "graphs_of", "onnx_tools", "parse_side", "unequal"]
 
-EXECUTORS = ("onnxruntime", "tensorrt", "reference")
+EXECUTORS = ("onnxruntime", "native", "tensorrt", "reference")
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,19 @@ class Side:
             exact: Executor = onnx_tools().ReferenceExecutor(self.model(name))
             return exact
         if self.executor == "tensorrt":
-            if self.bundle is None:
-                raise ConfigError(
-                    f"{self.text}: a TensorRT engine is built from a bundle, not from a graph alone"
-                )
+            bundle = self._needed_bundle("a TensorRT engine is of")
             from edgeecg.runtime.trt import open_executor
 
             with progress_bar() as bars:
-                return open_executor(self.bundle, name, self.precision, builder_options(bars))
+                return open_executor(bundle, name, self.precision, builder_options(bars))
+        if self.executor == "native":
+            return native.open_executor(self._needed_bundle("compiled kernels are of"), name, self.precision)
         return OrtExecutor(self.model(name))
+
+    def _needed_bundle(self, what: str) -> Bundle:
+        if self.bundle is None:
+            raise ConfigError(f"{self.text}: {what} a bundle, not of a graph alone")
+        return self.bundle
 
 
 def onnx_tools() -> Any:

@@ -110,7 +110,7 @@ def stream(
         bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
     ] = True,
     backend: Annotated[
-        Literal["auto", "onnxruntime", "tensorrt"],
+        Literal["auto", "onnxruntime", "native", "tensorrt"],
         typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
     ] = "auto",
     precision: Annotated[

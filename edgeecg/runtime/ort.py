@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, ConfigError, DeviceError
-from edgeecg.runtime.executor import STATE, STATE_OUT, Tensors, TensorSpec, check_inputs, run_in_pieces
+from edgeecg.runtime.executor import STATE, STATE_OUT, InputCheck, Tensors, TensorSpec, run_in_pieces
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -26,9 +26,6 @@ scores against all of T + span keys: beyond some fifty this costs more than one 
 
 ROWS = 16
 """Most rows of a piece: what it works on stays in the processor's cache."""
-
-SHAPES = 64
-"""Most shapes that are remembered as right."""
 
 
 class OrtExecutor:
@@ -59,9 +56,9 @@ class OrtExecutor:
         self._inputs = tuple(TensorSpec(i.name, tuple(i.shape)) for i in self._session.get_inputs())
         self._outputs = tuple(TensorSpec(o.name, tuple(o.shape)) for o in self._session.get_outputs())
         self._names = [spec.name for spec in self._outputs]
-        self._longest = int(self._session.get_modelmeta().custom_metadata_map.get("longest", 0))
+        longest = int(self._session.get_modelmeta().custom_metadata_map.get("longest", 0))
+        self._check = InputCheck(self._inputs, longest)
         self._unit = _unit_of(self._inputs, self._names)
-        self._passed: set[tuple[object, ...]] = set()
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -90,17 +87,6 @@ class OrtExecutor:
         if len(parts) == 1:
             return parts[0]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-    def _check(self, inputs: Tensors) -> None:
-        """Check the inputs; shapes that passed once need no second look, which costs a small step 4 %."""
-        try:
-            shapes = tuple([(inputs[spec.name].shape, inputs[spec.name].dtype) for spec in self._inputs])
-        except (KeyError, AttributeError):
-            shapes = ()
-        if shapes not in self._passed or len(inputs) != len(shapes):
-            check_inputs(self._inputs, inputs, self._longest)
-            if len(self._passed) < SHAPES:
-                self._passed.add(shapes)
 
     def _run(self, session: ort.InferenceSession, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         try:

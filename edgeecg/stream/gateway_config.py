@@ -85,7 +85,7 @@ class GatewayConfig:
 
     patients: tuple[PatientConfig, ...]
     bundle: str = "small"
-    backend: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    backend: Literal["auto", "onnxruntime", "native", "tensorrt"] = "auto"
     precision: Precision | None = None
     sinks: tuple[str, ...] = ("-",)
     hop: float = 0.5

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, Bundle, GraphName
 from edgeecg.errors import BackendError, MissingExtra, SignalError
+from edgeecg.runtime import native
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor
 from edgeecg.runtime.ort import OrtExecutor
@@ -52,7 +53,20 @@ def tensorrt(bundle: Bundle, name: GraphName) -> Executor:
     return open_executor(bundle, name, "fp32", Options(buckets=(1, 2, 4)))
 
 
-EXECUTORS = [onnxruntime, two_threads, reference, watched, pytest.param(tensorrt, marks=pytest.mark.gpu)]
+def compiled(bundle: Bundle, name: GraphName, threads: int = 1) -> Executor:
+    if not native.find_compiler():
+        pytest.skip("no C compiler")
+    return native.open_executor(bundle, name, threads=threads)
+
+
+def compiled_two_threads(bundle: Bundle, name: GraphName) -> Executor:
+    return compiled(bundle, name, threads=2)
+
+
+EXECUTORS = [
+    onnxruntime, two_threads, reference, watched, compiled, compiled_two_threads,
+    pytest.param(tensorrt, marks=pytest.mark.gpu),
+]  # fmt: skip
 
 
 @pytest.fixture(params=GRAPHS)

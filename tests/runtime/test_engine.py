@@ -77,7 +77,7 @@ def test_closing_closes_both_executors(path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"backend": "cuda"}, ConfigError, "choose auto, onnxruntime or tensorrt"),
+        ({"backend": "cuda"}, ConfigError, "choose auto, onnxruntime, native, tensorrt"),
         ({"precision": "fp8"}, ConfigError, "choose one of fp32"),
         ({"precision": "int8"}, BundleError, "it has fp32"),
         ({"threads": 0}, ConfigError, "threads = 0"),

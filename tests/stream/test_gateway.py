@@ -79,7 +79,10 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         ("patients = [", "is not TOML"),
         (GOOD + "colour = 3\n", "no key 'colour'; there are name, source"),
         ("colour = 3\n" + GOOD, "no key 'colour'"),
-        ('backend = "cuda"\n' + GOOD, r"'cuda' - at `\$.backend`: choose auto, onnxruntime, tensorrt"),
+        (
+            'backend = "cuda"\n' + GOOD,
+            r"'cuda' - at `\$.backend`: choose auto, onnxruntime, native, tensorrt",
+        ),
         ('lead_policy = "all"\n' + GOOD, "choose first, best, fused"),
         ('hop = "long"\n' + GOOD, r"Expected `float`.*\$\.hop"),
         (GOOD + GOOD, "two patients are called 'a'"),

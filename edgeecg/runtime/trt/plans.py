@@ -1,26 +1,19 @@
-"""Plans kept on this machine: a plan whose key or hash does not fit is built again, never loaded.
-
-A plan is executable code, so the folder must be the user's own and writable by nobody else. The hash
-finds damage and mixing-up; it does not protect against someone who may write there.
-"""
+"""Plans kept on this machine: a plan whose key or hash does not fit is built again, never loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import stat
-import tempfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import msgspec
 
-from edgeecg.errors import BackendError
+from edgeecg.runtime.cache import check_own, default_folder, make_own, write_atomically
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.build import Plan, Recipe
 
-__all__ = ["PlanKey", "PlanStore", "default_folder"]
+__all__ = ["PlanKey", "PlanStore"]
 
 log = logging.getLogger("edgeecg.tensorrt")
 
@@ -66,21 +59,13 @@ class _Note:
     fallback: tuple[str, ...]
 
 
-def default_folder() -> Path:
-    """``EDGEECG_CACHE``, or ``edgeecg`` in the user's cache folder."""
-    named = os.environ.get("EDGEECG_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeecg"
-
-
 class PlanStore:
     """A folder of plans and timing caches.
 
     Parameters
     ----------
     folder : Path, optional
-        Made when first written to; :func:`default_folder` where left out.
+        Made when first written to; ``runtime.cache.default_folder()`` where left out.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -90,7 +75,7 @@ class PlanStore:
         """The plan of a key, or ``None`` where there is none that fits (the log says why)."""
         note_path, plan_path = self._paths(key)
         try:
-            self._check_folder()
+            check_own(self.folder)
             note = msgspec.json.decode(note_path.read_bytes(), type=_Note)
             data = plan_path.read_bytes()  # read once: what is hashed is what is opened
         except FileNotFoundError:
@@ -110,7 +95,7 @@ class PlanStore:
         """Keep a plan; a reader sees the old one, the new one or none, never half of one."""
         note = _Note(key, hashlib.sha256(plan.data).hexdigest(), plan.inputs, plan.outputs, plan.fallback)
         note_path, plan_path = self._paths(key)
-        self._make_folder()
+        make_own(self.folder)
         write_atomically(plan_path, plan.data)
         write_atomically(note_path, msgspec.json.format(msgspec.json.encode(note)))
 
@@ -122,7 +107,7 @@ class PlanStore:
     def timing(self, library: str, gpu: str) -> bytes:
         """Timing cache of earlier builds; nothing where there is none, or none that can be read."""
         try:
-            self._check_folder()
+            check_own(self.folder)
             return self._timing_path(library, gpu).read_bytes()
         except FileNotFoundError:
             return b""
@@ -133,7 +118,7 @@ class PlanStore:
     def keep_timing(self, library: str, gpu: str, data: bytes) -> None:
         """Keep the timing cache of a build."""
         if data:
-            self._make_folder()
+            make_own(self.folder)
             write_atomically(self._timing_path(library, gpu), data)
 
     def _paths(self, key: PlanKey) -> tuple[Path, Path]:
@@ -141,30 +126,3 @@ class PlanStore:
 
     def _timing_path(self, library: str, gpu: str) -> Path:
         return self.folder / f"{hashlib.sha256(f'{library} {gpu}'.encode()).hexdigest()[:32]}.timing"
-
-    def _make_folder(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._check_folder()
-
-    def _check_folder(self) -> None:
-        """Refuse a folder into which others could put code that we would run."""
-        found = self.folder.stat()
-        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise BackendError(
-                f"others may write to {self.folder}, and plans are executable code: chown it to yourself and "
-                f"chmod 700 it, or name another folder by EDGEECG_CACHE"
-            )
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a name of its own, then rename: two threads may build the same plan at once."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgeecg.errors import BackendError
+from edgeecg.runtime.cache import default_folder
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.build import Extent, Plan, Recipe
-from edgeecg.runtime.trt.plans import PlanKey, PlanStore, default_folder
+from edgeecg.runtime.trt.plans import PlanKey, PlanStore
 
 KEY = PlanKey("bundle", "graph", "tensorrt 10.3.0", "Orin sm_87 7620 MiB", "recipe")
 RECIPE = Recipe({"x": Extent(1, 8, 64)})
