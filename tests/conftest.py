@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +21,13 @@ collect_ignore = [] if TORCH else ["model", "deploy", "explain", "profile", "run
 
 def pytest_report_header() -> str | None:
     return None if TORCH else f"no torch (extra train): left out are {', '.join(collect_ignore)}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Kernels and plans of the tests go to a folder of their own, which all workers share."""
+    if "EDGEECG_CACHE" not in os.environ:
+        folder = os.environ["EDGEECG_CACHE"] = tempfile.mkdtemp(prefix="edgeecg-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,7 +16,7 @@ from edgeecg.errors import BackendError, BundleError, ConfigError
 from edgeecg.runtime.executor import ROWS, STATE, STATE_OUT, InputCheck, Tensors, TensorSpec
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
 
-__all__ = ["NativeExecutor"]
+__all__ = ["NativeExecutor", "decided"]
 
 Array = NDArray[np.float32]
 
@@ -100,7 +100,7 @@ class NativeExecutor:
             list(self._pool.map(lambda share: self._step(library, tokens, *share), shares))
         if self._name == "token":
             return {"heads": heads, "embedding": embedding, STATE_OUT: after}
-        return {**_decided(heads), STATE_OUT: after}
+        return {**decided(heads), STATE_OUT: after}
 
     def _step(
         self,
@@ -172,7 +172,7 @@ def _tensors(
     return inputs, (*outputs, TensorSpec(STATE_OUT, (ROWS, state)))
 
 
-def _decided(told: Array) -> dict[str, Array]:
+def decided(told: Array) -> dict[str, Array]:
     """Classes and rhythm of the beat encoder: what speaks for fibrillation is taken off S."""
     labels = len(BEAT_LABELS)
     against = np.maximum(told[..., -labels:], 0)

@@ -111,12 +111,10 @@ def _is_whole(path: Path) -> bool:
     """Whether a library is kept that has its hash; raises where others may write to the folder."""
     try:
         check_own(path.parent)
-        data, noted = path.read_bytes(), path.with_suffix(".sha256").read_text(encoding="ascii")
+        data, noted = path.read_bytes(), path.with_suffix(".sha256").read_bytes()
     except FileNotFoundError:
         return False
-    except UnicodeDecodeError:
-        noted = ""
-    if hashlib.sha256(data).hexdigest() == noted:
+    if hashlib.sha256(data).hexdigest().encode() == noted:
         return True
     log.warning("compiled kernels %s do not have their hash: compiling them again", path)
     return False

@@ -1,0 +1,150 @@
+"""The compiled kernels give what the graph gives, on every kind of vectors, and so does a stream on them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgeecg import Stream
+from edgeecg.bundle import GRAPHS, Bundle, GraphName
+from edgeecg.errors import BackendError, SignalError
+from edgeecg.runtime import native
+from edgeecg.runtime.engine import Engine, open_engine
+from edgeecg.runtime.executor import STATE_OUT
+from edgeecg.runtime.native.executor import NativeExecutor
+from edgeecg.runtime.native.weights import sizes_of
+from edgeecg.runtime.ort import OrtExecutor
+from edgeecg.specs import Event, StackSpec
+from tests.contract.engines import assert_same_events, heart, nano, small
+
+__all__ = ["nano", "small"]
+
+pytestmark = pytest.mark.skipif(not native.find_compiler(), reason="no C compiler")
+ATOL = 5e-5
+X86 = platform.machine() == "x86_64"
+
+
+def compared(
+    exact: OrtExecutor, fused: NativeExecutor, rows: int, steps: int, seed: int, rounds: int = 4
+) -> None:
+    """Both over several steps, each on its own state."""
+    rng = np.random.default_rng(seed)
+    first, carried = exact.inputs
+    states = [np.zeros((rows, int(carried.shape[1])), np.float32)] * 2
+    shape = (rows, 8 * steps) if first.name == "signal" else (rows, steps, int(first.shape[2]))
+    for _ in range(rounds):
+        x = rng.standard_normal(shape).astype(np.float32)
+        wanted, got = (
+            e.run({first.name: x, "state": s}) for e, s in zip((exact, fused), states, strict=True)
+        )
+        assert list(got) == list(wanted)
+        for key, value in wanted.items():
+            np.testing.assert_allclose(got[key], value, atol=ATOL, rtol=0, err_msg=key)
+        states = [wanted[STATE_OUT], got[STATE_OUT]]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("packaged", ["nano", "micro", "small", "base"])
+def test_packaged_models_give_the_numbers_of_their_graph(packaged: str, name: GraphName) -> None:
+    bundle = Bundle.open(packaged)
+    with OrtExecutor(bundle.graph(name, "fp32")) as exact, native.open_executor(bundle, name) as fused:
+        compared(exact, fused, rows=3, steps=8, seed=0)
+        compared(exact, fused, rows=2, steps=45, seed=1, rounds=2)
+
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[OrtExecutor, NativeExecutor]]:
+    bundle = Bundle.open("micro")
+    exact = OrtExecutor(bundle.graph(request.param, "fp32"))
+    with exact, native.open_executor(bundle, request.param) as fused:
+        yield exact, fused
+
+
+@settings(max_examples=40)
+@given(rows=st.integers(1, 9), steps=st.integers(1, 40), seed=st.integers(0, 99))
+def test_any_number_of_rows_and_positions(
+    pair: tuple[OrtExecutor, NativeExecutor], rows: int, steps: int, seed: int
+) -> None:
+    compared(*pair, rows, steps, seed, rounds=2)
+
+
+@pytest.mark.skipif(not X86, reason="processors of other kinds have no AVX")
+@pytest.mark.parametrize("without", ["-mno-avx512f", "-mno-avx"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_narrower_vectors_give_the_same(
+    name: GraphName, without: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of most desktops, and of processors of 2010. ARM's: `python tools/arm.py`."""
+    monkeypatch.setenv("CC", f"{native.find_compiler()[0]} {without}")
+    bundle = Bundle.open("small")
+    exact = OrtExecutor(bundle.graph(name, "fp32"))
+    with exact, native.open_executor(bundle, name, cache=tmp_path) as fused:
+        compared(exact, fused, rows=3, steps=9, seed=0)
+
+
+def test_a_step_beyond_the_tables_is_said(nano: Engine) -> None:
+    with native.open_executor(nano.bundle, "token") as fused:
+        state = np.zeros((1, int(fused.inputs[1].shape[1])), np.float32)
+        fused.run({"signal": np.zeros((1, 8 * 512), np.float32), "state": state})
+        with pytest.raises(SignalError, match="at most 512"):
+            fused.run({"signal": np.zeros((1, 8 * 513), np.float32), "state": state})
+
+
+def test_closed_it_refuses(nano: Engine) -> None:
+    fused = native.open_executor(nano.bundle, "token", threads=2)
+    state = np.zeros((1, int(fused.inputs[1].shape[1])), np.float32)
+    fused.close()
+    fused.close()
+    with pytest.raises(BackendError, match="closed"):
+        fused.run({"signal": np.zeros((1, 8), np.float32), "state": state})
+
+
+def test_only_fp32_is_computed() -> None:
+    with pytest.raises(BackendError, match=r"computes in fp32, not int8: leave the precision out"):
+        open_engine("nano", "native", "int8")
+
+
+def test_the_default_precision_of_a_bundle_is_no_hindrance() -> None:
+    with open_engine("nano", "native") as engine:
+        assert (engine.backend, engine.precision) == ("native", "fp32")
+
+
+def test_widths_that_do_not_fit_are_said(nano: Engine) -> None:
+    odd = replace(nano.bundle.spec, token=StackSpec(dim=24, layers=1, heads=1, ffn=32, left=48, right=8))
+    with pytest.raises(BackendError, match=r"dim of the token encoder is 24: take the backend onnxruntime"):
+        sizes_of(odd, "token", {})
+
+
+@pytest.mark.parametrize("packet", [1.0, 0.07])
+def test_a_stream_tells_the_same(small: Engine, packet: float) -> None:
+    signal = heart(40.0, 250.0, seed=3)
+    with open_engine(small.bundle, "native") as fused:
+        told = [events(engine, signal, packet) for engine in (small, fused)]
+    assert len(told[0]) > 30
+    assert_same_events(told[1], told[0])
+
+
+def events(engine: Engine, signal: NDArray[np.float64], packet: float) -> list[Event]:
+    size = round(packet * 250)
+    stream = Stream(engine, fs=250.0)
+    found = [event for at in range(0, len(signal), size) for event in stream.push(signal[at : at + size])]
+    return [*found, *stream.flush()]
+
+
+def test_a_snapshot_goes_on_under_the_other_backend(small: Engine) -> None:
+    signal = heart(40.0, 250.0, seed=4)
+    before = Stream(small, fs=250.0)
+    told = before.push(signal[:5000])
+    with open_engine(small.bundle, "native") as fused:
+        after = Stream(fused, fs=250.0)
+        after.restore(before.snapshot())
+        told += [*after.push(signal[5000:]), *after.flush()]
+    assert_same_events(told, events(small, signal, 20.0))
