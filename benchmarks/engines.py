@@ -1,4 +1,4 @@
-"""Which engine is fastest for the packaged model: our default beside PyTorch and OpenVINO, on a CPU or a GPU.
+"""Which engine is fastest for the packaged model: our own beside PyTorch and OpenVINO, on a CPU or a GPU.
 
     python benchmarks/engines.py [--out FOLDER] [--quick]
     python benchmarks/engines.py --gpu [--out FOLDER]
@@ -133,6 +133,7 @@ def cpu_makers(subject: Subject, case: Case, threads: int, quick: bool, opened: 
     torch.set_num_threads(threads)
     makers: Makers = {
         DEFAULT: lambda: graph_peers.onnxruntime(subject, case, "fp32", threads, opened),
+        "native FP32": lambda: graph_peers.native(subject, case, threads, opened),
         "ONNX Runtime INT8": lambda: graph_peers.onnxruntime(subject, case, "int8", threads, opened),
         EAGER: lambda: torch_peers.eager(subject, case),
     }

@@ -1,4 +1,4 @@
-"""The bundle's ONNX graphs: ONNX Runtime, OpenVINO, and our TensorRT path. A step's state is carried."""
+"""The bundle's graphs: ONNX Runtime, OpenVINO, our kernels, our TensorRT path. A step's state is carried."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ from contextlib import ExitStack
 import numpy as np
 
 from edgeecg.bundle import Precision
+from edgeecg.runtime.executor import Executor
+from edgeecg.runtime.native import open_executor as open_native
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt import Options, open_executor
 from edgeecg.runtime.trt.settings import Settings
 from inference.subject import Answer, Call, Case, Subject
 
-__all__ = ["onnxruntime", "openvino", "tensorrt"]
+__all__ = ["native", "onnxruntime", "openvino", "tensorrt"]
 
 
 def onnxruntime(subject: Subject, case: Case, precision: Precision, threads: int, opened: ExitStack) -> Call:
     """Our default engine."""
-    executor = opened.enter_context(OrtExecutor(subject.bundle.graph("token", precision), threads))
+    return _carried(
+        opened.enter_context(OrtExecutor(subject.bundle.graph("token", precision), threads)), case
+    )
+
+
+def native(subject: Subject, case: Case, threads: int, opened: ExitStack) -> Call:
+    """Our kernels, compiled for this processor."""
+    return _carried(opened.enter_context(open_native(subject.bundle, "token", threads=threads)), case)
+
+
+def _carried(executor: Executor, case: Case) -> Call:
+    """A call whose state goes on from step to step."""
     state = case.state
 
     def call() -> Answer:
