@@ -60,7 +60,7 @@ def compare(
     """Run two graphs, precisions or backends on the same inputs and tell where they differ.
 
     Prints how many labels agree, the worst error of every output and, where labels differ, the first layer
-    that departs. Executors are `onnxruntime`, `tensorrt` and `reference` (of the ONNX project: slow and
+    that departs. Executors are `onnxruntime`, `native`, `tensorrt` and `reference` (of the ONNX project: slow and
     exact). Graphs with FP16 in them run on the reference unless told otherwise, since ONNX Runtime's CPU
     computes that in FP32 and shows no overflow. For a look inside `@tensorrt` an engine that keeps every
     layer's output is built; it fuses less than the one that is deployed. The exit code is 1 where labels
