@@ -76,7 +76,7 @@ def build(
         bool, typer.Option(help="Refuse a precision other than fp32 that loses more than its budget.")
     ] = True,
     backend: Annotated[
-        Literal["auto", "onnxruntime", "native", "tensorrt"], typer.Option(help="What to measure on.")
+        Literal["auto", "onnxruntime", "tensorrt"], typer.Option(help="What to measure on.")
     ] = "auto",
     rows: Annotated[int, typer.Option(min=1, help="Patients in the hop that is timed.")] = 1,
     threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads inside one operator.")] = 1,

@@ -144,18 +144,20 @@ class InputCheck:
 
     def __init__(self, specs: Sequence[TensorSpec], longest: int) -> None:
         self._specs, self._longest = specs, longest
+        self._names = [spec.name for spec in specs]
         self._passed: set[tuple[object, ...]] = set()
 
     def __call__(self, inputs: Tensors) -> None:
         """Raises ``SignalError`` where the inputs are not the graph's."""
         try:
-            shapes = tuple([(inputs[spec.name].shape, inputs[spec.name].dtype) for spec in self._specs])
-        except (KeyError, AttributeError):
-            shapes = ()
-        if shapes not in self._passed or len(inputs) != len(shapes):
+            kinds = tuple([(x.shape, x.dtype, type(x)) for x in map(inputs.__getitem__, self._names)])
+            passed = kinds in self._passed and len(inputs) == len(kinds)
+        except (KeyError, AttributeError, TypeError):  # missing, no array, or something that is like one
+            kinds, passed = (), False
+        if not passed:
             check_inputs(self._specs, inputs, self._longest)
             if len(self._passed) < SHAPES:
-                self._passed.add(shapes)
+                self._passed.add(kinds)
 
 
 def run_in_pieces(

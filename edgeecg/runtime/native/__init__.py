@@ -2,7 +2,7 @@
 
 A step of a compact network is small: ONNX Runtime spends most of it in some two hundred operators that each
 read and write every token once. Here a group of patients passes a whole layer while it lies in the cache.
-The numbers are those of the FP32 graph within 1e-5, and so is the state, so that a snapshot goes on under
+Numbers and state are those of the FP32 graph, to a millionth of their range, so that a snapshot goes on under
 either backend. Needs a C compiler on the device, once; importing this package needs none.
 """
 
@@ -65,8 +65,9 @@ def open_executor(
             f"the native backend computes in {PRECISION}, not {precision}: leave the precision out, or take "
             "the backend onnxruntime"
         )
+    model = bundle.graph(name, PRECISION)
     try:
-        constants = read_constants(bundle.graph(name, PRECISION))
+        constants = read_constants(model)
         sizes = sizes_of(bundle.spec, name, constants)
         weights = pack_weights(bundle.spec, name, constants)
         return NativeExecutor(name, open_library(sizes, cache), sizes, weights, threads)

@@ -6,6 +6,7 @@ ONNX Runtime brings along); it skips all else. Field numbers are those of ``onnx
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -38,12 +39,11 @@ def read_constants(model: bytes) -> dict[str, NDArray[np.float32]]:
     for tensor in tensors:
         if tensor.data_type != FLOAT:
             continue
-        values = (
-            np.frombuffer(tensor.raw_data, "<f4") if tensor.raw_data else np.array(tensor.float_data, "f4")
-        )
-        if values.size != int(np.prod(tensor.dims)):
+        shape = tuple(tensor.dims)
+        raw = tensor.raw_data if tensor.raw_data else np.array(tensor.float_data, "<f4").tobytes()
+        if min(shape, default=0) < 0 or len(raw) != 4 * math.prod(shape):
             raise BundleError(f"tensor {tensor.name} of its graph is cut short: build the bundle again")
-        found[tensor.name] = values.astype(np.float32).reshape(tuple(tensor.dims))
+        found[tensor.name] = np.frombuffer(raw, "<f4").astype(np.float32).reshape(shape)
     return found
 
 
@@ -51,10 +51,11 @@ def read_constants(model: bytes) -> dict[str, NDArray[np.float32]]:
 def _reader() -> tuple[Any, type[Exception]]:
     """The class of a model message, and what it raises."""
     try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+        from google.protobuf import descriptor_pb2, descriptor_pool, message
+        from google.protobuf.message_factory import GetMessageClass
     except ImportError as error:
         raise BackendError(
-            "the native backend reads weights by Protocol Buffers: pip install protobuf"
+            "the native backend reads weights by Protocol Buffers: pip install 'protobuf>=4.25'"
         ) from error
     field = descriptor_pb2.FieldDescriptorProto
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
@@ -76,6 +77,4 @@ def _reader() -> tuple[Any, type[Exception]]:
             described.field.add(name=title, number=number, label=label, type=kind, type_name=inner or None)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(
-        pool.FindMessageTypeByName("edgeecg_onnx.Model")
-    ), message.DecodeError
+    return GetMessageClass(pool.FindMessageTypeByName("edgeecg_onnx.Model")), message.DecodeError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import TracebackType
@@ -66,8 +67,8 @@ class NativeExecutor:
         self._name, self._sizes = name, dict(sizes)
         self._library: ctypes.CDLL | None = library
         self._weights = np.ascontiguousarray(weights)
-        self._pool = ThreadPoolExecutor(threads, "edgeecg-native") if threads > 1 else None
         self._threads = threads
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None  # and the process that it is of
         self._unit = 8 if name == "token" else 1
         self._inputs, self._outputs = _tensors(name, sizes, library.state_floats())
         self._check = InputCheck(self._inputs, sizes["LONGEST"])
@@ -92,12 +93,12 @@ class NativeExecutor:
         embedding = np.empty((rows, tokens, self._sizes["DIM"]), np.float32)
         after = np.empty_like(state)
         parts = (given, state, heads, embedding, after)
-        if self._pool is None or rows == 1:
+        if self._threads == 1 or rows == 1:
             self._step(library, tokens, *parts)
         else:
             edges = [rows * i // self._threads for i in range(self._threads + 1)]
             shares = [[part[a:b] for part in parts] for a, b in pairwise(edges) if a < b]
-            list(self._pool.map(lambda share: self._step(library, tokens, *share), shares))
+            self._side_by_side(lambda share: self._step(library, tokens, *share), shares)
         if self._name == "token":
             return {"heads": heads, "embedding": embedding, STATE_OUT: after}
         return {**decided(heads), STATE_OUT: after}
@@ -119,11 +120,21 @@ class NativeExecutor:
         arrays = (given, state, heads, embedding, after, work)
         library.step(_address(self._weights), rows, together, tokens, *map(_address, arrays))
 
+    def _side_by_side(self, step: Callable[[list[Array]], None], shares: list[list[Array]]) -> None:
+        """Run shares of the rows in threads; those of a parent process are not there in its child."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = os.getpid(), ThreadPoolExecutor(self._threads, "edgeecg-native")
+        try:
+            list(self._pool[1].map(step, shares))
+        except RuntimeError:
+            self._live()  # says that somebody closed it meanwhile
+            raise
+
     def close(self) -> None:
         """Give back what the executor holds; closing twice is fine."""
-        if self._pool is not None:
-            self._pool.shutdown()
         self._library = None
+        if self._pool is not None and self._pool[0] == os.getpid():
+            self._pool[1].shutdown()
 
     def __enter__(self) -> NativeExecutor:
         return self

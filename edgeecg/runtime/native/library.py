@@ -15,16 +15,31 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from edgeecg.errors import BackendError
-from edgeecg.runtime.cache import check_own, default_folder, make_own, write_atomically
+from edgeecg.errors import BackendError, ConfigError
+from edgeecg.runtime.cache import OwnFolder, default_folder
 
-__all__ = ["find_compiler", "open_library"]
+__all__ = ["FLAGS", "SOURCES", "find_compiler", "open_library"]
 
 log = logging.getLogger("edgeecg.native")
 
 SOURCES = ("vectors.h", "step.c")
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 COMPILERS = ("cc", "gcc", "clang")
+EXTENSIONS = (
+    "sse",
+    "ssse",
+    "avx",
+    "fma",
+    "f16c",
+    "bmi",
+    "abm",
+    "movbe",
+    "popcnt",
+    "adx",
+    "amx",
+    "xop",
+    "tbm",
+)
 PATIENCE = 300
 """Seconds that a compiler may take; two are usual, twenty on a small board."""
 
@@ -42,32 +57,67 @@ def open_library(sizes: Mapping[str, int], folder: Path | None = None) -> ctypes
     Raises
     ------
     BackendError
-        There is no C compiler, it refuses the source, or the folder is not the user's own.
+        There is no C compiler, it refuses the source or makes no library, or others may write to the folder.
     """
-    kept = (folder or default_folder()) / "native"
+    kept = OwnFolder((folder or default_folder()) / "native")
     sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
     macros = [f"-D{name}={size}" for name, size in sizes.items()]
-    said = [*macros, *FLAGS, *_tuning(), _processor(), *(text.decode() for text in sources.values())]
-    path = kept / f"{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:32]}.so"
+    # A compiler that is named has libraries of its own: naming another one mends those of a bad one.
+    said = [*macros, *FLAGS, *_tuning(), *_processor(), os.environ.get("CC", ""), *map(str, sources.values())]
+    name = f"{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:32]}.so"
+    library = _kept(kept, name)
+    if library is not None:
+        return library
+    data = _compiled(sources, macros)
     try:
-        if not _is_whole(path):
-            make_own(kept)
-            _write(path, _compiled(sources, macros))
-        return ctypes.CDLL(str(path))
+        library = _loaded(data)
     except OSError as error:
         raise BackendError(
-            f"compiled kernels cannot be kept in {kept} ({error}): make room there, or name another folder "
-            "by EDGEECG_CACHE"
+            f"what the C compiler made for the native backend cannot be loaded ({error}): name another "
+            "compiler by CC, or a folder for temporary files that may hold programs by TMPDIR"
         ) from error
+    try:
+        kept.write({f"{name}.sha256": hashlib.sha256(data).hexdigest().encode(), name: data})
+    except OSError as error:
+        log.warning(
+            "compiled kernels cannot be kept in %s (%s): they are compiled at each start", kept.path, error
+        )
+    return library
 
 
 def find_compiler() -> list[str]:
     """The command of the C compiler: ``CC``, or the first that is installed; empty where there is none."""
-    named = shlex.split(os.environ.get("CC", ""))
+    try:
+        named = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise ConfigError(f"CC is no command ({error}): {os.environ['CC']}") from error
     if named:
         return named if shutil.which(named[0]) else []
     found = next(filter(None, map(shutil.which, COMPILERS)), None)
     return [found] if found else []
+
+
+def _kept(folder: OwnFolder, name: str) -> ctypes.CDLL | None:
+    """The library that is kept, if it is whole and can be loaded; the log says why where it is not."""
+    try:
+        noted, data = folder.read(f"{name}.sha256", name)
+        if hashlib.sha256(data).hexdigest().encode() == noted:
+            return _loaded(data)
+        said = "do not have their hash"
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        said = f"cannot be loaded ({error})"
+    log.warning("compiled kernels %s %s: compiling them again", folder.path / name, said)
+    return None
+
+
+def _loaded(data: bytes) -> ctypes.CDLL:
+    """Load a library from memory, so that it is the one whose hash was checked."""
+    with tempfile.TemporaryDirectory(prefix="edgeecg-") as work:
+        path = Path(work) / "step.so"
+        path.write_bytes(data)
+        return ctypes.CDLL(str(path))  # stays loaded when the file is gone
 
 
 def _compiled(sources: Mapping[str, bytes], macros: list[str]) -> bytes:
@@ -84,40 +134,34 @@ def _compiled(sources: Mapping[str, bytes], macros: list[str]) -> bytes:
             (work / source).write_bytes(text)
         command = [*compiler, *FLAGS, *_tuning(), *macros, "step.c", "-o", "step.so", "-lm"]
         log.info("compiling kernels: %s", shlex.join(command))
-        try:
-            done = subprocess.run(
-                command, check=False, cwd=work, capture_output=True, text=True, timeout=PATIENCE
-            )
-        except subprocess.TimeoutExpired as error:
+        reason = _run(command, work)
+        if not reason and not (work / "step.so").is_file():
+            reason = "it wrote nothing"
+        if reason:
             raise BackendError(
-                f"{compiler[0]} took more than {PATIENCE} s over the kernels of the native backend: take the "
-                "backend onnxruntime"
-            ) from error
-        if done.returncode:
-            reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
-            raise BackendError(
-                f"{compiler[0]} refuses the kernels of the native backend ({reason[:200]}): name another "
-                "compiler by CC, or take the backend onnxruntime"
+                f"{compiler[0]} does not compile the kernels of the native backend ({reason[:200]}): name "
+                "another compiler by CC, or take the backend onnxruntime"
             )
         return (work / "step.so").read_bytes()
 
 
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path.with_suffix(".sha256"), hashlib.sha256(data).hexdigest().encode())
-    write_atomically(path, data)
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a library is kept that has its hash; raises where others may write to the folder."""
+def _run(command: list[str], work: Path) -> str:
+    """Run a compiler; gives what is wrong, or nothing."""
     try:
-        check_own(path.parent)
-        data, noted = path.read_bytes(), path.with_suffix(".sha256").read_bytes()
-    except FileNotFoundError:
-        return False
-    if hashlib.sha256(data).hexdigest().encode() == noted:
-        return True
-    log.warning("compiled kernels %s do not have their hash: compiling them again", path)
-    return False
+        done = subprocess.run(
+            command, check=False, cwd=work, env={**os.environ, "LC_ALL": "C"},
+            capture_output=True, text=True, errors="replace", timeout=PATIENCE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"it took more than {PATIENCE} s"
+    except OSError as error:
+        return str(error)
+    if not done.returncode:
+        return ""
+    lines = done.stderr.splitlines()
+    return next(
+        (line for line in lines if "error" in line), "\n".join(lines[:1]) or f"exit {done.returncode}"
+    )
 
 
 def _tuning() -> tuple[str, ...]:
@@ -125,15 +169,16 @@ def _tuning() -> tuple[str, ...]:
     return ("-mcpu=native",) if platform.machine() in ("aarch64", "arm64") else ("-march=native",)
 
 
-def _processor() -> str:
-    """What the processor can do: a home folder may be shared by machines of several kinds."""
+def _processor() -> tuple[str, ...]:
+    """What the processor can do: a home folder may be shared by machines of several kinds.
+
+    Of x86 what compilers write into plain C; a kernel's own words in the same line differ with its version.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    told = {
-        line
-        for line in lines
-        if line.split("\t")[0].strip().lower() in ("model name", "flags", "features", "cpu part")
-    }
-    return "\n".join([platform.machine(), *sorted(told)])
+        return platform.machine(), platform.processor()
+    told = {key.strip().lower(): value.split() for key, _, value in (line.partition(":") for line in lines)}
+    flags = (flag for flag in told.get("flags", ()) if flag.startswith(EXTENSIONS))
+    arm = (*told.get("features", ()), *told.get("cpu part", ()))
+    return platform.machine(), *sorted(flags), *arm

@@ -197,6 +197,12 @@ static void mix(float *qkv, const float *old, float *new, int l, int tokens, con
     }
 }
 
+/* Positions seen before, of which no more than ENOUGH matter; a state from elsewhere may say anything. */
+static int counted(float seen)
+{
+    return seen < ENOUGH ? (seen > -1e6f ? (int)floorf(seen) : -1000000) : ENOUGH;
+}
+
 /* All layers for a group of rows. */
 static void group(const struct network *net, int rows, int tokens, const float *input, const float *old,
                   float *heads, float *embedding, float *new, float *work)
@@ -208,7 +214,7 @@ static void group(const struct network *net, int rows, int tokens, const float *
     for (int r = 0; r < rows; r++) {
         const float *was = old + (long)r * STATE;
         float *is = new + (long)r * STATE, count = was[0] + tokens;
-        is[0] = count < ENOUGH ? count : ENOUGH;
+        is[0] = count > ENOUGH ? ENOUGH : count; /* what is no number stays none */
         phases(net, was + PHASE, places, tokens, cosine + r * places * HALF, sine + r * places * HALF, is + PHASE);
         enter(net, input + (long)r * tokens * STEP, was, is, tokens, x + (r * places + RIGHT) * DIM, rest);
     }
@@ -223,7 +229,7 @@ static void group(const struct network *net, int rows, int tokens, const float *
         product(h, DIM, n, DIM, layer->qkv[0], 3 * DIM, layer->qkv_bias, qkv, 3 * DIM);
         for (int r = 0; r < rows; r++)
             mix(qkv + (long)r * places * 3 * DIM, old + (long)r * STATE, new + (long)r * STATE, l, tokens,
-                cosine + r * places * HALF, sine + r * places * HALF, (int)old[(long)r * STATE],
+                cosine + r * places * HALF, sine + r * places * HALF, counted(old[(long)r * STATE]),
                 h + (long)r * tokens * DIM, rest);
         product(h, DIM, m, DIM, layer->out[0], DIM, layer->out_bias, y, DIM);
         for (int r = 0; r < rows; r++) add(y + r * tokens * DIM, x + r * places * DIM, tokens * DIM);

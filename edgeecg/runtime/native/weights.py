@@ -17,6 +17,7 @@ LINE = 16
 """Columns of every matrix are whole lines of so many floats: the widest vector of any processor here."""
 
 TURNS = "turns.table"
+PLACES = (7, 5, 5)  # of the three convolutions
 
 Array = NDArray[np.float32]
 Constants = Mapping[str, Array]
@@ -46,7 +47,7 @@ def sizes_of(spec: ModelSpec, name: GraphName, constants: Constants) -> dict[str
         "FFN": stack.ffn,
         "LEFT": stack.left,
         "RIGHT": stack.right,
-        "LONGEST": _get(constants, TURNS).shape[2] - max(stack.right, 1),
+        "LONGEST": _turns(stack, constants).shape[2] - max(stack.right, 1),
     }
     if name == "token":
         first, second = (_whole(channels) for channels in spec.stem)
@@ -62,17 +63,20 @@ def pack_weights(spec: ModelSpec, name: GraphName, constants: Constants) -> Arra
     Raises
     ------
     BundleError
-        The graph lacks one of them: it was not written by this version's ``export``.
+        One of them is not there or has another shape: the graph is not that of ``spec``, or another
+        version's ``export`` wrote it.
     """
     stack = spec.token if name == "token" else spec.beat
     parts = [*_entry(spec, name, constants)]
     for layer in range(stack.layers):
         parts += _layer(stack, constants, f"block{layer}")
-    parts += _pair(constants, "norm")
-    ends = ("heads.flat",) if name == "token" else ("classes.raw", "rhythm.flat", "rhythm.against")
-    weights, biases = zip(*(_pair(constants, end) for end in ends), strict=True)
+    parts += _pair(constants, "norm", stack.dim)
+    classes, rhythms = len(BEAT_LABELS), len(RHYTHM_LABELS)
+    ends = {"classes.raw": classes, "rhythm.flat": rhythms, "rhythm.against": classes}
+    ends = {"heads.flat": len(HEADS)} if name == "token" else ends
+    weights, biases = zip(*(_pair(constants, end, stack.dim, out) for end, out in ends.items()), strict=True)
     parts += [_padded(np.concatenate(weights, axis=1)), _padded(np.concatenate(biases))]
-    turns = _get(constants, TURNS)  # out, in, positions, half a head
+    turns = _turns(stack, constants)
     parts += [turns[0, 0], turns[1, 0]]
     return np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
 
@@ -80,41 +84,50 @@ def pack_weights(spec: ModelSpec, name: GraphName, constants: Constants) -> Arra
 def _entry(spec: ModelSpec, name: GraphName, constants: Constants) -> Iterator[Array]:
     """Patch embedding of the signal, as products over (place, channel), or the layer that beats enter by."""
     if name == "beat":
-        yield from _pair(constants, "enter")
+        yield from _pair(constants, "enter", spec.beat_inputs, spec.beat.dim)
         return
-    channels = 1
-    for index, out in enumerate((*spec.stem, spec.token.dim), start=1):
-        weight, bias = _pair(constants, f"patch.conv{index}")  # out, in, 1, places
-        turned = weight[:, :, 0].transpose(2, 1, 0)
-        wide = np.zeros((len(turned), channels, _whole(out)), np.float32)
-        wide[:, : turned.shape[1], :out] = turned
+    channels = (1, *spec.stem, spec.token.dim)
+    for index, (inner, out, places) in enumerate(zip(channels, channels[1:], PLACES, strict=False), start=1):
+        weight, bias = _pair(constants, f"patch.conv{index}", out, inner, 1, places, outputs=out)
+        turned = weight[:, :, 0].transpose(2, 1, 0)  # places, in, out
+        wide = np.zeros((places, _whole(inner) if index > 1 else 1, _whole(out)), np.float32)
+        wide[:, :inner, :out] = turned
         yield wide
         yield _padded(bias)
-        channels = _whole(out)
 
 
 def _layer(stack: StackSpec, constants: Constants, name: str) -> list[Array]:
     """One block. The graph also has queries and keys turned by a quarter; the kernel turns by itself."""
-    weight, bias = _pair(constants, f"{name}.qkv")
-    own = np.r_[0 : 2 * stack.dim, 4 * stack.dim : 5 * stack.dim]
-    parts = [*_pair(constants, f"{name}.norm1"), weight[:, own], bias[own]]
-    for part in ("out", "norm2", "grow", "shrink"):
-        parts += _pair(constants, f"{name}.{part}")
+    dim, ffn = stack.dim, stack.ffn
+    weight, bias = _pair(constants, f"{name}.qkv", dim, 5 * dim)
+    own = np.r_[0 : 2 * dim, 4 * dim : 5 * dim]
+    parts = [*_pair(constants, f"{name}.norm1", dim), weight[:, own], bias[own]]
+    for part, shape in {"out": (dim, dim), "norm2": (dim,), "grow": (dim, ffn), "shrink": (ffn, dim)}.items():
+        parts += _pair(constants, f"{name}.{part}", *shape)
     return parts
 
 
-def _pair(constants: Constants, name: str) -> tuple[Array, Array]:
-    return _get(constants, f"{name}.weight"), _get(constants, f"{name}.bias")
+def _pair(constants: Constants, name: str, *shape: int, outputs: int = 0) -> tuple[Array, Array]:
+    """Weight of a shape and the bias of its last dimension, or of so many outputs."""
+    return _get(constants, f"{name}.weight", shape), _get(constants, f"{name}.bias", (outputs or shape[-1],))
 
 
-def _get(constants: Constants, name: str) -> Array:
-    try:
-        return constants[name]
-    except KeyError:
+def _turns(stack: StackSpec, constants: Constants) -> Array:
+    """Cosine and sine of every number of positions, ``(out, in, positions, half a head)``."""
+    table = constants.get(TURNS)
+    positions = table.shape[2] if table is not None and table.ndim == 4 else 0
+    return _get(constants, TURNS, (2, 2, max(positions, stack.right + 1), stack.dim // stack.heads // 2))
+
+
+def _get(constants: Constants, name: str, shape: tuple[int, ...]) -> Array:
+    found = constants.get(name)
+    if found is None or found.shape != shape:
+        said = "no" if found is None else f"a {found.shape} where its manifest needs a {shape} as"
         raise BundleError(
-            f"its graph has no {name}: it was written by another version, build the bundle again or take "
-            "the backend onnxruntime"
-        ) from None
+            f"its graph has {said} {name}: they are of two networks or versions, build the bundle again or "
+            "take the backend onnxruntime"
+        )
+    return found
 
 
 def _padded(array: Array) -> Array:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeecg.runtime.cache import check_own, default_folder, make_own, write_atomically
+from edgeecg.runtime.cache import OwnFolder, default_folder
 from edgeecg.runtime.executor import TensorSpec
 from edgeecg.runtime.trt.build import Plan, Recipe
 
@@ -70,45 +70,43 @@ class PlanStore:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or default_folder()) / "tensorrt"
+        self._kept = OwnFolder(self.folder)
 
     def load(self, key: PlanKey, recipe: Recipe) -> Plan | None:
         """The plan of a key, or ``None`` where there is none that fits (the log says why)."""
-        note_path, plan_path = self._paths(key)
+        note_name, plan_name = self._names(key)
+        path = self.folder / plan_name
         try:
-            check_own(self.folder)
-            note = msgspec.json.decode(note_path.read_bytes(), type=_Note)
-            data = plan_path.read_bytes()  # read once: what is hashed is what is opened
+            said, data = self._kept.read(note_name, plan_name)  # once: what is hashed is what is opened
+            note = msgspec.json.decode(said, type=_Note)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, RecursionError) as error:
-            log.warning("cached plan %s cannot be read (%s): building it again", plan_path, error)
+            log.warning("cached plan %s cannot be read (%s): building it again", path, error)
             return None
         if note.key != key:
-            log.warning("cached plan %s is of another key: building it again", plan_path)
+            log.warning("cached plan %s is of another key: building it again", path)
             return None
         if hashlib.sha256(data).hexdigest() != note.sha256:
-            log.warning("cached plan %s does not have its hash: building it again", plan_path)
+            log.warning("cached plan %s does not have its hash: building it again", path)
             return None
         return Plan(data, recipe, note.inputs, note.outputs, note.fallback)
 
     def save(self, key: PlanKey, plan: Plan) -> None:
         """Keep a plan; a reader sees the old one, the new one or none, never half of one."""
         note = _Note(key, hashlib.sha256(plan.data).hexdigest(), plan.inputs, plan.outputs, plan.fallback)
-        note_path, plan_path = self._paths(key)
-        make_own(self.folder)
-        write_atomically(plan_path, plan.data)
-        write_atomically(note_path, msgspec.json.format(msgspec.json.encode(note)))
+        note_name, plan_name = self._names(key)
+        said = msgspec.json.format(msgspec.json.encode(note))
+        self._kept.write({plan_name: plan.data, note_name: said})
 
     def discard(self, key: PlanKey) -> None:
         """Forget a plan that turned out to be no good."""
-        for path in self._paths(key):
-            path.unlink(missing_ok=True)
+        self._kept.discard(*self._names(key))
 
     def timing(self, library: str, gpu: str) -> bytes:
         """Timing cache of earlier builds; nothing where there is none, or none that can be read."""
         try:
-            check_own(self.folder)
-            return self._timing_path(library, gpu).read_bytes()
+            return self._kept.read(self._timing_name(library, gpu))[0]
         except FileNotFoundError:
             return b""
         except OSError as error:
@@ -118,11 +116,10 @@ class PlanStore:
     def keep_timing(self, library: str, gpu: str, data: bytes) -> None:
         """Keep the timing cache of a build."""
         if data:
-            make_own(self.folder)
-            write_atomically(self._timing_path(library, gpu), data)
+            self._kept.write({self._timing_name(library, gpu): data})
 
-    def _paths(self, key: PlanKey) -> tuple[Path, Path]:
-        return self.folder / f"{key.name}.json", self.folder / f"{key.name}.plan"
+    def _names(self, key: PlanKey) -> tuple[str, str]:
+        return f"{key.name}.json", f"{key.name}.plan"
 
-    def _timing_path(self, library: str, gpu: str) -> Path:
-        return self.folder / f"{hashlib.sha256(f'{library} {gpu}'.encode()).hexdigest()[:32]}.timing"
+    def _timing_name(self, library: str, gpu: str) -> str:
+        return f"{hashlib.sha256(f'{library} {gpu}'.encode()).hexdigest()[:32]}.timing"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import platform
+import threading
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +93,105 @@ def test_narrower_vectors_give_the_same(
     exact = OrtExecutor(bundle.graph(name, "fp32"))
     with exact, native.open_executor(bundle, name, cache=tmp_path) as fused:
         compared(exact, fused, rows=3, steps=9, seed=0)
+
+
+UNUSUAL = {
+    "no look-ahead": {"token": StackSpec(dim=16, layers=2, heads=1, ffn=16, left=1, right=0)},
+    "deep, ahead of many": {"token": StackSpec(dim=32, layers=5, heads=2, ffn=48, left=3, right=9)},
+    "wide heads, odd stem": {
+        "token": StackSpec(dim=32, layers=2, heads=1, ffn=32, left=9, right=1),
+        "stem": (3, 20),
+    },
+    "no positions": {"positions": "none"},
+    "a beat's memory of two": {"beat": StackSpec(dim=16, layers=2, heads=1, ffn=16, left=2, right=0)},
+}
+
+
+@pytest.mark.parametrize("other", UNUSUAL.values(), ids=UNUSUAL)
+def test_networks_of_other_sizes(other: dict[str, Any], tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from edgeecg.deploy.build import build_bundle
+    from edgeecg.model.presets import preset
+    from edgeecg.model.transformer import Network
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(replace(preset("nano"), **other)).eval()
+    build_bundle(network, tmp_path / "odd.edgeecg", "odd", created="2026-01-01T00:00:00+00:00")
+    bundle = Bundle.open(tmp_path / "odd.edgeecg")
+    for name in GRAPHS:
+        exact = OrtExecutor(bundle.graph(name, "fp32"))
+        with exact, native.open_executor(bundle, name) as fused:
+            for rows, steps in ((3, 1), (2, 8), (1, 37)):
+                compared(exact, fused, rows, steps, seed=0)
+
+
+@pytest.mark.parametrize("seen", [np.nan, np.inf, -np.inf, 1e20])
+def test_a_count_that_is_none_harms_its_own_row_only(
+    pair: tuple[OrtExecutor, NativeExecutor], seen: float
+) -> None:
+    first, carried = pair[1].inputs
+    shape = (2, 64) if first.name == "signal" else (2, 8, int(first.shape[2]))
+    state = np.zeros((2, int(carried.shape[1])), np.float32)
+    state[0, 0] = seen
+    wanted, got = (
+        executor.run({first.name: np.ones(shape, np.float32), "state": state}) for executor in pair
+    )
+    for key, value in wanted.items():
+        np.testing.assert_allclose(got[key][1], value[1], atol=ATOL, rtol=0, err_msg=key)
+    np.testing.assert_array_equal(got["state_out"][0, 0], wanted["state_out"][0, 0])
+
+
+@pytest.mark.parametrize("seen", [-7.0, -0.5, 2.5])
+def test_an_odd_count_is_read_as_in_the_graph(pair: tuple[OrtExecutor, NativeExecutor], seen: float) -> None:
+    exact, fused = pair
+    first, carried = exact.inputs
+    shape = (2, 64) if first.name == "signal" else (2, 8, int(first.shape[2]))
+    state = np.zeros((2, int(carried.shape[1])), np.float32)
+    state[0, 0] = seen
+    feed = {first.name: np.ones(shape, np.float32), "state": state}
+    wanted, got = exact.run(feed), fused.run(feed)
+    for key, value in wanted.items():
+        np.testing.assert_allclose(got[key], value, atol=ATOL, rtol=0, err_msg=key)
+
+
+def test_closed_while_threads_run_it_says_so(nano: Engine) -> None:
+    fused = native.open_executor(nano.bundle, "token", threads=2)
+    state = np.zeros((8, int(fused.inputs[1].shape[1])), np.float32)
+    feed = {"signal": np.zeros((8, 64), np.float32), "state": state}
+    raised: list[Exception] = []
+
+    def work() -> None:
+        try:
+            while True:
+                fused.run(feed)
+        except Exception as error:  # noqa: BLE001 - whatever comes is what is asked
+            raised.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    fused.close()
+    for thread in threads:
+        thread.join(10)
+    assert [type(error) for error in raised] == [BackendError] * 4
+
+
+def test_a_forked_process_goes_on(nano: Engine) -> None:
+    """Its parent's threads are not there."""
+    with native.open_executor(nano.bundle, "token", threads=2) as fused:
+        state = np.zeros((4, int(fused.inputs[1].shape[1])), np.float32)
+        feed = {"signal": np.zeros((4, 64), np.float32), "state": state}
+        fused.run(feed)
+        child = multiprocessing.get_context("fork").Process(target=fused.run, args=(feed,))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # Python's, of forking a process with threads: that is the case here
+            child.start()
+        child.join(20)
+        assert child.exitcode == 0
 
 
 def test_a_step_beyond_the_tables_is_said(nano: Engine) -> None:

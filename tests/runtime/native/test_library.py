@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from edgeecg.bundle import Bundle
-from edgeecg.errors import BackendError
+from edgeecg.errors import BackendError, ConfigError
 from edgeecg.runtime import native
+from edgeecg.runtime.cache import OwnFolder, default_folder
 from edgeecg.runtime.native.constants import read_constants
 from edgeecg.runtime.native.library import open_library
 from edgeecg.runtime.native.weights import sizes_of
@@ -27,36 +30,45 @@ def kept(folder: Path) -> list[Path]:
     return sorted((folder / "native").glob("*.so"))
 
 
+def compiler(folder: Path, *lines: str) -> str:
+    """A C compiler of one's own; gives its path."""
+    path = folder / "my-cc"
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return str(path)
+
+
 @needs_compiler
 def test_kept_kernels_need_no_compiler(
     sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_library(sizes, tmp_path)
     assert len(kept(tmp_path)) == 1
-    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert open_library(sizes, tmp_path).floats() > 0
     with pytest.raises(BackendError, match=r"no C compiler: apt install gcc"):
         open_library({**sizes, "LONGEST": 100}, tmp_path)
 
 
 @needs_compiler
-@pytest.mark.parametrize("damage", ["library", "note", "gone"])
+@pytest.mark.parametrize("damage", ["library", "note", "gone", "no library"])
 def test_damaged_kernels_are_compiled_again(
     sizes: dict[str, int], tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     open_library(sizes, tmp_path)
     path = kept(tmp_path)[0]
-    good, note = path.read_bytes(), path.with_suffix(".sha256")
+    good, note = path.read_bytes(), path.with_name(f"{path.name}.sha256")
     if damage == "library":
-        path.unlink()  # what is loaded stays as it is
         path.write_bytes(good[:1000])
     elif damage == "note":
         note.write_bytes(b"\xff\xfe")
-    else:
+    elif damage == "gone":
         note.unlink()
+    else:  # whole, and of another system
+        path.write_bytes(b"nothing that can be loaded")
+        note.write_text(hashlib.sha256(path.read_bytes()).hexdigest())
     assert open_library(sizes, tmp_path).floats() > 0
     assert ("compiling them again" in caplog.text) == (damage != "gone")
-    assert path.read_bytes()[:4] == b"\x7fELF"
     assert len(path.read_bytes()) == len(good)
 
 
@@ -70,29 +82,101 @@ def test_a_folder_that_others_may_write_to_is_refused(sizes: dict[str, int], tmp
 
 
 @needs_compiler
-def test_a_folder_that_cannot_be_made_is_said(sizes: dict[str, int], tmp_path: Path) -> None:
+def test_kernels_that_cannot_be_kept_are_used_all_the_same(
+    sizes: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BackendError, match="name another folder by EDGEECG_CACHE"):
-        open_library(sizes, tmp_path / "file")
+    assert open_library(sizes, tmp_path / "file").floats() > 0
+    assert "cannot be kept" in caplog.text
+    assert "compiled at each start" in caplog.text
 
 
-def test_a_compiler_that_refuses_is_quoted(
+@needs_compiler
+def test_a_folder_put_in_its_place_is_not_read(
     sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler = tmp_path / "cc"
-    compiler.write_text("#!/bin/sh\necho 'step.c:1: error: no such thing' >&2\nexit 1\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CC", str(compiler))
-    with pytest.raises(
-        BackendError, match=r"refuses the kernels.*no such thing.*name another compiler by CC"
-    ):
+    """Whoever owns a folder above may exchange it once it was looked at."""
+    open_library(sizes, tmp_path)
+    name = kept(tmp_path)[0].name
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / name).write_bytes(b"evil")
+    looked = os.fstat
+
+    def exchange(handle: int) -> os.stat_result:
+        found = looked(handle)
+        (tmp_path / "native").rename(tmp_path / "away")
+        evil.rename(tmp_path / "native")
+        monkeypatch.undo()
+        return found
+
+    monkeypatch.setattr(os, "fstat", exchange)
+    (data,) = OwnFolder(tmp_path / "native").read(name)
+    assert data[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("echo 'step.c:1: error: no such thing' >&2", "exit 1"), "no such thing"),
+        (("printf 'fehler \\351\\n' >&2", "exit 1"), "fehler"),
+        (("exit 3",), "exit 3"),
+        ((), "it wrote nothing"),
+        (("echo garbage > step.so",), "cannot be loaded"),
+    ],
+)
+def test_a_compiler_that_fails_is_told_and_nothing_is_kept(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.setenv("CC", compiler(tmp_path, *lines))
+    with pytest.raises(BackendError, match=words) as error:
         open_library(sizes, tmp_path)
+    assert "by CC" in str(error.value)
+    assert "\n" not in str(error.value)
     assert kept(tmp_path) == []
+
+
+def test_a_compiler_that_cannot_be_run_is_told(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "cc"
+    broken.write_bytes(b"\x7fELF nothing")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    with pytest.raises(BackendError, match="does not compile the kernels"):
+        open_library(sizes, tmp_path)
+
+
+@needs_compiler
+def test_another_compiler_mends_what_a_bad_one_made(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that makes a library that loads and is wrong: naming another has it compiled anew."""
+    good = native.find_compiler()[0]
+    monkeypatch.setenv("CC", compiler(tmp_path, f'exec {good} "$@" -DLAYERS=1 -w'))
+    open_library(sizes, tmp_path)
+    monkeypatch.setenv("CC", good)
+    open_library(sizes, tmp_path)
+    assert len(kept(tmp_path)) == 2
 
 
 def test_a_compiler_with_options_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "sh -x")
     assert native.find_compiler() == ["sh", "-x"]
+    monkeypatch.setenv("CC", "gcc '")
+    with pytest.raises(ConfigError, match="CC is no command"):
+        native.find_compiler()
     monkeypatch.setenv("CC", "")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert native.find_compiler() == []
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("EDGEECG_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(BackendError, match="name a folder to keep things in by EDGEECG_CACHE"):
+        default_folder()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from edgeecg.bundle import GRAPHS, Bundle, GraphName
 from edgeecg.errors import BundleError
 from edgeecg.runtime.native.constants import read_constants
-from edgeecg.runtime.native.weights import pack_weights
+from edgeecg.runtime.native.weights import pack_weights, sizes_of
+from edgeecg.specs import StackSpec
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -55,3 +59,39 @@ def test_a_graph_without_a_weight_is_refused() -> None:
     del constants["block0.grow.weight"]
     with pytest.raises(BundleError, match=r"no block0\.grow\.weight.*build the bundle again"):
         pack_weights(bundle.spec, "token", constants)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"stem": (2, 8)},
+        {"stem": (4, 32)},
+        {"token": StackSpec(dim=32, layers=1, heads=1, ffn=32, left=48, right=8)},
+        {"token": StackSpec(dim=16, layers=1, heads=1, ffn=48, left=48, right=8)},
+        {"token": StackSpec(dim=16, layers=2, heads=1, ffn=32, left=48, right=8)},
+        {"token": StackSpec(dim=16, layers=1, heads=1, ffn=32, left=48, right=600)},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_another_network_is_refused(other: dict[str, Any]) -> None:
+    bundle = Bundle.open("nano")
+    constants = read_constants(bundle.graph("token", "fp32"))
+    spec = replace(bundle.spec, **other)
+    with pytest.raises(BundleError, match="two networks or versions"):
+        pack_weights(spec, "token", constants)
+
+
+def test_a_table_of_no_shape_is_refused() -> None:
+    bundle = Bundle.open("nano")
+    constants = {**read_constants(bundle.graph("token", "fp32")), "turns.table": np.float32(1.0)[()]}
+    with pytest.raises(BundleError, match=r"turns\.table"):
+        sizes_of(bundle.spec, "token", {k: np.asarray(v) for k, v in constants.items()})
+
+
+@pytest.mark.parametrize(("raw", "dims"), [(b"12345", (1,)), (b"1234", (-1,)), (b"12345678", (-1, -2))])
+def test_values_that_are_none_are_refused(raw: bytes, dims: tuple[int, ...]) -> None:
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.TensorProto(name="x", data_type=onnx.TensorProto.FLOAT, dims=dims, raw_data=raw)
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], [tensor]))
+    with pytest.raises(BundleError, match="cut short"):
+        read_constants(model.SerializeToString())
