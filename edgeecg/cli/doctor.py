@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -12,8 +12,10 @@ from rich.text import Text
 from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.builder import builder_options
 from edgeecg.cli.common import atomic_path, check_file, data_console, progress_bar
+from edgeecg.errors import ConfigError
 from edgeecg.profile.health import Finding, advise
 from edgeecg.profile.machine import Machine, identify
+from edgeecg.runtime.engine import BACKENDS, Backend
 
 __all__ = ["doctor"]
 
@@ -30,6 +32,13 @@ def doctor(
             "--bundle", "-b", metavar="NAME|FILE", help="Bundle to run; a packaged one if left out."
         ),
     ] = None,
+    need: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BACKEND",
+            help="Backend that must work, or the exit code is 1: native, tensorrt. Repeatable.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all findings to this file.")
     ] = None,
@@ -37,15 +46,20 @@ def doctor(
     """Tell what this machine is and which backends work on it, with what to do about each that does not.
 
     Every backend is opened and has to reproduce the bundle's golden vectors. The first time, TensorRT
-    builds its engines, which takes minutes on a Jetson. The exit code is 1 where something is ill.
+    builds its engines, which takes minutes on a Jetson, and the native backend compiles its kernels, which
+    takes seconds. The exit code is 1 where something is ill.
 
     For example:
 
     - `edgeecg doctor`
     - `edgeecg doctor --bundle my.edgeecg --json health.json`
+    - `edgeecg doctor --need native` while an image is built
     """
     if json is not None:
         check_file(json)
+    for backend in need or ():
+        if backend not in BACKENDS:
+            raise ConfigError(f"--need {backend}: there is no such backend, choose {', '.join(BACKENDS)}")
     machine = identify()
     names = packaged_names()
     source = bundle or (("small" if "small" in names else names[0]) if names else None)
@@ -54,7 +68,11 @@ def doctor(
         looking = bars.add_task("looking", total=None)
         options = builder_options(bars)
         findings = advise(
-            machine, opened, lambda text: bars.update(looking, description=f"looking at the {text}"), options
+            machine,
+            opened,
+            lambda text: bars.update(looking, description=f"looking at the {text}"),
+            options,
+            cast("list[Backend]", need or []),
         )
     console = data_console()
     console.print(machine_table(machine))

@@ -63,7 +63,10 @@ def profile(
         str | None,
         typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads inside one operator.")] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(min=1, max=256, help="CPU threads inside one operator; of native, that share a step."),
+    ] = 1,
     dla: Annotated[
         int | None,
         typer.Option(min=0, metavar="CORE", help="TensorRT: prefer this DLA core; tells what it cannot run."),
@@ -229,7 +232,8 @@ def show(console: Console, report: Report) -> None:
     show_whole(console, throughput_table(report))
     if ways := call_ways(report):
         show_whole(console, percentile_table("\nA call of the token graph, each way", ways))
-    show_whole(console, layer_table(report))
+    if report.layers:
+        show_whole(console, layer_table(report))
     console.print(f"\n{summary(report)}", soft_wrap=True)
 
 
@@ -276,6 +280,10 @@ def summary(report: Report) -> str:
             f"{memory.before / 2**20:.0f} MiB before the engine was opened"
         ),
     ]
+    if not report.layers:
+        lines.append(
+            f"Layers: a step of the backend {report.subject.backend} is one function, they have no times"
+        )
     if memory.device:
         lines.append(f"Memory of the device: {memory.device / 2**20:.0f} MiB in use")
     for what, unit, before, after in (

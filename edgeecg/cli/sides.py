@@ -52,7 +52,7 @@ class Side:
 
     def _needed_bundle(self, what: str) -> Bundle:
         if self.bundle is None:
-            raise ConfigError(f"{self.text}: {what} a bundle, not of a graph alone")
+            raise ConfigError(f"{self.text}: {what} a bundle, not of a graph alone: name the bundle")
         return self.bundle
 
 
@@ -84,7 +84,7 @@ def parse_side(text: str) -> Side:
         precision = precision or ("fp16" if holds_half(Path(source).read_bytes()) else "fp32")
         return Side(text, source, precision, executor or default_executor(precision), None)
     bundle = Bundle.open(source)
-    wanted = precision or bundle.manifest.default_precision
+    wanted = precision or (native.PRECISION if executor == "native" else bundle.manifest.default_precision)
     return Side(text, source, wanted, executor or default_executor(wanted), bundle)
 
 

@@ -253,6 +253,8 @@ def graph_times(
     """Layers of both graphs, and on a device the parts of a call of the token graph."""
     parts: dict[str, Percentiles] = {}
     layers: dict[str, Sequence[LayerTime]] = {}
+    if engine.backend == "native":
+        return layers, parts
     for name, executor, length in (("token", engine.token, hop_samples), ("beat", engine.beat, 1)):
         inputs = step_inputs(executor, 1, length)
         device = device_executor(executor)

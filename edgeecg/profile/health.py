@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
@@ -201,10 +201,10 @@ def _check_backend(bundle: Bundle, backend: Backend, needed: bool, tensorrt: Opt
     except BackendError as problem:
         says, _, advice = str(problem).partition(": ")
         return Finding(backend, "ill" if needed else "note", says, advice)
-    rows = len(inputs["state"])
+    rows, close = len(inputs["state"]), f"within {error:.0e}" if error else "exactly"
     return Finding(
         backend, "well",
-        f"golden vectors within {error:.0e} ({precision}); a step of {rows} streams takes {step.p50:.2f} ms",
+        f"golden vectors {close} ({precision}); a step of {rows} streams takes {step.p50:.2f} ms",
     )  # fmt: skip
 
 
@@ -213,12 +213,15 @@ def advise(
     bundle: Bundle | None,
     tell: Callable[[str], None] = lambda text: None,
     tensorrt: Options | None = None,
+    need: Sequence[Backend] = (),
 ) -> list[Finding]:
-    """Look at everything; backends only where there is a bundle to run on them."""
+    """Look at everything; backends only where there is a bundle to run on them. ``need``: those that must
+    work, besides ONNX Runtime and, on a Jetson, TensorRT.
+    """
     tell("machine")
     findings = [check_python(machine), *check_jetson(machine), *check_cuda(machine), *check_tensorrt(machine)]
     if bundle is not None:
         tell("backends")
-        needed: tuple[Backend, ...] = ("onnxruntime", *(("tensorrt",) if machine.jetson else ()))
+        needed: tuple[Backend, ...] = ("onnxruntime", *(("tensorrt",) if machine.jetson else ()), *need)
         findings += check_backends(bundle, needed, tensorrt=tensorrt)
     return findings

@@ -23,7 +23,7 @@ def default_folder() -> Path:
     """``EDGEECG_CACHE``, or ``edgeecg`` in the user's cache folder; ``BackendError`` if there is neither."""
     named = os.environ.get("EDGEECG_CACHE")
     if named:
-        return Path(named)
+        return Path(named).expanduser()
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeecg"
     except RuntimeError as error:

@@ -15,7 +15,7 @@ from typing import Protocol, Union, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import SignalError
+from edgeecg.errors import ConfigError, SignalError
 
 __all__ = [
     "ROWS",
@@ -26,6 +26,7 @@ __all__ = [
     "TensorSpec",
     "Tensors",
     "check_inputs",
+    "check_threads",
     "run_in_pieces",
 ]
 
@@ -94,6 +95,12 @@ class Executor(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def check_threads(threads: int) -> None:
+    """Refuse what is no number of threads; raises ``ConfigError``."""
+    if not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads = {threads}: give a whole number, 1 or more")
 
 
 def check_inputs(specs: Sequence[TensorSpec], inputs: Tensors, longest: int = 0) -> None:

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import BackendError, ConfigError, DeviceError
-from edgeecg.runtime.executor import STATE, STATE_OUT, InputCheck, Tensors, TensorSpec, run_in_pieces
+from edgeecg.errors import BackendError, DeviceError
+from edgeecg.runtime.executor import (
+    STATE,
+    STATE_OUT,
+    InputCheck,
+    Tensors,
+    TensorSpec,
+    check_threads,
+    run_in_pieces,
+)
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -47,8 +55,7 @@ class OrtExecutor:
     """
 
     def __init__(self, model: bytes, threads: int = 1, profile: bool = False) -> None:
-        if threads < 1:
-            raise ConfigError(f"threads = {threads}: give 1 or more")
+        check_threads(threads)
         self._folder = tempfile.TemporaryDirectory(prefix="edgeecg-") if profile else None
         self._session: ort.InferenceSession | None = _open_session(
             model, threads, self._folder.name if self._folder else None

@@ -20,11 +20,14 @@ from edgeecg.cli.main import main
 from edgeecg.cli.sides import parse_side
 from edgeecg.deploy.precision import fp16_plan, rewrite
 from edgeecg.errors import MissingExtra
-from edgeecg.runtime import trt
+from edgeecg.runtime import native, trt
 from edgeecg.runtime.ort import OrtExecutor
 
 QUICK = ["--runs", "20", "--warmup", "2", "--batches", "1,2", "--pace-seconds", "0.2", "--speed", "20",
          "--energy-seconds", "0", "--backend", "onnxruntime"]  # fmt: skip
+
+
+needs_compiler = pytest.mark.skipif(not native.find_compiler(), reason="no C compiler")
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +276,34 @@ def test_the_doctor_tells_the_machine_and_the_backends(
     shown = capsys.readouterr().out
     assert "machine" in shown
     assert "onnxruntime" in shown
+
+
+@needs_compiler
+def test_of_native_the_outputs_are_compared_and_no_layers(
+    bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", f"{bundle}@native", bundle, "--steps", "2", "--layers"]) == 0
+    told = capsys.readouterr()
+    assert "what its layers give cannot be seen" in " ".join(told.err.split())
+    assert "No layer departs" not in told.out
+    assert main(["compare", "small:int8@native", "small"]) == 2
+    assert "computes in fp32, not int8" in one_error(capsys)
+
+
+@needs_compiler
+def test_native_is_profiled_without_layers(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "-b", bundle, *QUICK, "--backend", "native"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Slowest layers" not in told
+    assert "backend native is one function" in told
+
+
+def test_the_doctor_fails_where_what_is_needed_does_not_work(
+    bundle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEECG_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert main(["doctor", "--bundle", bundle]) == 0
+    assert main(["doctor", "--bundle", bundle, "--need", "native"]) == 1
+    assert main(["doctor", "--need", "cuda"]) == 2
+    assert "CC names no-such-compiler" in " ".join(capsys.readouterr().out.split())

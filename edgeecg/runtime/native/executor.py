@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import GraphName
-from edgeecg.errors import BackendError, BundleError, ConfigError
-from edgeecg.runtime.executor import ROWS, STATE, STATE_OUT, InputCheck, Tensors, TensorSpec
+from edgeecg.errors import BackendError, BundleError
+from edgeecg.runtime.executor import ROWS, STATE, STATE_OUT, InputCheck, Tensors, TensorSpec, check_threads
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
 
 __all__ = ["NativeExecutor", "decided"]
@@ -56,8 +56,7 @@ class NativeExecutor:
         weights: Array,
         threads: int = 1,
     ) -> None:
-        if threads < 1:
-            raise ConfigError(f"threads = {threads}: give 1 or more")
+        check_threads(threads)
         _declare(library)
         if library.floats() != weights.size:
             raise BundleError(

@@ -40,6 +40,7 @@ EXTENSIONS = (
     "xop",
     "tbm",
 )
+FUNCTIONS = ("step", "scratch", "floats", "state_floats")
 PATIENCE = 300
 """Seconds that a compiler may take; two are usual, twenty on a small board."""
 
@@ -68,7 +69,13 @@ def open_library(sizes: Mapping[str, int], folder: Path | None = None) -> ctypes
     library = _kept(kept, name)
     if library is not None:
         return library
-    data = _compiled(sources, macros)
+    try:
+        data = _compiled(sources, macros)
+    except OSError as error:
+        raise BackendError(
+            f"there is no room to compile the kernels of the native backend ({error}): name another "
+            "folder for temporary files by TMPDIR"
+        ) from error
     try:
         library = _loaded(data)
     except OSError as error:
@@ -117,16 +124,22 @@ def _loaded(data: bytes) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(prefix="edgeecg-") as work:
         path = Path(work) / "step.so"
         path.write_bytes(data)
-        return ctypes.CDLL(str(path))  # stays loaded when the file is gone
+        library = ctypes.CDLL(str(path))  # stays loaded when the file is gone
+    missing = [name for name in FUNCTIONS if not hasattr(library, name)]
+    if missing:
+        raise OSError(f"it has no {missing[0]}")
+    return library
 
 
 def _compiled(sources: Mapping[str, bytes], macros: list[str]) -> bytes:
     """Compile in a folder of its own; gives the library."""
     compiler = find_compiler()
     if not compiler:
+        named = os.environ.get("CC", "").strip()
+        said = f"CC names {named}, which is no program" if named else "there is no C compiler"
         raise BackendError(
-            "the native backend compiles its kernels on the device, and there is no C compiler: "
-            "apt install gcc, name one by CC, or take the backend onnxruntime"
+            f"the native backend compiles its kernels on the device, and {said}: apt install gcc libc6-dev, "
+            "name one by CC, or take the backend onnxruntime"
         )
     with tempfile.TemporaryDirectory(prefix="edgeecg-") as name:
         work = Path(name)

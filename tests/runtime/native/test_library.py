@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from edgeecg.runtime.native.constants import read_constants
 from edgeecg.runtime.native.library import open_library
 from edgeecg.runtime.native.weights import sizes_of
 
+REAL = shutil.which("gcc") or "gcc"
 needs_compiler = pytest.mark.skipif(not native.find_compiler(), reason="no C compiler")
 
 
@@ -123,6 +125,10 @@ def test_a_folder_put_in_its_place_is_not_read(
         (("exit 3",), "exit 3"),
         ((), "it wrote nothing"),
         (("echo garbage > step.so",), "cannot be loaded"),
+        (
+            ("echo 'int step;' > other.c", f"exec {REAL} -shared -fPIC other.c -o step.so"),
+            "it has no scratch",
+        ),
     ],
 )
 def test_a_compiler_that_fails_is_told_and_nothing_is_kept(
@@ -158,6 +164,26 @@ def test_another_compiler_mends_what_a_bad_one_made(
     monkeypatch.setenv("CC", good)
     open_library(sizes, tmp_path)
     assert len(kept(tmp_path)) == 2
+
+
+def test_a_compiler_that_is_none_is_quoted(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -O9")
+    with pytest.raises(BackendError, match="CC names no-such-compiler -O9, which is no program"):
+        open_library(sizes, tmp_path)
+
+
+def test_no_room_to_compile_is_told(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("CC", compiler(tmp_path))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(BackendError, match=r"no room to compile.*by TMPDIR"):
+        open_library(sizes, tmp_path)
 
 
 def test_a_compiler_with_options_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
