@@ -79,7 +79,8 @@ class BleakTransport:
         search = self._bleak.BleakScanner.find_device_by_filter(fits, timeout=self._seconds)
         device = await self._guard(search, "cannot be searched for; is Bluetooth switched on?")
         if device is None:
-            raise LinkError(f"no {self._name} was heard in {self._seconds:g} s: is it worn and near?")
+            heard = f"was heard in {self._seconds:g} s: is it worn and near?"
+            raise LinkError(f"no {self._name} {heard}", public=f"no such device {heard}")
         return device
 
     async def _guard(self, call: Any, wrong: str) -> Any:

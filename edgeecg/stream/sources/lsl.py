@@ -82,13 +82,15 @@ class LslSource(LiveSource):
         found = self._lsl.resolve_byprop(*self._property, timeout=self._wait)
         shown = "=".join(self._property)
         if not found:
-            raise LinkError(f"no stream with {shown} was found in {self._wait:g} s: is its outlet running?")
+            found_in = f"was found in {self._wait:g} s: is its outlet running?"
+            raise LinkError(f"no stream with {shown} {found_in}", public=f"no such LSL stream {found_in}")
         self._inlet = self._lsl.StreamInlet(found[0], max_buflen=360, recover=True)
         try:
             info = self._inlet.info(timeout=self._wait)
             self._inlet.open_stream(timeout=self._wait)
         except RuntimeError as error:  # pylsl's LostError and TimeoutError
-            raise LinkError(f"the stream with {shown} went away while it was opened") from error
+            what = "went away while it was opened"
+            raise LinkError(f"the stream with {shown} {what}", public=f"the LSL stream {what}") from error
         self._understand(info, shown)
 
     def _understand(self, info: Any, shown: str) -> None:
@@ -127,7 +129,8 @@ class LslSource(LiveSource):
                     continue
                 more, stamps = self._inlet.pull_chunk(timeout=0.0, max_samples=MOST)
             except RuntimeError as error:  # pylsl's LostError
-                raise LinkError("the LSL stream went away and does not come back by itself") from error
+                what = "the LSL stream went away and does not come back by itself"
+                raise LinkError(what, public=True) from error
             samples = np.array([first, *more], dtype=np.float64)[:, self._columns] * self._scale
             samples[~np.isfinite(samples)] = np.nan
             self._send(samples, np.array([stamp, *stamps]))

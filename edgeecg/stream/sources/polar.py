@@ -157,7 +157,7 @@ class PolarSource(LiveSource):
             await self._command(strap, pmd.STOP_ECG, answers)
             status = await self._command(strap, pmd.START_ECG, answers)
         if status != "success":
-            raise LinkError(f"the strap refuses to send its ECG: {status}")
+            raise LinkError(f"the strap refuses to send its ECG: {status}", public=True)
 
     async def _command(self, strap: BleTransport, command: bytes, answers: asyncio.Queue[bytes]) -> str:
         await strap.write(CONTROL, command)
@@ -165,7 +165,7 @@ class PolarSource(LiveSource):
             try:
                 data = await asyncio.wait_for(answers.get(), ANSWER_SECONDS)
             except (TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
-                raise LinkError(f"the strap did not answer for {ANSWER_SECONDS:g} s") from None
+                raise LinkError(f"the strap did not answer for {ANSWER_SECONDS:g} s", public=True) from None
             code, status = pmd.decode_response(data)
             if code == command[0]:
                 return status
@@ -175,9 +175,9 @@ class PolarSource(LiveSource):
         begun = time.monotonic()
         while not self._stop.is_set():
             if lost.is_set():
-                raise LinkError("the strap's connection is lost")
+                raise LinkError("the strap's connection is lost", public=True)
             if time.monotonic() - max(self._heard, begun) > ANSWER_SECONDS:
-                raise LinkError(f"the strap sent nothing for {ANSWER_SECONDS:g} s")
+                raise LinkError(f"the strap sent nothing for {ANSWER_SECONDS:g} s", public=True)
             await asyncio.sleep(TICK / 4)
 
     async def _let_go(self, strap: BleTransport, there: bool) -> None:

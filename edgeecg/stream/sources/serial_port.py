@@ -123,10 +123,8 @@ class SerialSource(LiveSource):
         cut = True
         while not (width := self._first_width()):
             if time.monotonic() > limit or self._stop.is_set():
-                raise LinkError(
-                    f"serial port {self._port_name} sends no lines of numbers: is the baud rate {self._baud} "
-                    "right?"
-                )
+                what = f"sends no lines of numbers: is the baud rate {self._baud} right?"
+                raise LinkError(f"serial port {self._port_name} {what}", public=f"its serial port {what}")
             lines = [line for line in self._lines.feed(self._read()) if line.strip()]
             self._waiting += lines[cut:]
             cut = cut and not lines

@@ -21,6 +21,7 @@ from edgeecg.errors import (
 )
 from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
+from edgeecg.stream.cause import cause
 from edgeecg.stream.clock import TimeBase, repair
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sources import Packet, open_source, pmd
@@ -220,13 +221,14 @@ def test_polar_that_refuses_or_is_away_is_told_when_opened() -> None:
         async def connect(self, lost: object) -> None:
             raise LinkError("nobody there")
 
-    for strap, told in (
-        (Refusing(strap_signal(1)), "device in charger"),
-        (Away(strap_signal(1)), "nobody there"),
+    for strap, told, logged in (
+        (Refusing(strap_signal(1)), "device in charger", "refuses to send its ECG: device in charger"),
+        (Away(strap_signal(1)), "nobody there", "it cannot be reached, or broke off"),
     ):
         source = PolarSource("AA:BB", transport=strap, wait=0.1)
-        with pytest.raises(LinkError, match=told):
+        with pytest.raises(LinkError, match=told) as error:
             source.open()
+        assert logged in cause(error.value)
         assert told in source.trouble
         assert not strap.connected
 
@@ -266,6 +268,9 @@ def test_lsl_outlets_that_cannot_be_used_are_told() -> None:
             open_source(f"lsl:{name}", units="mV", leads=("V9",))
     with lsl_outlet(0.0, ("I",)) as (name, _), pytest.raises(SignalError, match="declares no rate"):
         open_source(f"lsl:{name}")
+    with pytest.raises(LinkError, match="no stream with name=bed-3") as error:
+        open_source("lsl:bed-3?wait=0.2")
+    assert cause(error.value) == "no such LSL stream was found in 0.2 s: is its outlet running?"
 
 
 def test_lsl_gap_is_found_by_its_stamps() -> None:
