@@ -236,7 +236,7 @@ class AlarmFinder:
 
     def _still(self, silent: list[Alarm], state: AlarmState) -> tuple[list[Alarm], AlarmState]:
         """Four seconds without a beat are no tachycardia, and what lies on both sides of them no pattern."""
-        if not any(alarm.end is None and alarm.label != "pause" for alarm in silent):
+        if not silent or not any(alarm.end is None and alarm.label != "pause" for alarm in silent):
             return [], state
         found, pattern = patterns.broken(state.patterns, self.settings.bigeminy)
         ended = _end_rate(state.rate._replace(slow=None))

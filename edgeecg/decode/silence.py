@@ -169,7 +169,7 @@ def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[
 def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
     """A beat ends every silence; one that grew too long just before it is told first."""
     events: list[Alarm] = []
-    state = state._replace(open=None)
+    state = state if state.open is None else state._replace(open=None)
     if max(sample, state.clock) > quiet_until(state, limits):
         events, state = advance(sample, True, state.level, state, limits)
         ended, state = _end(sample, state)
