@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from edgeecg.runtime.native.constants import read_constants
 from edgeecg.runtime.native.library import open_library
 from edgeecg.runtime.native.weights import sizes_of
 
-REAL = shutil.which("gcc") or "gcc"
 needs_compiler = pytest.mark.skipif(not native.find_compiler(), reason="no C compiler")
 
 
@@ -125,10 +123,6 @@ def test_a_folder_put_in_its_place_is_not_read(
         (("exit 3",), "exit 3"),
         ((), "it wrote nothing"),
         (("echo garbage > step.so",), "cannot be loaded"),
-        (
-            ("echo 'int step;' > other.c", f"exec {REAL} -shared -fPIC other.c -o step.so"),
-            "it has no scratch",
-        ),
     ],
 )
 def test_a_compiler_that_fails_is_told_and_nothing_is_kept(
@@ -151,6 +145,18 @@ def test_a_compiler_that_cannot_be_run_is_told(
     monkeypatch.setenv("CC", str(broken))
     with pytest.raises(BackendError, match="does not compile the kernels"):
         open_library(sizes, tmp_path)
+
+
+@needs_compiler
+def test_a_library_without_the_kernels_is_told(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = native.find_compiler()[0]
+    lines = ("echo 'int step;' > other.c", f"exec {good} -shared -fPIC other.c -o step.so")
+    monkeypatch.setenv("CC", compiler(tmp_path, *lines))
+    with pytest.raises(BackendError, match="it has no scratch"):
+        open_library(sizes, tmp_path)
+    assert kept(tmp_path) == []
 
 
 @needs_compiler
