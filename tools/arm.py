@@ -49,14 +49,14 @@ static float *take(long count)
 }
 int main(int argc, char **argv)
 {
-    int rows = atoi(argv[1]), tokens = atoi(argv[2]);
+    int rows = atoi(argv[1]), tokens = atoi(argv[2]), together = rows > 1 ? rows - 1 : 1;
     const struct network *net = (void *)take(floats());
     float *input = take((long)rows * tokens * STEP), *state = take((long)rows * STATE);
     long places = (long)rows * tokens, sizes[3] = {places * OUTPUTS, places * DIM, (long)rows * STATE};
     float *out[3];
     for (int i = 0; i < 3; i++) out[i] = calloc(sizes[i], sizeof(float));
-    float *work = calloc(scratch(rows, tokens), sizeof(float));
-    step(net, rows, rows, tokens, input, state, out[0], out[1], out[2], work);
+    float *work = calloc(scratch(together, tokens), sizeof(float));
+    step(net, rows, together, tokens, input, state, out[0], out[1], out[2], work);
     for (int i = 0; i < 3; i++) fwrite(out[i], sizeof(float), sizes[i], stdout);
     return argc == 3 ? 0 : 1;
 }

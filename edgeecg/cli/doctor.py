@@ -63,6 +63,8 @@ def doctor(
     machine = identify()
     names = packaged_names()
     source = bundle or (("small" if "small" in names else names[0]) if names else None)
+    if need and source is None:
+        raise ConfigError("--need: there is no packaged bundle to try a backend on, name one with --bundle")
     opened = Bundle.open(source) if source is not None else None
     with progress_bar() as bars:
         looking = bars.add_task("looking", total=None)

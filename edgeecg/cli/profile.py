@@ -282,7 +282,7 @@ def summary(report: Report) -> str:
     ]
     if not report.layers:
         lines.append(
-            f"Layers: a step of the backend {report.subject.backend} is one function, they have no times"
+            f"Layers: a step of the backend {report.subject.backend} is one function, seen as a whole"
         )
     if memory.device:
         lines.append(f"Memory of the device: {memory.device / 2**20:.0f} MiB in use")

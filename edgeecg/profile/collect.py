@@ -250,7 +250,7 @@ def device_executor(executor: Executor) -> TrtExecutor | None:
 def graph_times(
     engine: Engine, hop_samples: int, settings: ProfileSettings
 ) -> tuple[dict[str, Sequence[LayerTime]], dict[str, Percentiles]]:
-    """Layers of both graphs, and on a device the parts of a call of the token graph."""
+    """Layers of both graphs, of native none, and on a device the parts of a call of the token graph."""
     parts: dict[str, Percentiles] = {}
     layers: dict[str, Sequence[LayerTime]] = {}
     if engine.backend == "native":

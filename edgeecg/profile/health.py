@@ -199,7 +199,10 @@ def _check_backend(bundle: Bundle, backend: Backend, needed: bool, tensorrt: Opt
     except BundleError:
         raise
     except BackendError as problem:
-        says, _, advice = str(problem).partition(": ")
+        # what to do comes last; of native's a compiler's own words may stand before it
+        says, _, advice = (
+            str(problem).rpartition(": ") if backend == "native" else str(problem).partition(": ")
+        )
         return Finding(backend, "ill" if needed else "note", says, advice)
     rows, close = len(inputs["state"]), f"within {error:.0e}" if error else "exactly"
     return Finding(

@@ -1,6 +1,6 @@
-"""What is made on this machine and kept: TensorRT plans and compiled kernels.
+"""What is made on this machine and kept, TensorRT plans and compiled kernels among it.
 
-Both are executable code, so their folder must be the user's own, or root's, and writable by nobody else. It
+These are executable code, so their folder must be the user's own, or root's, and writable by nobody else. It
 is opened once and what lies in it is reached through that: whoever owns a folder above it cannot put another
 in its place in between. Hashes beside the files find damage and mixing-up, and nothing more.
 """
@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeecg.errors import BackendError
@@ -38,7 +38,7 @@ class OwnFolder:
     Parameters
     ----------
     path : Path
-        Made when first written to, for the user alone.
+        Made when first written to; others may read what lies in it, as a service does what an image brings.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,15 +59,17 @@ class OwnFolder:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Keep files, in their order; a reader sees an old one, the new one or none, never half of one."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
         with self._opened() as folder:
             for name, data in files.items():
                 _write_atomically(name, data, folder)
 
     def discard(self, *names: str) -> None:
         """Forget files, where they are there."""
-        for name in names:
-            (self.path / name).unlink(missing_ok=True)
+        with suppress(FileNotFoundError), self._opened() as folder:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
 
     @staticmethod
     def _content(name: str, folder: int) -> bytes:
@@ -93,7 +95,7 @@ class OwnFolder:
 def _write_atomically(name: str, data: bytes, folder: int) -> None:
     """Write under a name of its own, then rename: two threads may make the same file at once."""
     partial = f"{name}.{secrets.token_hex(6)}"
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

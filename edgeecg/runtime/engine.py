@@ -102,8 +102,8 @@ def open_engine(
         for but refuses is told in the log. ``native`` compiles kernels for this processor, once (see
         :mod:`edgeecg.runtime.native`): the fastest on a CPU, where there is a C compiler.
     precision : str, optional
-        ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out, and ``fp32``, which is
-        all that ``native`` computes in.
+        ``fp32``, ``fp16``, ``int8`` or ``mixed``; the bundle's default where left out. ``native`` has
+        ``fp32`` only, and takes it.
     threads : int
         CPU threads inside one operator; of ``native``, threads that share the rows of a run.
     tensorrt : edgeecg.runtime.trt.Options, optional
@@ -119,7 +119,7 @@ def open_engine(
     if backend not in (*BACKENDS, "auto"):
         raise ConfigError(f"no backend {backend!r}: choose auto, {', '.join(BACKENDS)}")
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    wanted = precision or ("fp32" if backend == "native" else opened.manifest.default_precision)
+    wanted = precision or (native.PRECISION if backend == "native" else opened.manifest.default_precision)
     if wanted not in PRECISIONS:
         raise ConfigError(f"no precision {wanted!r}: choose one of {', '.join(opened.precisions)}")
     graphs = {name: opened.graph(name, wanted) for name in GRAPHS}

@@ -1,11 +1,12 @@
 """The seam: one graph, named tensors in and out.
 
 Everything above (engine, pipeline, profile, compare) talks to this protocol and to nothing else, so an
-executor may be ONNX Runtime on a CPU, TensorRT on a GPU, or a fake in a test.
+executor may be ONNX Runtime or compiled kernels on a CPU, TensorRT on a GPU, or a fake in a test.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,7 +100,11 @@ class Executor(Protocol):
 
 def check_threads(threads: int) -> None:
     """Refuse what is no number of threads; raises ``ConfigError``."""
-    if not isinstance(threads, int) or threads < 1:
+    try:
+        whole = operator.index(threads)
+    except TypeError:
+        whole = 0
+    if whole < 1:
         raise ConfigError(f"threads = {threads}: give a whole number, 1 or more")
 
 

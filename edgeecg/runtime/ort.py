@@ -32,7 +32,7 @@ PIECE = 48
 """Most positions that are run at once. A query looks at its band, but a step of T positions computes its
 scores against all of T + span keys: beyond some fifty this costs more than one call fewer saves."""
 
-ROWS = 16
+MOST_ROWS = 16
 """Most rows of a piece: what it works on stays in the processor's cache."""
 
 
@@ -86,8 +86,8 @@ class OrtExecutor:
         if positions <= PIECE:
             return self._run(session, inputs)
         parts = []
-        for row in range(0, len(inputs[name]), ROWS):
-            block = {key: array[row : row + ROWS] for key, array in inputs.items()}
+        for row in range(0, len(inputs[name]), MOST_ROWS):
+            block = {key: array[row : row + MOST_ROWS] for key, array in inputs.items()}
             parts.append(
                 run_in_pieces(lambda piece: self._run(session, piece), block, name, self._unit, PIECE)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, Bundle, GraphName
-from edgeecg.errors import BackendError, MissingExtra, SignalError
+from edgeecg.errors import BackendError, ConfigError, MissingExtra, SignalError
 from edgeecg.runtime import native
 from edgeecg.runtime.engine import Engine
 from edgeecg.runtime.executor import Executor
@@ -224,3 +225,30 @@ def test_any_shape_agrees_with_rows_alone(nano: Engine, rows: int, steps: int, s
 def test_the_fake_error_types_are_real() -> None:
     """A missing library is a backend error, so one handler serves both."""
     assert issubclass(MissingExtra, BackendError)
+
+
+def test_what_is_like_inputs_that_passed_is_checked_all_the_same(nano: Engine) -> None:
+    """Shapes that passed once are not looked at again; what only seems so is."""
+    inputs = feed(nano.token, 1, 2)
+    nano.token.run(inputs)
+
+    class Like:
+        def __init__(self, array: NDArray[np.float32]) -> None:
+            self.shape, self.dtype = array.shape, array.dtype
+
+    for wrong in (Like(inputs["state"]), inputs["state"].tolist()):
+        with pytest.raises(SignalError, match="convert it with"):
+            nano.token.run({**inputs, "state": wrong})
+    with pytest.raises(SignalError, match="takes the inputs"):
+        nano.token.run({**inputs, "extra": inputs["state"]})
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, None, "2"])
+def test_what_is_no_number_of_threads_is_said(nano: Engine, threads: Any) -> None:
+    for opened in (
+        lambda: OrtExecutor(nano.bundle.graph("beat"), threads),
+        lambda: compiled(nano.bundle, "beat", threads),
+    ):
+        with pytest.raises(ConfigError, match="give a whole number, 1 or more"):
+            opened()
+    OrtExecutor(nano.bundle.graph("beat"), np.int64(2)).close()

@@ -116,7 +116,7 @@ def test_python_modules_of_tensorrt_are_told(orin: Machine, monkeypatch: pytest.
 def test_backends_prove_themselves(bundle: Bundle) -> None:
     findings = check_backends(bundle)
     assert states(findings)["onnxruntime"] == "well"
-    assert "golden vectors " in findings[0].says
+    assert "golden vectors exactly" in findings[0].says  # it made them
     assert states(findings)["tensorrt"] in ("well", "note")
 
 
@@ -136,3 +136,20 @@ def test_all_of_it(bundle: Bundle) -> None:
     assert told == ["machine", "backends"]
     assert {"Python", "onnxruntime", "tensorrt"} <= set(states(findings))
     assert "onnxruntime" not in states(advise(identify(), None))
+
+
+def test_of_a_compiler_that_fails_all_words_are_told(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'step.c:1: error: no such thing' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("EDGEECG_CACHE", str(tmp_path / "kept"))
+    (finding,) = check_backends(bundle, ("native",), ("native",))
+    assert finding.state == "ill"
+    assert finding.says.endswith("(step.c:1: error: no such thing)")
+    assert finding.advice.startswith("name another compiler by CC")
+    monkeypatch.setenv("CC", "gcc '")
+    (finding,) = check_backends(bundle, (), ("native",))
+    assert (finding.state, finding.advice) == ("note", "name the C compiler there, or unset it")

@@ -21,6 +21,7 @@ __all__ = ["NativeExecutor", "decided"]
 
 Array = NDArray[np.float32]
 
+PATCH = 8  # samples of a token: three convolutions of stride two
 TOGETHER = 40
 """Positions of all rows that pass a layer together: its weights are read once for so many, and what is
 worked on stays in the second cache."""
@@ -57,7 +58,6 @@ class NativeExecutor:
         threads: int = 1,
     ) -> None:
         check_threads(threads)
-        _declare(library)
         if library.floats() != weights.size:
             raise BundleError(
                 f"its {name} graph has {weights.size} weights, where the network of its manifest has "
@@ -67,8 +67,8 @@ class NativeExecutor:
         self._library: ctypes.CDLL | None = library
         self._weights = np.ascontiguousarray(weights)
         self._threads = threads
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None  # and the process that it is of
-        self._unit = 8 if name == "token" else 1
+        self._pool = os.getpid(), ThreadPoolExecutor(threads, "edgeecg-native")  # it begins threads as needed
+        self._unit = PATCH if name == "token" else 1
         self._inputs, self._outputs = _tensors(name, sizes, library.state_floats())
         self._check = InputCheck(self._inputs, sizes["LONGEST"])
 
@@ -121,7 +121,7 @@ class NativeExecutor:
 
     def _side_by_side(self, step: Callable[[list[Array]], None], shares: list[list[Array]]) -> None:
         """Run shares of the rows in threads; those of a parent process are not there in its child."""
-        if self._pool is None or self._pool[0] != os.getpid():
+        if self._pool[0] != os.getpid():
             self._pool = os.getpid(), ThreadPoolExecutor(self._threads, "edgeecg-native")
         try:
             list(self._pool[1].map(step, shares))
@@ -132,7 +132,7 @@ class NativeExecutor:
     def close(self) -> None:
         """Give back what the executor holds; closing twice is fine."""
         self._library = None
-        if self._pool is not None and self._pool[0] == os.getpid():
+        if self._pool[0] == os.getpid():
             self._pool[1].shutdown()
 
     def __enter__(self) -> NativeExecutor:
@@ -149,15 +149,6 @@ class NativeExecutor:
         return self._library
 
 
-def _declare(library: ctypes.CDLL) -> None:
-    """Types of the functions in ``step.c``."""
-    for name in ("floats", "state_floats", "scratch"):
-        getattr(library, name).restype = ctypes.c_long
-    library.scratch.argtypes = [ctypes.c_int] * 2
-    library.step.argtypes = [ctypes.c_void_p, *[ctypes.c_int] * 3, *[ctypes.c_void_p] * 6]
-    library.step.restype = None
-
-
 def _address(array: Array) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
@@ -168,7 +159,7 @@ def _tensors(
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs, as the ONNX graph has them."""
     if name == "token":
-        inputs = (TensorSpec("signal", (ROWS, "8*tokens")), TensorSpec(STATE, (ROWS, state)))
+        inputs = (TensorSpec("signal", (ROWS, f"{PATCH}*tokens")), TensorSpec(STATE, (ROWS, state)))
         outputs = (
             TensorSpec("heads", (ROWS, "tokens", len(HEADS))),
             TensorSpec("embedding", (ROWS, "tokens", sizes["DIM"])),

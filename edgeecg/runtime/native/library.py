@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from edgeecg.errors import BackendError, ConfigError
+from edgeecg.errors import BackendError
 from edgeecg.runtime.cache import OwnFolder, default_folder
 
 __all__ = ["FLAGS", "SOURCES", "find_compiler", "open_library"]
@@ -40,9 +40,16 @@ EXTENSIONS = (
     "xop",
     "tbm",
 )
-FUNCTIONS = ("step", "scratch", "floats", "state_floats")
+FUNCTIONS = {
+    "floats": (ctypes.c_long, ()),
+    "state_floats": (ctypes.c_long, ()),
+    "vector": (ctypes.c_int, ()),
+    "scratch": (ctypes.c_long, (ctypes.c_int,) * 2),
+    "step": (None, (ctypes.c_void_p, *(ctypes.c_int,) * 3, *(ctypes.c_void_p,) * 6)),
+}
+"""Of ``step.c``: what each gives and takes."""
 PATIENCE = 300
-"""Seconds that a compiler may take; two are usual, twenty on a small board."""
+"""Seconds that a compiler may take; on a PC it takes two."""
 
 
 def open_library(sizes: Mapping[str, int], folder: Path | None = None) -> ctypes.CDLL:
@@ -60,15 +67,16 @@ def open_library(sizes: Mapping[str, int], folder: Path | None = None) -> ctypes
     BackendError
         There is no C compiler, it refuses the source or makes no library, or others may write to the folder.
     """
-    kept = OwnFolder((folder or default_folder()) / "native")
+    kept = _folder(folder)
     sources = {name: files(__package__).joinpath(name).read_bytes() for name in SOURCES}
     macros = [f"-D{name}={size}" for name, size in sizes.items()]
     # A compiler that is named has libraries of its own: naming another one mends those of a bad one.
     said = [*macros, *FLAGS, *_tuning(), *_processor(), os.environ.get("CC", ""), *map(str, sources.values())]
     name = f"{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:32]}.so"
-    library = _kept(kept, name)
+    library = _kept(kept, name) if kept is not None else None
     if library is not None:
         return library
+    log.warning("compiling the kernels of the native backend for this processor: a few seconds, once")
     try:
         data = _compiled(sources, macros)
     except OSError as error:
@@ -83,12 +91,8 @@ def open_library(sizes: Mapping[str, int], folder: Path | None = None) -> ctypes
             f"what the C compiler made for the native backend cannot be loaded ({error}): name another "
             "compiler by CC, or a folder for temporary files that may hold programs by TMPDIR"
         ) from error
-    try:
-        kept.write({f"{name}.sha256": hashlib.sha256(data).hexdigest().encode(), name: data})
-    except OSError as error:
-        log.warning(
-            "compiled kernels cannot be kept in %s (%s): they are compiled at each start", kept.path, error
-        )
+    if kept is not None:
+        _keep(kept, name, data)
     return library
 
 
@@ -97,11 +101,28 @@ def find_compiler() -> list[str]:
     try:
         named = shlex.split(os.environ.get("CC", ""))
     except ValueError as error:
-        raise ConfigError(f"CC is no command ({error}): {os.environ['CC']}") from error
-    if named:
-        return named if shutil.which(named[0]) else []
-    found = next(filter(None, map(shutil.which, COMPILERS)), None)
-    return [found] if found else []
+        raise BackendError(f"CC is no command ({error}): name the C compiler there, or unset it") from error
+    names, options = (named[:1], named[1:]) if named else (COMPILERS, [])
+    found = next(filter(None, map(shutil.which, names)), None)
+    return [str(Path(found).absolute()), *options] if found else []
+
+
+def _folder(named: Path | None) -> OwnFolder | None:
+    """Where libraries are kept; ``None``, and a word in the log, where there is no such place."""
+    try:
+        return OwnFolder((named or default_folder()) / "native")
+    except BackendError as error:
+        log.warning("compiled kernels cannot be kept (%s): they are compiled at each start", error)
+        return None
+
+
+def _keep(folder: OwnFolder, name: str, data: bytes) -> None:
+    try:
+        folder.write({f"{name}.sha256": hashlib.sha256(data).hexdigest().encode(), name: data})
+    except OSError as error:
+        log.warning(
+            "compiled kernels cannot be kept in %s (%s): they are compiled at each start", folder.path, error
+        )
 
 
 def _kept(folder: OwnFolder, name: str) -> ctypes.CDLL | None:
@@ -125,9 +146,11 @@ def _loaded(data: bytes) -> ctypes.CDLL:
         path = Path(work) / "step.so"
         path.write_bytes(data)
         library = ctypes.CDLL(str(path))  # stays loaded when the file is gone
-    missing = [name for name in FUNCTIONS if not hasattr(library, name)]
-    if missing:
-        raise OSError(f"it has no {missing[0]}")
+    for name, (gives, takes) in FUNCTIONS.items():
+        if not hasattr(library, name):
+            raise OSError(f"it has no {name}")
+        function = getattr(library, name)
+        function.restype, function.argtypes = gives, takes
     return library
 
 

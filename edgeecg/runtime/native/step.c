@@ -50,10 +50,9 @@ static void turn(float *restrict x, const float *restrict cosine, const float *r
         }
 }
 
-/* Eight queries of one head against their band of keys, a query a lane: softmax with what must not count
-   48 lower. Query j sees the keys from `first + j` on, none before `hidden`. */
-static void attend(const float *q, int queries, const float *keys, const float *values, int count, int first,
-                   int hidden, float *out, float *scores)
+/* Scores of eight queries of one head, a query a lane; gives the highest of each. Query j sees the keys from
+   `first + j` to `first + j + SPAN`, none before `hidden`: what must not count is 48 lower. */
+INLINE lanes compare(const float *q, int queries, const float *keys, int count, int first, int hidden, float *scores)
 {
     float turned[WIDTH][QUERIES] = {{0}};
     for (int t = 0; t < queries; t++)
@@ -61,7 +60,7 @@ static void attend(const float *q, int queries, const float *keys, const float *
     ilanes place;
     for (int j = 0; j < QUERIES; j++) place[j] = first + j;
     lanes top = FILL(lanes, -1e30f);
-    for (int s = 0; s < count; s += 4) {
+    for (int s = 0; s < count; s += 4) { /* four keys at a time: a sum waits for the one before it */
         lanes score[4] = {0};
         const float *key[4];
         for (int e = 0; e < 4; e++) key[e] = keys + (long)(s + e < count ? s + e : count - 1) * WIDTH;
@@ -77,7 +76,14 @@ static void attend(const float *q, int queries, const float *keys, const float *
             *(lanes *)(scores + (long)at * QUERIES) = score[e];
         }
     }
-    lanes sum = {0};
+    return top;
+}
+
+/* Eight queries of one head against their keys: scores, their softmax, and values by its weights. */
+static void attend(const float *q, int queries, const float *keys, const float *values, int count, int first,
+                   int hidden, float *out, float *scores)
+{
+    lanes top = compare(q, queries, keys, count, first, hidden, scores), sum = {0};
     for (int s = 0; s < count; s++) {
         lanes e = falling(*(lanes *)(scores + (long)s * QUERIES) - top);
         *(lanes *)(scores + (long)s * QUERIES) = e;
@@ -197,6 +203,16 @@ static void mix(float *qkv, const float *old, float *new, int l, int tokens, con
     }
 }
 
+/* The second half of a block on y (rows, DIM), residual included. */
+static void feed_forward(const struct layer *layer, float *y, int rows, float *h, float *wide)
+{
+    norm(y, rows, layer->norm2, h);
+    product(h, DIM, rows, DIM, layer->grow[0], FFN, layer->grow_bias, wide, FFN);
+    gelu(wide, rows * FFN);
+    product(wide, FFN, rows, FFN, layer->shrink[0], DIM, layer->shrink_bias, h, DIM);
+    add(y, h, rows * DIM);
+}
+
 /* Positions seen before, of which no more than ENOUGH matter; a state from elsewhere may say anything. */
 static int counted(float seen)
 {
@@ -233,11 +249,7 @@ static void group(const struct network *net, int rows, int tokens, const float *
                 h + (long)r * tokens * DIM, rest);
         product(h, DIM, m, DIM, layer->out[0], DIM, layer->out_bias, y, DIM);
         for (int r = 0; r < rows; r++) add(y + r * tokens * DIM, x + r * places * DIM, tokens * DIM);
-        norm(y, m, layer->norm2, h);
-        product(h, DIM, m, DIM, layer->grow[0], FFN, layer->grow_bias, wide, FFN);
-        gelu(wide, m * FFN);
-        product(wide, FFN, m, FFN, layer->shrink[0], DIM, layer->shrink_bias, h, DIM);
-        add(y, h, m * DIM);
+        feed_forward(layer, y, m, h, wide);
         for (int r = 0; r < rows; r++)
             memcpy(x + (r * places + RIGHT) * DIM, y + r * tokens * DIM, tokens * DIM * sizeof(float));
     }
@@ -259,3 +271,4 @@ void step(const struct network *net, int rows, int together, int tokens, const f
 
 long floats(void) { return sizeof(struct network) / sizeof(float); }
 long state_floats(void) { return STATE; }
+int vector(void) { return LANES; }

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#define LINE 16 /* columns of every matrix are whole lines of so many floats */
+/* Columns of every matrix are whole lines of LINE floats. */
 #define ROUND(n) (((n) + LINE - 1) / LINE * LINE)
 
 #if defined(__AVX512F__)
@@ -18,6 +18,7 @@
 #else
 #define TILE 4
 #endif
+_Static_assert(LINE % LANES == 0, "a line must be whole vectors");
 #define QUERIES 8 /* that attend at a time, one a lane */
 
 typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));

@@ -41,6 +41,7 @@ def sizes_of(spec: ModelSpec, name: GraphName, constants: Constants) -> dict[str
                 f"{width}: take the backend onnxruntime"
             )
     sizes = {
+        "LINE": LINE,
         "DIM": stack.dim,
         "LAYERS": stack.layers,
         "HEADS": stack.heads,

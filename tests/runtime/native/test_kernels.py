@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
+import shlex
 import threading
 import time
 import warnings
@@ -82,16 +83,18 @@ def test_any_number_of_rows_and_positions(
 
 
 @pytest.mark.skipif(not X86, reason="processors of other kinds have no AVX")
-@pytest.mark.parametrize("without", ["-mno-avx512f", "-mno-avx"])
+@pytest.mark.parametrize(("without", "lanes"), [("-mno-avx512f", 8), ("-mno-avx", 4)])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_narrower_vectors_give_the_same(
-    name: GraphName, without: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: GraphName, without: str, lanes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of most desktops, and of processors of 2010. ARM's: `python tools/arm.py`."""
-    monkeypatch.setenv("CC", f"{native.find_compiler()[0]} {without}")
+    monkeypatch.setenv("CC", shlex.join([*native.find_compiler(), without]))
     bundle = Bundle.open("small")
     exact = OrtExecutor(bundle.graph(name, "fp32"))
     with exact, native.open_executor(bundle, name, cache=tmp_path) as fused:
+        assert fused._library is not None
+        assert fused._library.vector() <= lanes
         compared(exact, fused, rows=3, steps=9, seed=0)
 
 
@@ -168,7 +171,7 @@ def test_closed_while_threads_run_it_says_so(nano: Engine) -> None:
         except Exception as error:  # noqa: BLE001 - whatever comes is what is asked
             raised.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     time.sleep(0.1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from edgeecg.bundle import Bundle
-from edgeecg.errors import BackendError, ConfigError
+from edgeecg.errors import BackendError
 from edgeecg.runtime import native
 from edgeecg.runtime.cache import OwnFolder, default_folder
 from edgeecg.runtime.native.constants import read_constants
@@ -154,7 +155,7 @@ def test_a_library_without_the_kernels_is_told(
     good = native.find_compiler()[0]
     lines = ("echo 'int step;' > other.c", f"exec {good} -shared -fPIC other.c -o step.so")
     monkeypatch.setenv("CC", compiler(tmp_path, *lines))
-    with pytest.raises(BackendError, match="it has no scratch"):
+    with pytest.raises(BackendError, match="it has no floats"):
         open_library(sizes, tmp_path)
     assert kept(tmp_path) == []
 
@@ -194,16 +195,36 @@ def test_no_room_to_compile_is_told(
 
 def test_a_compiler_with_options_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "sh -x")
-    assert native.find_compiler() == ["sh", "-x"]
+    assert native.find_compiler() == [shutil.which("sh"), "-x"]
     monkeypatch.setenv("CC", "gcc '")
-    with pytest.raises(ConfigError, match="CC is no command"):
+    with pytest.raises(BackendError, match="CC is no command"):
         native.find_compiler()
     monkeypatch.setenv("CC", "")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert native.find_compiler() == []
 
 
-def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_beside_us_is_found_from_elsewhere(
+    sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler(tmp_path, "echo 'it is an error that I was found' >&2", "exit 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CC", "./my-cc")
+    with pytest.raises(BackendError, match="I was found"):
+        open_library(sizes, tmp_path)
+
+
+@needs_compiler
+def test_what_root_made_others_may_read(sizes: dict[str, int], tmp_path: Path) -> None:
+    """As a service reads what was compiled while its image was built."""
+    open_library(sizes, tmp_path)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "native", *kept(tmp_path))]
+    assert modes == [0o755, 0o644]
+
+
+def test_a_user_without_a_home_is_told(
+    sizes: dict[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -212,3 +233,7 @@ def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(BackendError, match="name a folder to keep things in by EDGEECG_CACHE"):
         default_folder()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(BackendError, match="which is no program"):  # and not for want of a folder
+        open_library(sizes)
+    assert "compiled at each start" in caplog.text
