@@ -127,7 +127,7 @@ def emulated(
     program: Path, sizes: dict[str, int], weights: Array, given: Array, state: Array
 ) -> dict[str, Array]:
     """Outputs of one step on the emulated processor."""
-    rows, tokens = len(given), given.shape[1] // (8 if "STEM1" in sizes else 1)
+    rows, tokens = len(given), given.shape[1] // sizes.get("PATCH", 1)
     command = [EMULATOR, "-L", LIBRARIES, str(program), str(rows), str(tokens)]
     fed = weights.tobytes() + given.tobytes() + state.tobytes()
     told = np.frombuffer(

@@ -93,7 +93,10 @@ class OwnFolder:
 
 
 def _write_atomically(name: str, data: bytes, folder: int) -> None:
-    """Write under a name of its own, then rename: two threads may make the same file at once."""
+    """Write under a name of its own, then rename: two threads may make the same file at once.
+
+    As ``io.atomic`` does, which goes by paths: here the folder's path may name another one by now.
+    """
     partial = f"{name}.{secrets.token_hex(6)}"
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
     try:
@@ -103,5 +106,6 @@ def _write_atomically(name: str, data: bytes, folder: int) -> None:
             os.fsync(file.fileno())
         os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        os.unlink(partial, dir_fd=folder)
+        with suppress(OSError):  # why it could not be written is the thing to tell
+            os.unlink(partial, dir_fd=folder)
         raise

@@ -21,7 +21,6 @@ __all__ = ["NativeExecutor", "decided"]
 
 Array = NDArray[np.float32]
 
-PATCH = 8  # samples of a token: three convolutions of stride two
 TOGETHER = 40
 """Positions of all rows that pass a layer together: its weights are read once for so many, and what is
 worked on stays in the second cache."""
@@ -68,7 +67,7 @@ class NativeExecutor:
         self._weights = np.ascontiguousarray(weights)
         self._threads = threads
         self._pool = os.getpid(), ThreadPoolExecutor(threads, "edgeecg-native")  # it begins threads as needed
-        self._unit = PATCH if name == "token" else 1
+        self._unit = sizes.get("PATCH", 1)  # samples of a token; beats have no parts
         self._inputs, self._outputs = _tensors(name, sizes, library.state_floats())
         self._check = InputCheck(self._inputs, sizes["LONGEST"])
 
@@ -159,7 +158,7 @@ def _tensors(
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs, as the ONNX graph has them."""
     if name == "token":
-        inputs = (TensorSpec("signal", (ROWS, f"{PATCH}*tokens")), TensorSpec(STATE, (ROWS, state)))
+        inputs = (TensorSpec("signal", (ROWS, f"{sizes['PATCH']}*tokens")), TensorSpec(STATE, (ROWS, state)))
         outputs = (
             TensorSpec("heads", (ROWS, "tokens", len(HEADS))),
             TensorSpec("embedding", (ROWS, "tokens", sizes["DIM"])),

@@ -26,20 +26,8 @@ SOURCES = ("vectors.h", "step.c")
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 COMPILERS = ("cc", "gcc", "clang")
 EXTENSIONS = (
-    "sse",
-    "ssse",
-    "avx",
-    "fma",
-    "f16c",
-    "bmi",
-    "abm",
-    "movbe",
-    "popcnt",
-    "adx",
-    "amx",
-    "xop",
-    "tbm",
-)
+    "sse", "ssse", "avx", "fma", "f16c", "bmi", "abm", "movbe", "popcnt", "adx", "amx", "xop", "tbm",
+)  # fmt: skip
 FUNCTIONS = {
     "floats": (ctypes.c_long, ()),
     "state_floats": (ctypes.c_long, ()),
@@ -141,7 +129,7 @@ def _kept(folder: OwnFolder, name: str) -> ctypes.CDLL | None:
 
 
 def _loaded(data: bytes) -> ctypes.CDLL:
-    """Load a library from memory, so that it is the one whose hash was checked."""
+    """Load a library from its bytes, so that it is the one whose hash was checked."""
     with tempfile.TemporaryDirectory(prefix="edgeecg-") as work:
         path = Path(work) / "step.so"
         path.write_bytes(data)

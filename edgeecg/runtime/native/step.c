@@ -51,7 +51,8 @@ static void turn(float *restrict x, const float *restrict cosine, const float *r
 }
 
 /* Scores of eight queries of one head, a query a lane; gives the highest of each. Query j sees the keys from
-   `first + j` to `first + j + SPAN`, none before `hidden`: what must not count is 48 lower. */
+   `first + j` to `first + j + SPAN`, none before `hidden`: what must not count is 48 lower, as the graph's
+   MASKED says. */
 INLINE lanes compare(const float *q, int queries, const float *keys, int count, int first, int hidden, float *scores)
 {
     float turned[WIDTH][QUERIES] = {{0}};
@@ -131,27 +132,28 @@ static void phases(const struct network *net, const float *old, int places, int 
 
 #if CONTEXT
 /* Places of the first and of the second convolution. */
-#define PLACES1(T) (4 * (T) + (CONTEXT - 7) / 2 + 1)
+#define PLACES1(T) (PATCH / 2 * (T) + (CONTEXT - 7) / 2 + 1)
 #define PLACES2(T) ((PLACES1(T) - 5) / 2 + 1)
+_Static_assert(PATCH == 8, "three convolutions of stride two");
 
-/* Patch embedding: 8 T samples behind the CONTEXT before them to T tokens. A window of places and channels
+/* Patch embedding: PATCH T samples behind the CONTEXT before them to T tokens. A window of places and channels
    lies in one piece, so that each convolution is a product whose rows overlap. */
 static void enter(const struct network *net, const float *signal, const float *old, float *new, int tokens,
                   float *x, float *work)
 {
     int places1 = PLACES1(tokens), places2 = PLACES2(tokens);
-    float *joined = work, *first = joined + ROUND(CONTEXT + 8 * tokens), *second = first + places1 * STEM1;
+    float *joined = work, *first = joined + ROUND(CONTEXT + PATCH * tokens), *second = first + places1 * STEM1;
     memcpy(joined, old + 1, CONTEXT * sizeof(float));
-    memcpy(joined + CONTEXT, signal, 8L * tokens * sizeof(float));
-    memcpy(new + 1, joined + 8 * tokens, CONTEXT * sizeof(float));
+    memcpy(joined + CONTEXT, signal, (long)PATCH * tokens * sizeof(float));
+    memcpy(new + 1, joined + PATCH * tokens, CONTEXT * sizeof(float));
     product(joined, 2, places1, 7, net->conv1[0], STEM1, net->conv1_bias, first, STEM1);
     gelu(first, places1 * STEM1);
     product(first, 2 * STEM1, places2, 5 * STEM1, net->conv2[0], STEM2, net->conv2_bias, second, STEM2);
     gelu(second, places2 * STEM2);
     product(second, 2 * STEM2, tokens, 5 * STEM2, net->conv3[0], DIM, net->conv3_bias, x, DIM);
 }
-#define STEP 8
-#define ENTRY(T) (ROUND(CONTEXT + 8 * (T)) + PLACES1(T) * STEM1 + PLACES2(T) * STEM2)
+#define STEP PATCH
+#define ENTRY(T) (ROUND(CONTEXT + PATCH * (T)) + PLACES1(T) * STEM1 + PLACES2(T) * STEM2)
 #else
 static void enter(const struct network *net, const float *beats, const float *old, float *new, int tokens,
                   float *x, float *work)

@@ -85,6 +85,7 @@ INLINE float total(vec x)
     return part[0];
 }
 
+/* LayerNorm of (rows, DIM), with the epsilon that PyTorch has unasked */
 static void norm(const float *x, int rows, const float scale[2][DIM], float *y)
 {
     for (int r = 0; r < rows; r++, x += DIM, y += DIM) {
@@ -146,4 +147,3 @@ static void add(float *x, const float *y, int count)
 {
     for (int i = 0; i < count; i += LANES) *(vec *)(x + i) += *(const vec *)(y + i);
 }
-

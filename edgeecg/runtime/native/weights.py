@@ -52,7 +52,7 @@ def sizes_of(spec: ModelSpec, name: GraphName, constants: Constants) -> dict[str
     }
     if name == "token":
         first, second = (_whole(channels) for channels in spec.stem)
-        context = {"CONTEXT": spec.stem_context, "STEM1": first, "STEM2": second}
+        context = {"PATCH": spec.patch, "CONTEXT": spec.stem_context, "STEM1": first, "STEM2": second}
         return {**sizes, **context, "OUTPUTS": len(HEADS)}
     outputs = 2 * len(BEAT_LABELS) + len(RHYTHM_LABELS)
     return {**sizes, "CONTEXT": 0, "INPUTS": spec.beat_inputs, "OUTPUTS": outputs}
