@@ -40,6 +40,7 @@ class Outlet:
 
     def __init__(self, number: int, sink: Sink, kind: str) -> None:
         self.number, self.sink, self.kind = number, sink, kind
+        sink.waits = False
         self.failures, self._why = 0, ""
         self._took = self._kept = True
         self._wanted: dict[str, Header] = {}  # of patients that it does not know yet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import sys
 import threading
@@ -451,3 +452,33 @@ def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
     assert [str(error).partition(":")[0] for error in raised] == (
         ["not all that was told has arrived, in sink 1 (-)"] if gone else []
     )
+
+
+def test_a_reader_that_does_not_read_delays_nobody(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A named pipe takes some hundred lines; behind it others get theirs, and so does its reader at last."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.002))
+    made = gateway(nano, tmp_path, {"a": "script:good"}, sinks=(f"jsonl:{pipe}", f"jsonl:{tmp_path / 'b'}"))
+    got = list[bytes]()
+
+    def read() -> None:
+        while more := os.read(reader, 1 << 16):
+            got.append(more)
+
+    reading = threading.Thread(target=read)
+    with running(made) as raised:
+        eventually(lambda: len(beats(tmp_path / "b", "a")) > 40)
+        told = made.report()
+        os.set_blocking(reader, True)
+        reading.start()
+    reading.join()
+    os.close(reader)
+    assert not raised
+    assert [sink["ok"] for sink in told["sinks"]] == [False, True]
+    assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
+    assert b"".join(got) == (tmp_path / "b").read_bytes()

@@ -76,9 +76,12 @@ class Sink(Protocol):
     ----------
     behind : bool
         Whether something waits that could not be written yet.
+    waits : bool
+        Whether writing may wait for a reader that is slow: a gateway's may not, which would delay everybody.
     """
 
     behind: bool = False
+    waits: bool = True
 
     @property
     def patients(self) -> Collection[str]:
@@ -119,6 +122,7 @@ class BaseSink(Sink, ABC):
     """The life of a sink; subclasses say how to connect, send, and let go."""
 
     behind: bool = False
+    waits: bool = True
 
     def __init__(self) -> None:
         self._headers: dict[str, Header] = {}

@@ -1,13 +1,16 @@
 """JSON lines into a file or to standard output; each line leaves the process as soon as it is written.
 
-Where a file takes none, as on a full disk, lines wait for the next one, so that a gateway loses none.
+Where a file takes none, as on a full disk, lines wait for the next one, so that a gateway loses none. In a
+gateway they also wait where whoever reads a pipe does not, which would hold up everybody else.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
+import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +24,9 @@ __all__ = ["JsonLinesSink"]
 
 MOST_WAITING = 60_000
 """Lines that may wait for room; then the oldest are lost."""
+
+LAST_WORDS = 10.0
+"""Seconds that a flush waits for a reader where writing does not (``waits``)."""
 
 
 class JsonLinesSink(BaseSink):
@@ -72,36 +78,50 @@ class JsonLinesSink(BaseSink):
         if lost:
             self._waiting.popleft()
         self._waiting.append(line + b"\n")
-        self._write_waiting()
+        self._write_waiting(None if self.waits else 0.0)
         if lost:
             raise LinkError(
                 f"over {MOST_WAITING} lines waited for room in {self._path}: one is lost",
                 public=f"over {MOST_WAITING} lines waited for room: one is lost",
             )
 
-    def _write_waiting(self) -> None:
+    def _write_waiting(self, patience: float | None) -> None:
+        """Write what waits; a reader that takes nothing has so many seconds for all of it, or for ever."""
+        until = None if patience is None else time.monotonic() + patience
         try:
             while self._waiting:
-                self._write_first()
+                self._write_first(until)
                 self._waiting.popleft()
         finally:  # not before: a health page that is asked meanwhile would see a sink that is behind
             self.behind = bool(self._waiting)
 
-    def _write_first(self) -> None:
+    def _write_first(self, until: float | None) -> None:
         if self._fd < 0:
             self._open(Path(self._path))
         line = self._waiting[0]
         data = memoryview(line)
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
+                self._await_room(until)
+                data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]  # so much fits: it cannot block
         except OSError as error:
             if self._path == "-" and isinstance(error, BrokenPipeError):
                 raise  # whoever reads our output had enough: the command line ends without a word
             if not self._take_back(len(line) - len(data)):
                 self._waiting[0] = bytes(data)  # goes on where it stopped
             wait = f"{len(self._waiting)} lines wait"
+            if isinstance(error, TimeoutError):
+                why = f"whoever reads it takes nothing, let it read on ({wait})"
+                raise LinkError(f"events cannot be written to {self._path}: {why}", public=why) from error
             raise LinkError(f"events cannot be written to {self._path}: {error.strerror} ({wait})") from error
+
+    def _await_room(self, until: float | None) -> None:
+        """Return when the next bytes can be written without waiting; raises ``TimeoutError`` if none can."""
+        room = select.poll()
+        room.register(self._fd, select.POLLOUT)
+        left = None if until is None else max(0.0, until - time.monotonic()) * 1000
+        if not room.poll(left):
+            raise TimeoutError
 
     def _take_back(self, count: int) -> bool:
         """Whether the part of a line that was written is gone again, as it can be from a file of our own.
@@ -129,7 +149,7 @@ class JsonLinesSink(BaseSink):
 
     def flush(self) -> None:
         """Write what waits, and ask the system to put a file onto its disk."""
-        self._write_waiting()
+        self._write_waiting(None if self.waits else LAST_WORDS)
         try:
             if self._fd >= 0 and stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.fsync(self._fd)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgeecg.errors import LinkError, RecordError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
-from edgeecg.stream.sinks import Header, open_sink
+from edgeecg.stream.sinks import Header, jsonl, open_sink
 from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
 from tests.io.test_atomic import room_for
 
@@ -159,3 +161,54 @@ def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:
         with pytest.raises(LinkError), room_for(3):
             sink.open(HEADER)
         assert path.read_bytes() == b"{}\n"
+
+
+def test_a_sink_that_may_not_wait_holds_lines_for_a_reader_that_is_slow(tmp_path: Path) -> None:
+    """A gateway's: a pipe is full after some hundred lines, and nobody else's events wait for it."""
+    pipe = tmp_path / "events"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = open_sink(f"jsonl:{pipe}")
+    sink.waits = False
+    sink.open(HEADER)
+    told = 0
+    while not sink.behind:
+        with suppress(LinkError):
+            sink.write(Beat(told, "N", 1.0, 1.0, None), HEADER.patient)
+        told += 1
+    with pytest.raises(LinkError, match=r"whoever reads it takes nothing, let it read on \(2 lines wait\)"):
+        sink.write(Beat(told, "N", 1.0, 1.0, None), HEADER.patient)
+    got = os.read(reader, 1 << 20)
+    sink.write(Beat(told + 1, "N", 1.0, 1.0, None), HEADER.patient)
+    assert not sink.behind
+    sink.close()
+    lines = [parse_line(line) for line in (got + os.read(reader, 1 << 20)).splitlines()]
+    os.close(reader)
+    assert lines[0] == HEADER
+    assert [line.event.sample for line in lines[1:] if isinstance(line, EventLine)] == list(range(told + 2))
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_sink_that_may_not_wait_still_waits_for_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: bool
+) -> None:
+    pipe = tmp_path / "events"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = open_sink(f"jsonl:{pipe}")
+    sink.waits = False
+    sink.open(HEADER)
+    with suppress(LinkError):
+        while not sink.behind:
+            sink.write(Beat(1, "N", 1.0, 1.0, None), HEADER.patient)
+    if read:
+        late = threading.Timer(0.2, os.read, (reader, 1 << 20))
+        late.start()
+        sink.close()
+        late.join()
+        assert not sink.behind
+    else:
+        monkeypatch.setattr(jsonl, "LAST_WORDS", 0.1)
+        with pytest.raises(LinkError, match="takes nothing"):
+            sink.close()
+    os.close(reader)
