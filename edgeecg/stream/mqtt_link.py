@@ -11,6 +11,8 @@ from edgeecg.errors import ConfigError, LinkError
 
 __all__ = ["MqttAddress", "connect"]
 
+LONGEST_PAUSE = 60  # seconds before the library tries again to reach a broker that was lost
+
 
 @dataclass(frozen=True)
 class MqttAddress:
@@ -50,8 +52,10 @@ class MqttAddress:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}/{self.topic}"
 
 
-def connect(paho: Any, address: MqttAddress, on_connect: Callable[..., None]) -> Any:
+def connect(paho: Any, address: MqttAddress, on_connect: Callable[..., None], *, later: bool = False) -> Any:
     """A client with a TCP connection; ``on_connect`` learns of the broker's answer in its loop.
+
+    With ``later`` the loop makes the connection, again and again until there is one, and nobody waits for it.
 
     Raises
     ------
@@ -64,6 +68,10 @@ def connect(paho: Any, address: MqttAddress, on_connect: Callable[..., None]) ->
     if address.tls:
         client.tls_set()
     client.on_connect = on_connect
+    client.reconnect_delay_set(max_delay=LONGEST_PAUSE)
+    if later:
+        client.connect_async(address.host, address.port, keepalive=30)
+        return client
     try:
         client.connect(address.host, address.port, keepalive=30)
     except (OSError, ValueError) as error:

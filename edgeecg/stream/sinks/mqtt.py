@@ -2,7 +2,8 @@
 
 Events go to ``TOPIC``, each patient's header is kept by the broker under ``TOPIC/header/PATIENT``. While
 the broker is away events wait in memory, up to a bound, and are sent when it is back; headers are sent again
-then, since a broker that was restarted may have forgotten them.
+then, since a broker that was restarted may have forgotten them. A gateway does not wait for a broker that is
+not there yet either: events are kept for it, and each that is says why.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class MqttSink(BaseSink):
         self._full: Any = None  # the library's answer where it takes no more
         self._sent = self._confirmed = 0
         self._kept: dict[str, bytes] = {}  # headers by topic
-        # these, like _confirmed, change only in the library's thread
+        # these, like _confirmed and behind, change only in the library's thread
+        self._trouble = ""  # why what is sent has to wait
         self._again = 0  # headers that were sent again
         self._going: dict[int, str] = {}  # topics of those that are not confirmed, by message number
 
@@ -63,21 +65,27 @@ class MqttSink(BaseSink):
         paho = need("paho.mqtt.client", "paho-mqtt", "mqtt", "writing to an MQTT topic")
         self._full = paho.MQTT_ERR_QUEUE_SIZE
         answered = threading.Event()
-        refused: list[str] = []
 
         def on_connect(client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
             if reason.is_failure:
-                refused.append(str(reason))
-            elif answered.is_set():
-                self._repeat_headers(client)
+                self._away(f"refuses: {reason}; are address, user and password right?")
+            else:
+                self._away("")
+                if answered.is_set():
+                    self._repeat_headers(client)
             answered.set()
 
-        self._client = connect(paho, self._address, on_connect)
+        self._client = connect(paho, self._address, on_connect, later=not self.waits)
         self._client.on_publish = self._count
+        self._client.on_disconnect = lambda *_: self._away(self._trouble or "is away")
+        self._client.on_connect_fail = lambda *_: self._away("cannot be reached")
         self._client.loop_start()
-        if not answered.wait(self._patience) or refused:
-            why = refused[0] if refused else "no answer"
-            raise self._wrong(f"refuses: {why}; are address, user and password right?")
+        if self.waits and (not answered.wait(self._patience) or self._trouble):
+            raise self._wrong(self._trouble or "does not answer; are address, user and password right?")
+
+    def _away(self, why: str) -> None:
+        """The connection is as it is now."""
+        self._trouble, self.behind = why, bool(why)
 
     def _wrong(self, what: str) -> LinkError:
         """An error that tells what the broker did; the topic, which may be a patient's, is for no log."""
@@ -108,6 +116,8 @@ class MqttSink(BaseSink):
         if message.rc == self._full:  # its number is that of one that waits still
             raise self._wrong("has left an event unconfirmed for long: this one is lost")
         self._sent += 1
+        if self._trouble and not self.waits:
+            raise self._wrong(f"{self._trouble} ({self._unconfirmed} messages wait)")
 
     @property
     def _unconfirmed(self) -> int:

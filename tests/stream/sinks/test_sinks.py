@@ -266,6 +266,36 @@ def test_events_wait_for_a_broker_that_comes_back_and_gets_the_headers_again() -
         reader.loop_stop()
 
 
+def test_a_sink_that_may_not_wait_keeps_events_for_a_broker_that_is_not_there_yet() -> None:
+    """A gateway's: while a broker is looked for its patients' events go on to other sinks."""
+    pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
+    port = free_port()
+    sink = MqttSink(f"mqtt://127.0.0.1:{port}/t", patience=30)
+    sink.waits = False
+    with suppress(LinkError):  # which the library may know by now
+        sink.open(HEADER)
+    eventually(lambda: sink.behind)
+    with pytest.raises(LinkError, match=r"cannot be reached \(2 messages wait\)"):
+        sink.write(Gap(1, 1), "bed-3")
+    with mqtt_broker(port):
+        eventually(lambda: not sink.behind, 30)
+        sink.write(Gap(2, 1), "bed-3")
+        sink.close()  # returns once all three are confirmed
+    assert sink._confirmed == 3
+
+
+def test_a_sink_that_may_not_wait_opens_while_a_broker_says_nothing() -> None:
+    pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sink = MqttSink(f"mqtt://127.0.0.1:{silent.getsockname()[1]}/t", patience=3600)
+        sink.waits = False
+        sink.open(HEADER)
+        sink.write(Gap(1, 1), "bed-3")
+        sink._patience = 0.1
+        with pytest.raises(LinkError, match="has not confirmed 2 events"):
+            sink.close()
+
+
 def test_a_broker_that_hangs_up_again_and_again_fills_no_memory_with_headers() -> None:
     """As one does that forbids the topic: each connection would leave a copy of every header."""
     pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
