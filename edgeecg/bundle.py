@@ -92,6 +92,9 @@ class Bundle:
     digest: str
     parts: Mapping[str, bytes] = field(repr=False)
 
+    def __repr__(self) -> str:
+        return f"Bundle({self.name!r}, digest={self.digest[:12]}..., precisions={self.precisions})"
+
     @classmethod
     def open(cls, source: Union[str, os.PathLike[str]]) -> Bundle:
         """Open a bundle by path or by packaged name.
@@ -193,7 +196,7 @@ def make_bundle(
     model: ModelSpec,
     parts: Mapping[str, bytes],
     signal: SignalSpec | None = None,
-    lead_policy: LeadPolicy = "best",
+    lead_policy: LeadPolicy = "fused",
     default_precision: Precision = "fp32",
     thresholds: Thresholds | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -251,6 +254,11 @@ def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from error
     names = packaged_names()
+    if path.is_dir() and any((path / name).exists() for name in ("checkpoint", "checkpoint.json")):
+        raise BundleError(
+            f"{path} is what `edgeecg train` left, not a bundle: edgeecg export {path} --out GRAPHS, then "
+            f"edgeecg build GRAPHS --out NAME{SUFFIX}"
+        )
     if path.is_dir() and str(source) not in names:
         raise BundleError(
             f"{path} is a folder, not a bundle: edgeecg build {path} --out NAME{SUFFIX} makes one of graphs"

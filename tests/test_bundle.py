@@ -115,7 +115,7 @@ def test_the_digest_names_every_part_and_setting() -> None:
         made(parts={**PARTS, "weights.safetensors": b"others"}).digest,
         made(thresholds=Thresholds(beat=0.4)).digest,
         made(signal=SignalSpec(notch=60.0)).digest,
-        made(lead_policy="fused").digest,
+        made(lead_policy="first").digest,
     ]
     assert len(set(digests)) == len(digests)
 

@@ -132,12 +132,16 @@ def annotate(
     jobs = find_jobs(records, out)
     _spare_others(jobs, extension)
     left = _left_out(records, jobs)
+    known = {
+        str(job.path) for job in jobs if job.stem.with_name(f"{job.stem.name}.{extension}.json").exists()
+    }
     outcomes = _follow(jobs, settings, workers, cluster)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed and len(jobs) == 1:
         raise RecordError(_told(failed[0]))
     show_table(data_console(), _table(outcomes, len(jobs)))
     _note_silent(outcomes)
+    _note_anew([outcome for outcome in outcomes if outcome.record in known and not outcome.before])
     _note_left_out(left)
     for outcome in failed:
         human_console().print(Text("not annotated: ", "red").append(_told(outcome), "default"))
@@ -165,6 +169,17 @@ def _note_silent(outcomes: list[Outcome]) -> None:
         human_console().print(
             f"note: no beat was found in {', '.join(silent[:3])}{more}: flat, no ECG, or of another unit "
             "than the file says (--units, --gain)"
+        )
+
+
+def _note_anew(outcomes: list[Outcome]) -> None:
+    """Say what took the place of an earlier run's files: whoever compares two bundles may want both."""
+    count = sum(not outcome.error for outcome in outcomes)
+    if count:
+        what = "1 record was" if count == 1 else f"{count} records were"
+        human_console().print(
+            f"note: {what} annotated anew, in place of what an earlier run with another bundle, settings or "
+            "signal found; another --out keeps both"
         )
 
 

@@ -20,7 +20,7 @@ from edgeecg.cli.common import (
     progress_bar,
     show_table,
 )
-from edgeecg.data.shown import was_shown
+from edgeecg.data.shown import was_left_out, was_shown
 from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.io.annotation import check_extension, check_symbols
@@ -45,7 +45,7 @@ def evaluate(
         typer.Argument(
             metavar="REFERENCE",
             help="What to score against: a set (`mitdb`, `svdb`, ...), one of its splits (`mitdb:DS1`), a "
-            "folder of WFDB records with all its folders, a record, or `synthetic` (the default).",
+            "folder of recordings with all its folders, a record, or `synthetic` (the default).",
         ),
     ] = None,
     bundle: Annotated[
@@ -93,6 +93,10 @@ def evaluate(
             "--without", metavar="RECORD", help="Show the figures also without this record; may repeat."
         ),
     ] = None,
+    held_out: Annotated[
+        bool,
+        typer.Option("--held-out", help="Only recordings that the bundle's training left for validation."),
+    ] = False,
     records: Annotated[bool, typer.Option(help="A row for each record.")] = True,
     af_fraction: Annotated[
         float,
@@ -125,10 +129,14 @@ def evaluate(
     - `edgeecg evaluate mitdb:DS2 --without 202 --against scores-before.json`
     - `edgeecg evaluate mitdb --annotations out` scores what `edgeecg annotate --out out` wrote
     - `edgeecg evaluate ~/my-records --annotations qrs --extension qrs` scores another program's files
+    - `edgeecg evaluate ~/my-records --bundle mine.edgeecg --held-out` scores its validation patients
     - `edgeecg evaluate ~/my-records --annotator ecg` takes the references from `.ecg` files
     """
-    if bundle is not None and annotations is not None:
-        raise ConfigError("--bundle runs a model, --annotations scores files: give one of them")
+    if annotations is not None and (bundle is not None or held_out or precision or backend != "auto"):
+        raise ConfigError(
+            "--bundle (with --backend, --precision, --held-out) runs a model, --annotations scores files: "
+            "give one of them"
+        )
     if annotations is None and extension != "edg":
         raise ConfigError(f"--extension {extension} goes with --annotations DIR, the folder of those files")
     check_extension(annotator)
@@ -137,6 +145,8 @@ def evaluate(
     check_data(data)
     before = read_report(against) if against is not None else None
     cases = labelled_records(references or [SYNTHETIC], data, seed, annotator)
+    cases = _held_out(bundle or "small", cases) if held_out else cases
+    _check_without(without or [], cases)
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
     failed: dict[int, str] = {}
     if annotations is not None:
@@ -147,7 +157,8 @@ def evaluate(
     there = [(cases[number], found[number]) for number in sorted(found)]
     left = [name for name in without or [] if name not in {cases[number].name for number in failed}]
     groups = tuple(group_report(title, members, protocol) for title, members in _groups(there, left))
-    report = Report(system, ", ".join(references or [SYNTHETIC]), protocol, groups)
+    told = [*(references or [SYNTHETIC]), *(["held out"] if held_out else [])]
+    report = Report(system, ", ".join(told), protocol, groups)
     console = data_console()
     for table in tables(report, records=records):
         show_table(console, table)
@@ -159,6 +170,12 @@ def evaluate(
         raise RecordError(f"{len(failed)} of {len(cases)} records could not be scored{others}")
     if before is not None:
         show_table(console, change_table(changes(before, report)))
+
+
+def _check_without(without: Sequence[str], cases: Sequence[LabelledRecord]) -> None:
+    """Refuse a name that is none before anything is scored; raises ``ConfigError``."""
+    if unknown := sorted(set(without) - {case.name for case in cases}):
+        raise ConfigError(f"--without {unknown[0]}: no such record among those to evaluate")
 
 
 def _name(failed: Mapping[int, str], left: int) -> None:
@@ -264,20 +281,32 @@ def _bundle(
 def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
     """Say so where a bundle is asked about sets that it, or what it was made of, was trained on."""
     training = bundle.manifest.provenance.get("training", {})
-    known = sorted({case.home for case in cases if was_shown(case.home, case.name, training)})
-    if known:
+    places = {place for case in cases for place in case.places if was_shown(*place, training)}
+    if known := sorted({home for home, _ in places}):
         human_console().print(
             f"note: {bundle.name} was trained on patients of {', '.join(known)}: their figures are too good"
         )
+
+
+def _held_out(name: str, cases: Sequence[LabelledRecord]) -> tuple[LabelledRecord, ...]:
+    """Those that the training of a bundle left for validation."""
+    from edgeecg.bundle import Bundle
+
+    bundle = Bundle.open(name)
+    training = bundle.manifest.provenance.get("training", {})
+    left = tuple(case for case in cases if any(was_left_out(*place, training) for place in case.places))
+    if not left:
+        raise ConfigError(
+            f"--held-out: the training of {bundle.name} left none of these recordings for validation; "
+            "train with [data] folds or validation, or score all of them"
+        )
+    return left
 
 
 def _groups(
     there: Sequence[tuple[LabelledRecord, RecordScores]], without: Sequence[str]
 ) -> Iterator[tuple[str, list[RecordScores]]]:
     """Records that are reported together: those of one name, paced ones apart, and again without some."""
-    unknown = sorted(set(without) - {found.record for _, found in there})
-    if unknown:
-        raise ConfigError(f"--without {unknown[0]}: no such record among those evaluated")
     groups: dict[str, list[RecordScores]] = {}
     for case, found in there:
         apart = found.paced and not case.group.endswith("paced")

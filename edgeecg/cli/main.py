@@ -68,6 +68,7 @@ VERBS: dict[str, Verb] = {
     "profile": Verb(
         "edgeecg.cli.profile", "profile", DEVICE, "Latency, deadlines, throughput, layers, memory and energy."
     ),
+    "inspect": Verb("edgeecg.cli.inspect", "inspect", DEVICE, "What a bundle is, and whether it is right."),
     "doctor": Verb(
         "edgeecg.cli.doctor", "doctor", DEVICE, "What this machine is, and which backends work on it."
     ),

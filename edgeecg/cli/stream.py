@@ -59,7 +59,8 @@ def stream(
         ),
     ] = None,
     start: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds to skip.", rich_help_panel=PLAYING)
+        float | None,
+        typer.Option(metavar="S", help="Seconds to skip; samples count from there.", rich_help_panel=PLAYING),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds to play.", rich_help_panel=PLAYING)

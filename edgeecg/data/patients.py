@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeecg.errors import RecordError
 
-__all__ = ["PATIENTS", "named_patients"]
+__all__ = ["PATIENTS", "named_patients", "patient_above"]
 
 PATIENTS = "patients.csv"
 """A row a record, under the columns ``record`` and ``patient``."""
@@ -33,6 +33,42 @@ def named_patients(folder: Path, records: Iterable[str]) -> Mapping[str, str]:
     names, path = list(records), folder / PATIENTS
     if not path.is_file():
         return {name: f"{folder.name}/{name}" for name in names}
+    found = _read(path)
+    if left := [name for name in names if name not in found]:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        raise RecordError(f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each")
+    return {name: f"{folder.name}/{found[name]}" for name in names}
+
+
+def patient_above(record: Path) -> str | None:
+    """The patient of a record that is named by itself: by the nearest ``patients.csv`` above that names it.
+
+    Parameters
+    ----------
+    record : Path
+        Without extension.
+
+    Raises
+    ------
+    RecordError
+        The one beside the record cannot be used, or does not name it: see :func:`named_patients`.
+    """
+    place = record.resolve()
+    if (place.parent / PATIENTS).is_file():
+        return named_patients(place.parent, [place.name])[place.name]
+    for folder in place.parents[1:]:
+        path, name = folder / PATIENTS, place.relative_to(folder).as_posix()
+        try:
+            found = _read(path) if path.is_file() else {}
+        except RecordError:  # somebody's list, so far above the record, is not about it
+            continue
+        if name in found:
+            return f"{folder.name}/{found[name]}"
+    return None
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Patients by record."""
     found: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -45,7 +81,4 @@ def named_patients(folder: Path, records: Iterable[str]) -> Mapping[str, str]:
             raise RecordError(f"{path}: give every row a record and a patient (columns record,patient)")
         if found.setdefault(record, patient) != patient:
             raise RecordError(f"{path} gives {record} to {found[record]} and to {patient}: keep one row")
-    if left := [name for name in names if name not in found]:
-        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-        raise RecordError(f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each")
-    return {name: f"{folder.name}/{found[name]}" for name in names}
+    return found

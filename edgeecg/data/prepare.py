@@ -32,7 +32,7 @@ from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
 from edgeecg.errors import ConfigError, RecordError, SignalError
 from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
 from edgeecg.io.identity import samples_hash
-from edgeecg.io.reading import read_record
+from edgeecg.io.reading import find_annotated, read_record
 from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import find_headers
 from edgeecg.signal.missing import present
@@ -211,17 +211,17 @@ def _named(path: Path) -> Iterator[None]:
 
 def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
     """Annotated recordings in a folder of the user's."""
-    headers = find_headers(folder)[: limit or None]
-    if not headers:
+    found = find_annotated(folder, "atr")[: limit or None]
+    if not found:
         raise ConfigError(
-            f"{folder} holds no WFDB recording: put yours there, each with its header (.hea) and beats (.atr)"
+            f"{folder} holds no recording: put yours there, WFDB, EDF or a table, each with its beats (.atr)"
         )
-    names = [header.relative_to(folder).with_suffix("").as_posix() for header in headers]
+    stems = [file.with_suffix("") if file.is_file() else file for file in found]
+    names = [stem.relative_to(folder).as_posix() for stem in stems]
     patients = named_patients(folder, names)
-    for number, (header, name) in enumerate(zip(headers, names, strict=True), 1):
-        stem = header.with_suffix("")
+    for number, (file, stem, name) in enumerate(zip(found, stems, names, strict=True), 1):
         with _named(stem):
-            record = read_record(header, annotator="")
+            record = read_record(file, annotator="")
             record = replace(record, annotations=_marks(stem, record))
             if record.annotations is None or not record.annotations.is_beat.any():
                 raise RecordError(
@@ -230,7 +230,7 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
                 )
             # by its place: two wards may both have a record 01
             made = prepare_record(replace(record, name=name, patient=patients[name]), folder.name)
-        tell(number, len(headers))
+        tell(number, len(found))
         yield made
 
 

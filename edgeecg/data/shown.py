@@ -8,7 +8,7 @@ from typing import Any
 from edgeecg.data.development import is_development
 from edgeecg.data.sets import SETS
 
-__all__ = ["PARENT", "trainings", "was_shown"]
+__all__ = ["PARENT", "trainings", "was_left_out", "was_shown"]
 
 PARENT = "parent"
 """Key of the facts about the training of the weights that were fine-tuned."""
@@ -38,3 +38,9 @@ def was_shown(home: str, name: str, training: Mapping[str, Any]) -> bool:
         home in facts.get("sets", ()) and f"{home}/{name}" not in facts.get("validation", ())
         for facts in trainings(training)
     )
+
+
+def was_left_out(home: str, name: str, training: Mapping[str, Any]) -> bool:
+    """Whether a training left a record out for validation, and none that it began from has seen it."""
+    left = any(f"{home}/{name}" in facts.get("validation", ()) for facts in trainings(training))
+    return left and not was_shown(home, name, training)

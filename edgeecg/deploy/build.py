@@ -28,7 +28,7 @@ def export_graphs(
     name: str,
     *,
     signal: SignalSpec | None = None,
-    lead_policy: LeadPolicy = "best",
+    lead_policy: LeadPolicy = "fused",
     thresholds: Thresholds | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> GraphSet:
@@ -55,7 +55,12 @@ def export_graphs(
     )
 
 
-def export_checkpoint(folder: Path, name: str | None = None, lead_policy: LeadPolicy = "best") -> GraphSet:
+def export_checkpoint(
+    folder: Path,
+    name: str | None = None,
+    lead_policy: LeadPolicy = "fused",
+    bias: Mapping[str, float] | None = None,
+) -> GraphSet:
     """The FP32 graphs of what ``edgeecg train`` left.
 
     Front end and thresholds are those of the checkpoint, where it names them.
@@ -64,6 +69,8 @@ def export_checkpoint(folder: Path, name: str | None = None, lead_policy: LeadPo
     ----------
     name : str, optional
         What the bundle will call itself; the preset's name where left out.
+    bias : mapping of label to float, optional
+        Added to the class logits, in place of what the checkpoint names for these labels.
 
     Raises
     ------
@@ -76,6 +83,7 @@ def export_checkpoint(folder: Path, name: str | None = None, lead_policy: LeadPo
     try:
         signal = msgspec.convert(config.get("signal", {}), SignalSpec)
         thresholds = msgspec.convert(meta.get("thresholds", {}), Thresholds)
+        thresholds = replace(thresholds, bias={**thresholds.bias, **(bias or {})})
     except (msgspec.ValidationError, BundleError) as error:
         raise ConfigError(f"{folder}/checkpoint.json: {error}") from error
     called = name or str(config.get("preset") or folder.resolve().name)
@@ -134,7 +142,7 @@ def build_bundle(
     name: str,
     *,
     signal: SignalSpec | None = None,
-    lead_policy: LeadPolicy = "best",
+    lead_policy: LeadPolicy = "fused",
     thresholds: Thresholds | None = None,
     provenance: Mapping[str, Any] | None = None,
     graphs: Mapping[str, bytes] | None = None,

@@ -176,16 +176,17 @@ def _more_and_more(
 
 
 def selection_table(selection: Selection) -> Table:
-    """The verdicts for people."""
-    first, names = selection.verdicts[0].milliseconds, _known(selection.verdicts)
+    """The verdicts for people; how fast beside FP32, where that was a candidate too."""
+    times = {verdict.candidate.precision: verdict.milliseconds for verdict in selection.verdicts}
+    whole, names = times.get("fp32"), _known(selection.verdicts)
     rows = []
     for verdict in selection.verdicts:
         mark = "chosen" if verdict is selection.chosen else verdict.reason or "passes"
-        speed = f"{verdict.milliseconds:.3f}", f"{first / verdict.milliseconds:.2f}"
+        speed = f"{verdict.milliseconds:.3f}", f"{whole / verdict.milliseconds:.2f}" if whole else "-"
         changes = [_points(verdict.change[name]) for name in names]
         rows.append((verdict.candidate.title, *speed, f"{verdict.agreement:.2%}", *changes, mark))
     figures = [f"{name} F1 points" for name in names]
-    heads = ("candidate", "ms a hop", "speed", "same labels", *figures, "verdict")
+    heads = ("candidate", "ms a hop", "speed to fp32", "same labels", *figures, "verdict")
     return Table(f"precision by measurement on {selection.backend}", heads, tuple(rows), (0, len(heads) - 1))
 
 

@@ -177,7 +177,10 @@ def choose_windows(
                 windows.append(Window(reference, piece.name, piece.leads[0], start, len(piece), digest))
                 pieces.append(piece)
     if not windows:
-        raise InputError(f"no record of {', '.join(recipe.references)} is {recipe.seconds:g} s long")
+        asked = ", ".join(recipe.references)
+        raise InputError(
+            f"no record of {asked} is {recipe.seconds:g} s long: ask for shorter ones (--seconds)"
+        )
     return WindowList(tuple(windows), recipe.references, recipe.seed, front_end_hash(spec)), pieces
 
 

@@ -86,7 +86,9 @@ def _keeper(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Ten
     return keep
 
 
-def beat_concepts(question: Question, other: Baseline, sets: ConceptSets) -> list[BeatConcept]:
+def beat_concepts(
+    question: Question, other: Baseline, sets: ConceptSets | Callable[[], ConceptSets]
+) -> list[BeatConcept]:
     """Concepts of one beat in every layer; none where the beat has too short a past.
 
     Parameters
@@ -94,12 +96,14 @@ def beat_concepts(question: Question, other: Baseline, sets: ConceptSets) -> lis
     question : Question
         About one beat.
     other : Baseline
-    sets : ConceptSets
+    sets : ConceptSets, or what makes them
+        It is not asked for them where the beat has too short a past.
     """
     network = question.network
     own, _ = moments(network, question.trace, [int(question.targets[0])])
     if not len(own) or len(question.targets) > 1:
         return []
+    sets = sets() if callable(sets) else sets
     usual = _at_baseline(question, other, own)
     model = MomentNetwork(network, question.bias).eval()
     ends = activations(model, np.concatenate([usual, own]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from html import escape
 from pathlib import Path
 
@@ -105,8 +106,8 @@ def _section(name: str, png: bytes, note: str) -> str:
     )
 
 
-def write(why: Explanation, folder: Path) -> list[Path]:
-    """Write pictures, ``explanation.json`` and ``index.html`` into a folder that is there.
+def write(why: Explanation, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write pictures, ``explanation.json`` and ``index.html`` into a folder, which is made where it is not.
 
     Returns
     -------
@@ -122,6 +123,8 @@ def write(why: Explanation, folder: Path) -> list[Path]:
         "explanation.json": msgspec.json.format(msgspec.json.encode(why.to_dict()), indent=1),
         **{f"{name}.png": png for name, png in pictures.items()},
     }
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
-        (folder / name).write_bytes(data)
-    return [folder / name for name in contents]
+        (place / name).write_bytes(data)
+    return [place / name for name in contents]

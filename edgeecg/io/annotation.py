@@ -195,7 +195,8 @@ def write_annotations(
         raise RecordError(f"cannot write {target}: its folder is missing")
     unknown = set(annotations.symbol.tolist()) - BEAT_SYMBOLS - MARK_SYMBOLS
     if unknown or (len(annotations) and annotations.sample[0] < 0):
-        wrong = f"unknown symbols {sorted(unknown)}" if unknown else "a negative sample"
+        known = "WFDB's are N, S, V, F, / (paced) and others"
+        wrong = f"unknown symbols {sorted(unknown)}, {known}" if unknown else "a negative sample"
         raise RecordError(f"cannot write {target}: {wrong}")
     wfdb = load_wfdb("writing WFDB annotations")
     with workshop(target) as folder:

@@ -8,13 +8,14 @@ from importlib import import_module
 from pathlib import Path
 
 from edgeecg.errors import MissingExtra, RecordError
+from edgeecg.io.atomic import is_hidden
 from edgeecg.io.edf import read_edf
 from edgeecg.io.record import Record
 from edgeecg.io.table import read_table
-from edgeecg.io.wfdb import read_wfdb, wfdb_stem
+from edgeecg.io.wfdb import find_headers, read_wfdb, wfdb_stem
 from edgeecg.io.wfdb_header import BROKEN, one_line
 
-__all__ = ["check_reader", "is_record", "read_record"]
+__all__ = ["check_reader", "find_annotated", "is_record", "read_record"]
 
 _EDF = (".edf", ".bdf")
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -122,6 +123,22 @@ def is_record(path: str | os.PathLike[str]) -> bool:
         return file.is_file()
     stem = wfdb_stem(file)
     return (stem.parent / f"{stem.name}.hea").is_file()
+
+
+def find_annotated(folder: Path, annotator: str) -> list[Path]:
+    """Recordings to learn from or to score in a folder and those under it, sorted by their names.
+
+    WFDB records (without extension) and EDF files, whether they are annotated or not; tables where an
+    annotation file lies beside them: others may be anything.
+    """
+    found = {header.with_suffix(""): header.with_suffix("") for header in find_headers(folder)}
+    for suffix in (*_EDF, *_TABLES):
+        for file in sorted(folder.rglob(f"*{suffix}")):
+            stem = file.with_suffix("")
+            marked = suffix in _EDF or stem.with_name(f"{stem.name}.{annotator}").is_file()
+            if marked and not is_hidden(file.relative_to(folder)):
+                found.setdefault(stem, file)
+    return [found[stem] for stem in sorted(found)]
 
 
 def _check_name(file: Path) -> None:

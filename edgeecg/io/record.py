@@ -40,7 +40,10 @@ class Annotations:
     aux: NDArray[np.str_]
 
     def __init__(self, sample: ArrayLike, symbol: ArrayLike, aux: ArrayLike | None = None) -> None:
-        samples = np.asarray(sample, dtype=np.int64).reshape(-1)
+        samples = np.asarray(sample).reshape(-1)
+        if samples.dtype.kind == "f" and not (np.isfinite(samples) & (samples == np.rint(samples))).all():
+            raise RecordError("annotations lie on whole samples: round them first (np.rint)")
+        samples = samples.astype(np.int64)
         symbols = np.asarray(symbol, dtype=np.str_).reshape(-1)
         texts = np.full(len(samples), "") if aux is None else np.asarray(aux, dtype=np.str_).reshape(-1)
         if not len(samples) == len(symbols) == len(texts):

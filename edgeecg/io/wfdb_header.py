@@ -113,5 +113,6 @@ def without_gain(name: str, header: Any) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An exception's message on one line; of a damaged file it may hold bytes that no terminal should get."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    return " ".join(plain.split()) or type(error).__name__

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from edgeecg.data.catalog import ENVIRONMENT, data_root, find_records, load_record, record_labels
-from edgeecg.data.patients import named_patients
+from edgeecg.data.patients import PATIENTS, named_patients, patient_above
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
-from edgeecg.io.reading import is_record, read_record
+from edgeecg.io.reading import find_annotated, is_record, read_record
 from edgeecg.io.record import Record
-from edgeecg.io.wfdb import find_headers
 from edgeecg.metrics.judge import truth_of
 from edgeecg.metrics.score import Truth
 
@@ -60,6 +59,15 @@ class LabelledRecord:
     home: str = ""
     stem: Path | None = None
 
+    @property
+    def places(self) -> Iterator[tuple[str, str]]:
+        """Set and name; of a record of the user's every folder above it, and its name as seen from there."""
+        yield self.home, self.name
+        if self.home not in SETS and self.stem is not None:
+            place = self.stem.resolve()
+            for folder in place.parents:
+                yield folder.name, place.relative_to(folder).as_posix()
+
     def samples(self) -> Record:
         """The recording without its reference."""
         return self.read() if self.read is not None else self.load()[0]
@@ -74,10 +82,10 @@ def labelled_records(
     ----------
     wanted : sequence of str
         ``synthetic``; the name of a set, with a split behind a colon (``mitdb:DS1``); a record; or a
-        folder of WFDB records, which is searched with all its folders (``./mitdb`` where it is called
-        as a set is).
+        folder of them, here or in ``root``, which is searched with all its folders (``./mitdb`` where it is
+        called as a set is).
     root : Path, optional
-        Folder of the sets; by default the one that ``EDGEECG_DATA`` names.
+        Folder of the sets, and of your own; by default the one that ``EDGEECG_DATA`` names.
     seed : int
         Of the synthetic patients.
     annotator : str
@@ -98,9 +106,17 @@ def labelled_records(
         elif head in SETS:  # wherever the command is given: a folder is asked for as ./mitdb
             found += _of_set(head, split or "all", root)
         else:
-            found += _own(Path(name), annotator)
+            found += _own(_place(name, root), annotator)
     _once(found, wanted)
     return tuple(found)
+
+
+def _place(name: str, root: Path | None) -> Path:
+    """Where a record or folder of the user's is: here, or beside the sets."""
+    here, named = Path(name), root if root is not None else os.environ.get(ENVIRONMENT)
+    if named is None or here.is_dir() or is_record(here) or not Path(named, name).is_dir():
+        return here
+    return Path(named, name)
 
 
 def _is_set(here: Path, root: Path | None) -> bool:
@@ -182,7 +198,7 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
         record = replace(
             record,
             name=name,
-            patient=patients.get(name, record.patient),
+            patient=patients[name],
             annotations=marks_within(marks, len(record), f"{beside}.{annotator}", most=True),
         )
         return record, truth_of(record)
@@ -194,20 +210,27 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
         loads = partial(read, stem, name), partial(alone, stem, name)
         return LabelledRecord(group, name, *loads, home, _bare(stem))
 
-    patients: Mapping[str, str] = {}
     if path.is_dir():
-        stems = [header.with_suffix("") for header in find_headers(path)]
-        if not stems:
-            raise RecordError(f"folder {path} holds no WFDB records (.hea): name another one")
-        names = [stem.relative_to(path).as_posix() for stem in stems]
-        patients = named_patients(path, names)
-        home = path.resolve().name
-        return [case(home, stem, name, home) for stem, name in zip(stems, names, strict=True)]
-    if not is_record(path):
+        found, group = find_annotated(path, annotator), path.resolve().name
+        if not found:
+            raise RecordError(
+                f"folder {path} holds no WFDB or EDF record, and no table with a .{annotator} file beside "
+                "it: name another one"
+            )
+        names = [_bare(file).relative_to(path).as_posix() for file in found]
+    elif is_record(path):
+        found, group, names = [path], "records", [_bare(path).name]
+    else:
         raise RecordError(
             f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"
         )
-    return [case("records", path, path.stem, path.resolve().parent.name)]
+    home = path.resolve().name if path.is_dir() else path.resolve().parent.name
+    if path.is_dir() and (path / PATIENTS).is_file():
+        patients = named_patients(path, names)
+    else:
+        above = {name: patient_above(_bare(file)) for name, file in zip(names, found, strict=True)}
+        patients = {name: patient or f"{home}/{name}" for name, patient in above.items()}
+    return [case(group, file, name, home) for file, name in zip(found, names, strict=True)]
 
 
 def _bare(path: Path) -> Path:

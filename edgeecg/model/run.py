@@ -175,9 +175,13 @@ def _overview(data: TrainingData) -> str:
     people = len({record.patient for record in data.training})
     sets = ", ".join(f"{count} of {name}" for name, count in data.counts().items())
     return (
-        f"training on {len(data.training)} recordings of {people} patients ({sets}); "
-        f"{len(data.validation)} recordings held out for validation"
+        f"training on {_counted(len(data.training), 'recording')} of {_counted(people, 'patient')} ({sets}); "
+        f"{_counted(len(data.validation), 'recording')} held out for validation"
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _lacking(records: Sequence[TrainingRecord]) -> Iterator[str]:

@@ -69,6 +69,9 @@ class Engine:
     backend: Backend
     precision: Precision
 
+    def __repr__(self) -> str:
+        return f"Engine({self.bundle!r}, backend={self.backend!r}, precision={self.precision!r})"
+
     def close(self) -> None:
         """Close both executors; closing twice is fine."""
         self.token.close()

@@ -207,7 +207,8 @@ class Stream:
             self._cohort.open(0, self.fs)
 
     async def events(self, chunks: AsyncIterable[ArrayLike]) -> AsyncIterator[Event]:
-        """Push what comes from ``chunks``, computing beside the event loop; flushes at the end.
+        """Push what comes from ``chunks``, an asynchronous iterable, computing beside the event loop; flushes
+        at the end.
 
         Whoever leaves the loop or is cancelled loses nothing: the next call tells the rest.
         """

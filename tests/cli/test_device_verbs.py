@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -307,3 +308,32 @@ def test_the_doctor_fails_where_what_is_needed_does_not_work(
     assert main(["doctor", "--bundle", bundle, "--need", "native"]) == 1
     assert main(["doctor", "--need", "cuda"]) == 2
     assert "CC names no-such-compiler" in " ".join(capsys.readouterr().out.split())
+
+
+def test_inspect_tells_what_a_bundle_is(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told.json"
+    assert main(["inspect", "small", "--json", str(told)]) == 0
+    shown = capsys.readouterr().out
+    small = Bundle.open("small")
+    for words in ("fused", "P -1", "trained on", "95201", "int8", "Moody GB"):
+        assert words in shown
+    assert small.digest in "".join(shown.split())
+    read = json.loads(told.read_text())
+    assert list(read["precisions"]) == list(small.precisions)
+    assert read["digest"] == small.digest
+    assert main(["inspect", bundle]) == 0
+    opened = Bundle.open(bundle)
+    spoiled = dict(opened.parts) | {"graphs/beat.fp32.onnx": opened.parts["graphs/beat.fp32.onnx"][:-50]}
+    monkeypatch.setattr(Bundle, "open", lambda *_: replace(opened, parts=spoiled))
+    assert main(["inspect", bundle]) == 1
+    assert "refuses the graph" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_bundle_and_an_engine_say_in_a_line_what_they_are(bundle: str) -> None:
+    opened = Bundle.open(bundle)
+    assert opened.digest[:12] in repr(opened)
+    with edgeecg.open_engine(opened, "onnxruntime") as engine:
+        assert "onnxruntime" in repr(engine)
+        assert len(repr(engine)) < 200

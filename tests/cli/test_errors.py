@@ -127,6 +127,7 @@ CASES: dict[str, str] = {
     **{f"stream @good --sink jsonl:OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
     **{f"evaluate @good --json OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
     **{f"profile @good --json OUT --bundle {bundle}": name for bundle, name in BUNDLES.items()},
+    **{f"inspect {bundle} --json OUT": name for bundle, name in BUNDLES.items()},
     **{
         f"explain @{record} --at 300 --out OUT": name
         for record, name in RECORDS.items()

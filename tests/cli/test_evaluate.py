@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import edfio
 import numpy as np
 import pytest
 
+from edgeecg.bundle import Bundle
 from edgeecg.cli.main import main
 from edgeecg.data.shown import was_shown
 from edgeecg.data.synthetic import plan_cohort
@@ -92,6 +94,72 @@ def test_a_record_that_no_stream_takes_costs_no_other(records, tmp_path, capsys)
     told = capsys.readouterr()
     assert "fast: sampling rate 2000 Hz is outside" in " ".join(told.err.split())
     assert "QRS" in told.out
+
+
+def test_who_is_who_and_who_was_left_out_does_not_depend_on_how_a_record_is_named(
+    records, tmp_path, monkeypatch, capsys
+):
+    """Alone, in its ward, in the folder above the wards, or by its name beside the sets."""
+    wards, cases = tmp_path / "wards", list(labelled_records([str(records)]))
+    for ward, case in zip(("w1", "w2", "w3"), cases, strict=False):
+        (wards / ward).mkdir(parents=True)
+        write_wfdb(replace(case.load()[0], name="a"), wards / ward)
+    training = {"sets": {"wards": 3}, "validation": ["wards/w3/a"]}
+    bundle = Bundle.open("nano")
+    provenance = {**bundle.manifest.provenance, "training": training}
+    own = replace(bundle, manifest=replace(bundle.manifest, provenance=provenance))
+    monkeypatch.setattr(Bundle, "open", lambda *_, **__: own)
+    known = f"{bundle.name} was trained on patients of wards"
+
+    def told(*words: object) -> tuple[str, str]:
+        assert main(["evaluate", *map(str, words), "-b", "nano"]) == 0
+        shown = capsys.readouterr()
+        return shown.out, " ".join(shown.err.split())
+
+    assert known in told(wards)[1]
+    assert known in told(wards / "w1")[1]
+    assert known in told(wards / "w1" / "a")[1]
+    assert known not in told(wards / "w3" / "a")[1]
+    out, note = told("wards", "--data", tmp_path, "--held-out")
+    assert "w3/a" in out
+    assert "w1/a" not in out
+    assert known not in note
+    two = told(wards / "w1" / "a", wards / "w2" / "a")[0]
+    assert "2 records of 2 patients" in two
+    rows = "record,patient\nw1/a,one\nw2/a,one\nw3/a,two\n"
+    (wards / "patients.csv").write_text(rows, encoding="utf-8")
+    assert "2 records of 1 patient" in told(wards / "w1" / "a", wards / "w2" / "a")[0]
+    (tmp_path / "patients.csv").write_text("somebody's list", encoding="utf-8")
+    told(wards / "w1", wards / "w3" / "a")
+
+
+def test_edf_and_tables_with_marks_beside_them_are_scored_and_learnt_from(records, tmp_path, capsys):
+    from edgeecg.data.prepare import load_training_data
+    from edgeecg.data.settings import DataSettings
+
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for number, case in enumerate(list(labelled_records([str(records)]))[:3]):
+        record, name = case.load()[0], f"r{number}"
+        write_annotations(mine / name, record.annotations, record.fs, extension="atr")
+        if number == 0:
+            write_wfdb(replace(record, name=name), mine)
+        elif number == 1:
+            time = np.arange(len(record)) / record.fs
+            rows = np.column_stack([time, record.signal[:, 0]])
+            np.savetxt(mine / f"{name}.csv", rows, delimiter=",", header="time,MLII (mV)", comments="")
+        else:
+            signal = edfio.EdfSignal(
+                record.signal[:, 0], round(record.fs), label="MLII", physical_dimension="mV"
+            )
+            edfio.Edf([signal]).write(mine / f"{name}.edf")
+    (mine / "notes.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    assert main(["evaluate", str(mine), "-b", "nano"]) == 0
+    shown = capsys.readouterr().out
+    assert "mine, 2 records of 2 patients" in shown
+    assert "mine, paced, 1 record of 1 patient" in shown
+    made = load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
+    assert [record.name for record in made.training] == ["mine/r0", "mine/r1", "mine/r2"]
 
 
 def test_folders_of_folders_are_scored(records, annotated, tmp_path, capsys):
@@ -285,10 +353,13 @@ def test_a_record_and_the_built_in_patients_can_be_named(records):
     [
         (["nowhere"], "nowhere is neither a record, nor a folder, nor a set: sets are synthetic, mitdb"),
         (["mitdb:DS3", "--data", "."], "set mitdb has no split 'DS3'"),
-        (["{empty}"], "holds no WFDB records"),
+        (["{empty}"], "holds no WFDB or EDF record, and no table with a .atr file beside it"),
         (["{records}", "-a", "nowhere"], "--annotations nowhere is not a folder"),
         (["{records}", "-a", "{empty}"], "no annotation file"),
         (["{records}", "-a", "{empty}", "-b", "small"], "give one of them"),
+        (["{records}", "-a", "{empty}", "--precision", "int8"], "give one of them"),
+        (["{records}", "--held-out"], "the training of small left none of these recordings"),
+        (["mine"], "is neither a record, nor a folder"),
         (["{records}", "-a", "{out}", "--without", "999"], "--without 999: no such record"),
         (["{records}", "-a", "{out}", "--against", "none.json"], "no report none.json"),
         (["{records}", "-b", "no-such-bundle"], "no-such-bundle"),

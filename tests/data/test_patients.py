@@ -134,7 +134,7 @@ def test_a_recording_without_beats_is_named_with_the_way_on(mine: Path, tmp_path
     assert "none is skipped" in str(told.value)
     for header in copied.glob("*.hea"):
         header.unlink()
-    with pytest.raises(ConfigError, match="holds no WFDB recording: put yours there"):
+    with pytest.raises(ConfigError, match="holds no recording: put yours there"):
         load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
 
 

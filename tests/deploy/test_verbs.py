@@ -41,7 +41,7 @@ def run(place: Path, line: str) -> int:
 def walked(place: Path) -> Path:
     """The whole way, once."""
     steps = (
-        "export @checkpoint --out @graphs --lead-policy fused",
+        "export @checkpoint --out @graphs --bias P=-1",
         "calibrate @graphs --out @calibration -r @patients --windows 4 --seconds 10 --method percentile",
         "quantize @graphs -c @calibration --out @quantized -r @patients --keep token/block0.shrink",
         "build @quantized --out @plain.edgeecg --name ward --no-engine",
@@ -64,7 +64,7 @@ def test_the_way_from_checkpoint_to_bundle(walked: Path) -> None:
     assert bundle.spec == TINY
     assert bundle.signal.notch == 60.0
     assert bundle.thresholds.beat == 0.4
-    assert bundle.thresholds.bias == {"S": 0.5}
+    assert bundle.thresholds.bias == {"S": 0.5, "P": -1.0}
     assert bundle.lead_policy == "fused"
     assert bundle.precisions == ("fp32", "fp16", "int8", "mixed")
     told = bundle.manifest.provenance
@@ -130,6 +130,8 @@ def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.Ca
     [
         ("export @nowhere --out @x", "no checkpoint in"),
         ("export @checkpoint --out @x --lead-policy loudest", "choose first, best, fused"),
+        ("export @checkpoint --out @x --bias X=1", "a class of N, S, V, F, P"),
+        ("export @checkpoint --out @x --bias S", "write CLASS=LOGIT"),
         ("export @patients --out @x", "weights.safetensors is missing"),
         ("calibrate @nowhere --out @x", "no graphs at"),
         ("calibrate @checkpoint --out @x", "has no export.json"),

@@ -44,7 +44,7 @@ def _number(field: str) -> float:
     try:
         value = float(field)
     except ValueError:
-        wrong = "is no number: lines hold one number a lead"
+        wrong = "is no number: lines hold one number a lead, and no names"
         raise PacketError(f"{field[:20]!r} {wrong}", public=f"a field {wrong}") from None
     return value if math.isfinite(value) else math.nan
 

@@ -82,7 +82,10 @@ class RecordSource(BaseSource):
             yield Packet(samples, sample=start, time=at)
 
     def _begin(self) -> float | None:
-        """Unix time of sample 0: the recording's own, or now where it is played as if live."""
+        """Unix time of sample 0: the recording's own, or now where it is played as if live.
+
+        A recording that names no time zone, as WFDB and EDF cannot, was made in this machine's.
+        """
         if self.record.start is not None:
             return self.record.start.timestamp()
         return time.time() if self._speed == 1 else None
@@ -98,7 +101,7 @@ class ReplaySource(RecordSource):
     speed, packet, faults, seed
         See `RecordSource`.
     start : float
-        Seconds of the recording to skip.
+        Seconds of the recording to skip; samples are counted from there.
     seconds : float, optional
         Seconds to play; to its end by default.
     leads : tuple of str

@@ -172,7 +172,9 @@ class StdinSource(LiveSource):
 
     def _check_width(self, row: list[float], like: Sized) -> None:
         if len(row) != len(like):
-            raise PacketError(f"{len(row)} numbers in a line, but {len(like)} leads", public=True)
+            leads = "1 lead" if len(like) == 1 else f"{len(like)} leads"
+            named = "name all that a line holds, in order (--lead, leads=)"
+            raise PacketError(f"{len(row)} numbers in a line, but {leads}: {named}", public=True)
 
     def _give(self, rows: list[list[float]]) -> None:
         """Send rows, then tell what was wrong behind them."""
