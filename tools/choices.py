@@ -150,7 +150,7 @@ def af_f1(cases: list[tuple[TrainingRecord, Heard]], settings: RhythmSettings, p
             events += told
         for event in [*events, *decoder.flush(state)[0]]:
             if event.end is not None:
-                inside |= (heard.place >= event.start) & (heard.place.astype(int) <= event.end)
+                inside |= (heard.place >= event.start) & (heard.place.astype(int) < event.end)
         said, true = len(inside) > 0 and inside.mean() >= 0.5, record.weak_label == "A"
         hits, misses, false = (
             hits + (said and true),

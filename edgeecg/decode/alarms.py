@@ -155,16 +155,23 @@ class AlarmFinder:
         return AlarmState()
 
     def beat(
-        self, sample: int, label: str, state: AlarmState, *, restless: bool = False
+        self,
+        sample: int,
+        label: str,
+        state: AlarmState,
+        *,
+        restless: bool = False,
+        level: float | None = None,
     ) -> tuple[list[Alarm], AlarmState]:
         """Take in a beat at source sample ``sample`` with its ``BEAT_LABELS`` label.
 
         ``restless``: whether the signal never comes to rest. A heart as slow as bradycardia rests between its
         beats; where it does not, they are waves of a fibrillation, or of noise, that were taken for beats.
+        ``level``: mean absolute value of its own stretch in millivolts, where that is known.
         """
         silent, hushed = list[Alarm](), state.silence
         if not restless or state.rate.slow is None:
-            silent, hushed = silence.beat(sample, state.silence, self.limits)
+            silent, hushed = silence.beat(sample, state.silence, self.limits, level)
         ended, state = self._still(silent, state)
         paced, rates = self._rate(sample, state.rate)
         found, pattern = patterns.beat(sample, label, state.patterns, self.settings.bigeminy)

@@ -9,7 +9,9 @@ to keep one odd beat from cutting an episode in two or from making one up. An ep
 * *has ended* once the smoothed probability is below ``leave``; its end is the first beat after the
   smoothed probability was last at ``enter`` or above.
 
-Only atrial fibrillation is told: no open episode means any other rhythm.
+It also ends, one sample behind its last beat, with the stream, or where none comes for longer than
+``hold_seconds``: without beats there is no rhythm. Only atrial fibrillation is told: no open episode means
+any other rhythm.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class RhythmSettings:
     beats : int
         Beats that an episode must hold before it is told.
     hold_seconds : float
-        Longest gap in the samples that an open episode survives; a longer one ends it at the gap.
+        Longest gap in the samples, and longest time without a beat, that an open episode survives.
     """
 
     smoothing: float = 5.0
@@ -100,6 +102,10 @@ class RhythmDecoder:
 
     def beat(self, sample: int, probability: float, state: RhythmState) -> tuple[list[Rhythm], RhythmState]:
         """Take in the beat at source sample ``sample`` with its P(AFIB)."""
+        if state.last is not None and sample - state.last > self.settings.hold_seconds * self.fs:
+            ended, state = self.flush(state)
+            begun, state = self.beat(sample, probability, state)
+            return ended + begun, state
         total, weight = self._keep * state.total + probability, self._keep * state.weight + 1
         smoothed = total / weight
         if smoothed < self.settings.leave and state.start is None:  # as nearly always
@@ -131,9 +137,15 @@ class RhythmDecoder:
         events, _ = self._close(state, start)
         return events, self.initial()
 
+    def advance(self, to: int, state: RhythmState) -> tuple[list[Rhythm], RhythmState]:
+        """Every beat before source sample ``to`` has been told: an episode ends that none goes on with."""
+        if state.last is None or to - state.last <= self.settings.hold_seconds * self.fs:
+            return [], state
+        return self.flush(state)
+
     def flush(self, state: RhythmState) -> tuple[list[Rhythm], RhythmState]:
-        """The stream ends: an open episode ends with its last beat."""
-        events, _ = self._close(state, state.last if state.last is not None else 0)
+        """The stream ends: an open episode ends behind its last beat, which is part of it."""
+        events, _ = self._close(state, state.last + 1 if state.last is not None else 0)
         return events, self.initial()
 
     def _close(self, state: RhythmState, end: int) -> tuple[list[Rhythm], RhythmState]:

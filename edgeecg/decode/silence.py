@@ -98,7 +98,7 @@ def advance(
     events: list[Alarm] = []
     faint = faint_since(state.clock, level, state.faint, loud_from(state, limits))
     if faint is None and state.open is not None:
-        events, state = _count(state.open, state, limits)
+        events, state = _count(state.open, state, limits, level)
     waits = state.open is not None and state.open >= state.clock  # its own stretch, and the next
     state = state._replace(level=level, faint=faint, open=state.open if waits else None)
     if not readable and not quiet(state, limits):
@@ -158,15 +158,23 @@ def detached(to: int, state: SilenceState) -> tuple[list[Alarm], SilenceState]:
     return events, state._replace(faint=None, open=None, beats=0, long=0.0)
 
 
-def beat(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
-    """A beat ends every silence; in a signal that is faint once its own stretch, or the next, is not."""
+def beat(
+    sample: int, state: SilenceState, limits: SilenceLimits, own: float | None = None
+) -> tuple[list[Alarm], SilenceState]:
+    """A beat ends every silence; in a signal that is faint once its own stretch, or the next, is not.
+
+    ``own``: level of its own stretch, where that is known. The clock has not passed it yet, and the stretch
+    before is diastole in a heart that is slow: by its level a standstill would never be faint.
+    """
     if state.faint is not None and state.clock - state.faint > limits.pause:
         level = state.long if state.level is None else state.level
         return [], state._replace(open=sample, long=state.long + DOUBT * (level - state.long))
-    return _count(sample, state, limits)
+    return _count(sample, state, limits, own)
 
 
-def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[list[Alarm], SilenceState]:
+def _count(
+    sample: int, state: SilenceState, limits: SilenceLimits, own: float | None
+) -> tuple[list[Alarm], SilenceState]:
     """A beat ends every silence; one that grew too long just before it is told first."""
     events: list[Alarm] = []
     state = state if state.open is None else state._replace(open=None)
@@ -174,7 +182,7 @@ def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
         events, state = advance(sample, True, state.level, state, limits)
         ended, state = _end(sample, state)
         events += ended
-    level, usual, beats, long = state.level, state.usual, state.beats, state.long
+    level, usual, beats, long = state.level if own is None else own, state.usual, state.beats, state.long
     if level is None or usual is None:
         usual = level if usual is None else usual
     elif state.faint is None:  # a P wave is no measure of beats
@@ -185,7 +193,7 @@ def _count(sample: int, state: SilenceState, limits: SilenceLimits) -> tuple[lis
         beats = min(beats + 1, MANY)
     clock, begun, faint = max(sample, state.clock), state.begun, state.faint
     return events, SilenceState(
-        clock, sample, True, level, usual, None, None, None, begun, faint, None, beats, long
+        clock, sample, True, state.level, usual, None, None, None, begun, faint, None, beats, long
     )
 
 

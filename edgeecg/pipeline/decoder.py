@@ -28,6 +28,7 @@ __all__ = ["SHORTEST", "Decoder", "DecoderSettings", "FoundBeat"]
 
 SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
 RESTLESS = 0.6  # score of a tick: made fibrillation has less in 19 of 20 (scratch), an ECG in mains hum more
+CALM = 20  # ticks at rest behind which what never rests begins anew
 SHORTEST = 0.5  # seconds of a segment that tells beats: in less, as many of them are false as are right
 
 
@@ -109,9 +110,11 @@ class DecoderState:
     ``anchor``: source sample of the segment's model sample 0; ``first``: of its signal; ``early``: ticks
     that begin before it; ``last``: sample of the last beat told; ``graded``, ``clock``: ticks that were
     told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``readable``,
-    ``restless``: whether the newest can be read, and whether it never rests; ``open``: the stretch that is
-    not good; ``leads``: of each lead, those without a signal, empty if all have one; ``held``: beats found
-    since the segment has, or may have, ended; ``late``: what a failed step ended and nobody was told.
+    ``restless``: whether the newest can be read, and whether it never rests; ``open``: the stretch that
+    is not good; ``calm``: ticks since it last was restless, as far as ``CALM``, ``stirred``: where it
+    became so, ``slowed``: the beat with which a bradycardia was told that goes on; ``leads``: of each
+    lead, those without a signal, empty if all have one; ``held``: beats found since the segment has, or
+    may have, ended; ``late``: what a failed step ended and nobody was told.
     """
 
     anchor: int = 0
@@ -123,6 +126,9 @@ class DecoderState:
     ticks: list[Tick] = field(default_factory=list)
     readable: bool = True
     restless: bool = False
+    calm: int = CALM
+    stirred: int = 0
+    slowed: int | None = None
     open: Stretch | None = None
     leads: list[Stretch | None] = field(default_factory=list)
     held: list[FoundBeat] = field(default_factory=list)
@@ -273,6 +279,9 @@ class Decoder:
         grade = 0 if early else tick.label
         state.readable = grade < UNREADABLE
         state.restless = grade == NOISY and tick.score < RESTLESS
+        if state.restless and state.calm == CALM:
+            state.stirred = self._boundary(state.graded)
+        state.calm = 0 if state.restless else min(state.calm + 1, CALM)
         label = QUALITY_LABELS[grade]
         if label != (state.open[1] if state.open else GOOD):  # else its place need not be known
             told, state.open = regraded(self._boundary(state.graded), label, state.open)
@@ -298,6 +307,9 @@ class Decoder:
         readable = tick.label < UNREADABLE or state.clock < state.early
         state.clock += 1
         to = self._boundary(state.clock)
+        if state.rhythm.told:
+            rhythms, state.rhythm = self._rhythm.advance(to, state.rhythm)
+            events += rhythms
         if readable and to <= self._quiet:  # nothing to tell: alarms learn of it with the next beat
             faint = None
             if tick.level < self._loud:
@@ -349,9 +361,22 @@ class Decoder:
         # noise looks like fibrillation: it counts as far as the beat can be read
         rhythms, state.rhythm = self._rhythm.beat(sample, beat.afib * beat.quality, state.rhythm)
         self._settle()
-        alarms = self._heard(self._alarms.beat(sample, label, state.alarms, restless=state.restless))
         events += rhythms
-        events += alarms
+        events += self._alarmed(sample, label, beat.token)
+
+    def _alarmed(self, sample: int, label: str, token: int) -> list[Alarm]:
+        """What the alarms say of a beat."""
+        state = self.state
+        tick = token // self._size - state.clock
+        level = state.ticks[tick].level if 0 <= tick < len(state.ticks) else None
+        # a heart that was slow before is slow in noise as well
+        restless = state.restless and (state.slowed is None or state.slowed >= state.stirred)
+        alarms = self._heard(self._alarms.beat(sample, label, state.alarms, restless=restless, level=level))
+        if state.alarms.rate.slow is None:
+            state.slowed = None
+        elif state.slowed is None:
+            state.slowed = sample
+        return alarms
 
     def snapshot(self) -> Any:
         """The state as builtin values."""

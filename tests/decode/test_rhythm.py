@@ -58,11 +58,25 @@ def test_one_odd_beat_neither_makes_nor_cuts_an_episode():
     assert [event.end for event in told] == [None]
 
 
-def test_a_stream_that_ends_in_an_episode_closes_it_at_the_last_beat():
+def test_a_stream_that_ends_in_an_episode_closes_it_behind_the_last_beat():
+    """Which is part of it, as all are that lie before an episode's end."""
     _, state, decoder = decode([1, 1, 1, 1])
     events, after = decoder.flush(state)
-    assert events == [Rhythm(0, 600, "AFIB", 1.0)]
+    assert events == [Rhythm(0, 601, "AFIB", 1.0)]
     assert after == decoder.initial()
+
+
+def test_where_no_beat_comes_for_long_there_is_no_rhythm():
+    """A lead that is off, a flat line, noise: told on the clock, or by the beat that comes at last."""
+    _, state, decoder = decode([1, 1, 1, 1])
+    soon, late = 600 + 30 * FS, 601 + 30 * FS
+    ended = [Rhythm(0, 601, "AFIB", 1.0)]
+    assert decoder.advance(soon, state) == ([], state)
+    assert decoder.advance(late, state) == (ended, decoder.initial())
+    assert decoder.beat(soon, 1.0, state)[0] == []
+    events, after = decoder.beat(late, 1.0, state)
+    assert events == ended
+    assert (after.start, after.beats, after.told) == (late, 1, False)
 
 
 def test_a_short_gap_is_survived_and_a_long_one_ends_the_episode_at_the_gap():

@@ -13,7 +13,7 @@ from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.io import Record
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine, open_engine
-from edgeecg.specs import Alarm, Beat
+from edgeecg.specs import Alarm, Beat, Quality
 
 FS, MINUTE = 360, 60
 
@@ -44,6 +44,19 @@ def test_fibrillation_is_no_rhythm(packaged: Engine, millivolts: float) -> None:
     assert any(isinstance(event, Beat) and event.sample > 45 * FS for event in events), "else it is easy"
     assert silent[44 * FS :].mean() > 0.75
     assert not silent[: 40 * FS].any()
+
+
+def test_a_slow_heart_that_moves_is_heard(packaged: Engine) -> None:
+    """It was slow before the noise came: its beats are no waves of a fibrillation."""
+    signal, rng = heart(120.0, rate=44.0, variability=0.02), np.random.default_rng(3)
+    band = butter(2, [8, 60], "bandpass", fs=FS, output="sos")
+    muscle = sosfiltfilt(band, rng.standard_normal(signal.shape), axis=0)
+    signal[40 * FS :] += 0.08 / muscle.std() * muscle[40 * FS :]
+    events = annotate(packaged, Record("made", signal, float(FS), ("MLII", "V1")))
+    assert sum(isinstance(event, Beat) and event.sample > 40 * FS for event in events) > 50
+    assert any(isinstance(event, Quality) and event.label == "noisy" for event in events)
+    told = {event.label for event in events if isinstance(event, Alarm) and event.start > 40 * FS}
+    assert not told & {"no-beat", "asystole", "pause"}
 
 
 def test_a_slow_heart_in_hum_is_heard(packaged: Engine) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
+from edgeecg.data.synthetic import SyntheticPatient, SyntheticSettings, draw_patient, synthesize
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.io.record import Record
 from edgeecg.pipeline import annotate
@@ -25,7 +27,11 @@ def nano() -> Engine:
 @pytest.fixture(scope="module")
 def standstill() -> Record:
     """A sinus rhythm, P waves of 0.08 mV alone, and the rhythm again."""
-    settings = SyntheticSettings(draw_patient("normal", 3), seconds=PART, fs=FS, leads=("MLII",), snr_db=30)
+    return stands_still(draw_patient("normal", 3), 30)
+
+
+def stands_still(patient: SyntheticPatient, snr_db: float) -> Record:
+    settings = SyntheticSettings(patient, seconds=PART, fs=FS, leads=("MLII",), snr_db=snr_db)
     heart = synthesize(settings, 3).record.signal[:, 0]
     time, rng = np.arange(PART * FS) / FS, np.random.default_rng(3)
     waves = sum(0.08 * np.exp(-0.5 * ((time - peak) / 0.025) ** 2) for peak in np.arange(0.9, PART, 0.75))
@@ -48,6 +54,17 @@ def test_asystole_is_told_and_lasts(nano: Engine, standstill: Record) -> None:
     assert abs(end.end - 2 * PART * FS) < 2 * FS
     without = silences(annotate(nano, standstill, alarms=AlarmSettings(faint=0)))
     assert all(alarm.end - alarm.start < PART / 2 * FS for alarm in without if alarm.end is not None)
+
+
+@pytest.mark.parametrize("rate", [40.0, 50.0, 65.0])
+def test_it_is_told_of_a_slow_heart_too(nano: Engine, rate: float) -> None:
+    """Half a second before its beats lies diastole, which is as faint as a standstill."""
+    slow = replace(draw_patient("normal", 3), rate=rate, atrial=0.0, variability=0.02)
+    told = silences(annotate(nano, stands_still(slow, 30)))
+    lasted = sum(
+        min(a.end, 2 * PART * FS) - a.start for a in told if a.end is not None and a.start >= (PART - 3) * FS
+    )
+    assert lasted > 0.8 * PART * FS
 
 
 @pytest.mark.parametrize("size", [97, 777])
