@@ -112,21 +112,24 @@ def lasting(engine: Engine, seed: int, rate: int) -> float | None:
     return labels.count("V") / len(labels) if labels else 0.0
 
 
-def standstill(engine: Engine, seed: int, microvolts: int, hum: float = 0.0) -> float | None:
+def standstill(
+    engine: Engine, seed: int, microvolts: int, hum: float = 0.0, rate: float | None = None
+) -> float | None:
     """Share of a standstill with P waves of this size, all in mains hum of so many millivolts, during which
-    an alarm of silence is open.
+    an alarm of silence is open; behind a heart of so many beats a minute.
     """
     time, rng = np.arange(MINUTE * FS) / FS, np.random.default_rng(seed)
     waves = sum(np.exp(-0.5 * ((time - peak) / 0.025) ** 2) for peak in np.arange(0.9, MINUTE, 0.75))
     lead = microvolts / 1000 * waves + 0.005 * rng.standard_normal(len(time))
-    signal = followed_by(seed, lead)
+    signal = followed_by(seed, lead, rate)
     signal = signal + hum * np.sin(2 * np.pi * 50 / FS * np.arange(len(signal)))[:, None]
     return float(during(told(engine, signal), SILENT).mean())
 
 
-def followed_by(seed: int, lead: Signal) -> Signal:
+def followed_by(seed: int, lead: Signal, rate: float | None = None) -> Signal:
     """A normal heart, and then this, in the second lead a little smaller."""
-    signal = synthesize(settings("normal", seed, float(BEFORE), atrial=0.0), seed).record.signal
+    about = {} if rate is None else {"rate": rate}
+    signal = synthesize(settings("normal", seed, float(BEFORE), atrial=0.0, **about), seed).record.signal
     return np.concatenate([signal, signal[-1:] + lead[:, None] * np.array([1.0, 0.6])])
 
 
@@ -188,6 +191,9 @@ ROWS: dict[str, Callable[[Engine, int], float | None]] = {
         f"standstill, P of {n} uV: alarm is open": partial(standstill, microvolts=n)
         for n in (0, 50, 100, 150)
     },
+    "standstill, P of 100 uV, of a heart of 45 a minute: alarm is open": partial(
+        standstill, microvolts=100, rate=45
+    ),
     "standstill without P in hum of 0.5 mV: alarm is open": partial(standstill, microvolts=0, hum=0.5),
     **{
         f"fibrillation of {n} mV: alarm is open": partial(fibrillation, millivolts=n)
