@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "edgeecg"
 FLOORS = (
     {"errors", "ranges"},
     {"specs"},
-    {"io", "signal", "decode"},
+    {"io", "signal", "decode", "page"},
     {"data"},
     {"metrics"},
     {"manifest"},

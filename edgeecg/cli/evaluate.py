@@ -13,6 +13,7 @@ from rich.text import Text
 from edgeecg.cli.common import (
     DataOption,
     SeedOption,
+    atomic_path,
     check_data,
     check_file,
     data_console,
@@ -31,7 +32,7 @@ from edgeecg.metrics.report import Protocol, Report, read_report, write_report
 from edgeecg.metrics.rhythm import RECORD_FRACTION
 from edgeecg.metrics.score import RecordScores, Truth, said_by_events, score
 from edgeecg.metrics.summary import group_report
-from edgeecg.metrics.tables import change_table, tables
+from edgeecg.metrics.tables import Table, change_table, tables
 
 if TYPE_CHECKING:
     from edgeecg.bundle import Bundle
@@ -77,6 +78,10 @@ def evaluate(
     ] = "atr",
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page, pictures and every table, to this file."),
     ] = None,
     against: Annotated[
         Path | None,
@@ -126,6 +131,7 @@ def evaluate(
 
     - `edgeecg evaluate` runs the packaged model over built-in synthetic patients
     - `edgeecg evaluate mitdb:DS1 --data ~/ecg --bundle my.edgeecg --json scores.json`
+    - `edgeecg evaluate mitdb:DS1 --html scores.html` makes a page of it
     - `edgeecg evaluate mitdb:DS2 --without 202 --against scores-before.json`
     - `edgeecg evaluate mitdb --annotations out` scores what `edgeecg annotate --out out` wrote
     - `edgeecg evaluate ~/my-records --annotations qrs --extension qrs` scores another program's files
@@ -140,8 +146,9 @@ def evaluate(
     if annotations is None and extension != "edg":
         raise ConfigError(f"--extension {extension} goes with --annotations DIR, the folder of those files")
     check_extension(annotator)
-    if json is not None:
-        check_file(json)
+    for file in (json, html):
+        if file is not None:
+            check_file(file)
     check_data(data)
     before = read_report(against) if against is not None else None
     cases = labelled_records(references or [SYNTHETIC], data, seed, annotator)
@@ -162,14 +169,26 @@ def evaluate(
     console = data_console()
     for table in tables(report, records=records):
         show_table(console, table)
-    if json is not None:
-        write_report(json, report)
-        human_console().print(f"every figure is in {json}")
+    differs = change_table(changes(before, report)) if before is not None and not failed else None
+    _keep(report, differs, json, html)
     if failed:
         others = "" if before is None else ", so that there is nothing to hold against the earlier report"
         raise RecordError(f"{len(failed)} of {len(cases)} records could not be scored{others}")
-    if before is not None:
-        show_table(console, change_table(changes(before, report)))
+    if differs is not None:
+        show_table(console, differs)
+
+
+def _keep(report: Report, differs: Table | None, json: Path | None, html: Path | None) -> None:
+    """Write what files were asked for."""
+    from edgeecg.metrics.page import render
+
+    if json is not None:
+        write_report(json, report)
+        human_console().print(f"every figure is in {json}")
+    if html is not None:
+        with atomic_path(html) as partial:
+            partial.write_text(render(report, differs), encoding="utf-8")
+        human_console().print(f"the page is {html}")
 
 
 def _check_without(without: Sequence[str], cases: Sequence[LabelledRecord]) -> None:

@@ -133,6 +133,24 @@ def test_who_is_who_and_who_was_left_out_does_not_depend_on_how_a_record_is_name
     told(wards / "w1", wards / "w3" / "a")
 
 
+def test_a_page_shows_the_figures_where_they_are_wrong_and_what_has_changed(records, annotated, tmp_path):
+    page, report = tmp_path / "scores.html", tmp_path / "scores.json"
+    files = ["--html", str(page), "--json", str(report)]
+    assert main(["evaluate", str(records), "-b", "nano", *files]) == 0
+    told, known = page.read_text(encoding="utf-8"), read_report(report)
+    for words in ("QRS F1 %", "where V are wrong", "what a probability is worth", "<svg", "confusion"):
+        assert words in told, words
+    row = known.groups[0].beats[0].records[0]
+    assert f"<td>{row.record}</td>" in told
+    assert "difference to the earlier report" not in told
+    assert "http" not in told, "it needs nothing beside itself"
+    assert (
+        main(["evaluate", str(records), "-a", str(annotated), "--html", str(page), "--against", str(report)])
+        == 0
+    )
+    assert "difference to the earlier report" in page.read_text(encoding="utf-8")
+
+
 def test_edf_and_tables_with_marks_beside_them_are_scored_and_learnt_from(records, tmp_path, capsys):
     from edgeecg.data.prepare import load_training_data
     from edgeecg.data.settings import DataSettings

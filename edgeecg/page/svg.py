@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["bars", "curve", "histogram", "stacks"]
+__all__ = ["Chart", "bars", "curve", "histogram", "number", "stacks"]
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 40

@@ -1,0 +1,1 @@
+"""Pages that need nothing beside themselves: a frame, tables, charts as inline SVG."""
