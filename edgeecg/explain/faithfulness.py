@@ -200,7 +200,10 @@ def _from_the_top(
         ("token", network.token.stack, fresh.token.stack),
     ):
         for layer in reversed(range(len(own.blocks))):
-            yield f"{room} {layer + 1}", [(own.blocks[layer], other.blocks[layer])]
+            pairs = [(own.blocks[layer], other.blocks[layer])]
+            if room == "token" and layer == len(own.blocks) - 1:  # beat.stack's went with the classes
+                pairs.append((own.norm, other.norm))
+            yield f"{room} {layer + 1}", pairs
         if room == "beat":
             yield "entrance", [(network.beat.enter, fresh.beat.enter)]
     yield "patch", [(network.token.patch, fresh.token.patch)]

@@ -334,3 +334,13 @@ def test_a_weak_label_speaks_for_beats_without_one_only() -> None:
     assert early.any()
     assert (batch["beat_weak"][early] == UNKNOWN).all()
     assert (batch["beat_weak"][present & ~early] == 0).all()
+
+
+@pytest.mark.parametrize(("label", "weak"), [("N", 0), ("A", 1), ("O", UNKNOWN)])
+def test_beats_without_a_label_have_what_that_of_the_record_says(label: str, weak: int) -> None:
+    unlabelled = replace(record("mitdb/1", "mitdb/1"), complete=False, weak_label=label)
+    unlabelled.labels[:] = UNKNOWN
+    batch = windows([unlabelled])(0)
+    present = batch["beat_present"] == 1
+    assert present.any()
+    assert (batch["beat_weak"] == np.where(present, weak, UNKNOWN)).all()

@@ -233,6 +233,36 @@ def test_a_rate_just_inside_the_margin_does_not_end_the_alarm():
     assert stream.told("bradycardia") == [(0, None)]
 
 
+@pytest.mark.parametrize(
+    ("intervals", "label", "begins"),
+    [
+        ((120, 120), "bradycardia", False),
+        ((120, 121), "bradycardia", True),
+        ((40, 40, 200), "bradycardia", False),  # at once from 150 a minute
+        ((40, 40, 201), "bradycardia", True),
+        ((50, 50), "tachycardia", False),
+        ((50, 49), "tachycardia", True),
+        ((220, 30, 70), "tachycardia", False),  # at once from 48 a minute
+        ((220, 30, 69), "tachycardia", True),
+    ],
+)
+def test_a_rate_at_its_limit_is_not_beyond_it(intervals, label, begins):
+    """50 and 120 a minute over two intervals."""
+    stream = Stream(AlarmSettings(rate_beats=2)).beats(np.cumsum((0, *intervals)).tolist())
+    assert bool(stream.told(label)) == begins
+
+
+@pytest.mark.parametrize(
+    ("margin", "spacing", "label", "back"), [(10, 150, "bradycardia", 100), (20, 40, "tachycardia", 60)]
+)
+def test_a_rate_alarm_ends_at_the_margin_itself(margin, spacing, label, back):
+    """60 a minute and 100 a minute."""
+    stream = Stream(AlarmSettings(rate_margin=margin, rate_beats=2)).beats([0, spacing, 2 * spacing])
+    assert stream.told(label) == [(0, None)]
+    end = 2 * spacing + 2 * back
+    assert stream.beats([end - back, end]).told(label)[1:] == [(0, end)]
+
+
 def test_eight_intervals_are_needed():
     assert Stream().beats(range(0, 8 * 130, 130)).events == []
     assert len(Stream().beats(range(0, 9 * 130, 130)).events) == 1

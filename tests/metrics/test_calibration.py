@@ -41,6 +41,12 @@ def test_the_ends_belong_to_the_first_and_last_bin():
     assert found.ece == 0
 
 
+@pytest.mark.parametrize(("said", "low"), [(0.4999, 0.25), (0.5, 0.5)])
+def test_a_border_belongs_to_the_bin_above_it(said, low):
+    (only,) = reliability(np.array([said]), np.array([True]), equal_widths(4)).bins
+    assert (only.low, only.high) == (low, low + 0.25)
+
+
 def test_each_label_said_has_its_own_curve():
     label = np.array(["V", "V", "N", "N"])
     curves = by_label(np.array([0.6, 0.6, 1.0, 1.0]), label, np.array(["V", "N", "N", "N"]))

@@ -66,6 +66,34 @@ def test_beats_after_the_end_do_not_count():
     assert matched([100, 900], [200, 800], end=500) == ([], [0], [0])
 
 
+@pytest.mark.parametrize(
+    ("reference", "test", "expected"),
+    [
+        ([310], [295], ([[0, 0]], [], [])),  # before the start: a window away from the first reference beat
+        ([311], [295], ([], [0], [])),
+        ([305], [295, 315], ([[0, 1]], [], [])),  # as near on both sides of the start: the follower
+        ([400], [315, 400], ([[0, 1]], [], [])),  # a window behind the start: passed over
+        ([400], [316, 400], ([[0, 1]], [], [0])),
+        ([310], [305, 315], ([[0, 1]], [], [0])),  # but not where the next one is no nearer
+        ([300], [300], ([[0, 0]], [], [])),  # the start itself is compared
+        ([400], [300], ([], [0], [0])),
+    ],
+)
+def test_at_the_start_a_window_and_a_tie_are_exact(reference, test, expected):
+    assert matched(reference, test, start=300) == expected
+
+
+@pytest.mark.parametrize(("sample", "counts"), [(500, True), (501, False)])
+def test_the_end_itself_is_compared_on_either_side(sample, counts):
+    assert matched([sample], [], end=500) == ([], [0] if counts else [], [])
+    assert matched([], [sample], end=500) == ([], [], [0] if counts else [])
+
+
+@pytest.mark.parametrize(("sample", "counts"), [(149, True), (150, False), (280, False), (281, True)])
+def test_a_mask_holds_its_first_and_its_last_sample(sample, counts):
+    assert matched([sample], [], masks=[(150, 280)]) == ([], [0] if counts else [], [])
+
+
 def test_masked_beats_count_on_neither_side():
     pairs, missed, extra = matched([100, 200, 300], [100, 210, 250, 300], masks=[(150, 280)])
     assert (pairs, missed, extra) == ([[0, 0], [2, 3]], [], [])

@@ -69,6 +69,14 @@ def test_an_episode_is_scored_by_time_and_by_beat():
     assert found.episodes == EpisodeScore(found=1, right=1, overlap=1.0, reference=3.5, test=1.0)
 
 
+def test_an_episode_told_over_atrial_flutter_is_not_judged_there():
+    true = reference("NNNNNNN", af=((50, 250),), af_excluded=((250, 550),))
+    said = said_by_events([*events("NNNNNNN"), Rhythm(50, 650, "AFIB", 0.9)], list(MAPPINGS), true.length)
+    found = score(true, said)
+    assert found.episodes == EpisodeScore(found=1, right=1, overlap=2.0, reference=2.0, test=3.0)
+    assert found.af_beats == Score(hits=2, misses=0, false=1)
+
+
 def test_an_episode_that_was_never_closed_lasts_to_the_end_of_the_record():
     said = said_by_events([Rhythm(200, None, "AFIB", 0.8)], ["dechazal"], 900)
     assert said.af == ((200, 900),)
