@@ -270,7 +270,7 @@ def _bundle(
         options = builder_options(bars)
         opened = open_engine(name, chosen, cast("Precision | None", precision), tensorrt=options)
     with opened as engine:
-        _warn_of_training(engine.bundle, cases)
+        known = _warn_of_training(engine.bundle, cases)
         crowd = Recordings[tuple[int, Truth, int]](engine)
         waiting, scores = deque(enumerate(cases)), dict[int, RecordScores]()
         with progress_bar() as bar:
@@ -293,18 +293,21 @@ def _bundle(
             "digest": engine.bundle.digest,
             "backend": engine.backend,
             "precision": engine.precision,
+            **({"trained on": f"patients of {known}"} if known else {}),
         }
     return system, scores
 
 
-def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> None:
-    """Say so where a bundle is asked about sets that it, or what it was made of, was trained on."""
+def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> str:
+    """Say so where a bundle is asked about sets that it, or what it was made of, was trained on; these."""
     training = bundle.manifest.provenance.get("training", {})
     places = {place for case in cases for place in case.places if was_shown(*place, training)}
-    if known := sorted({home for home, _ in places}):
+    known = ", ".join(sorted({home for home, _ in places}))
+    if known:
         human_console().print(
-            f"note: {bundle.name} was trained on patients of {', '.join(known)}: their figures are too good"
+            f"note: {bundle.name} was trained on patients of {known}: their figures are too good"
         )
+    return known
 
 
 def _held_out(name: str, cases: Sequence[LabelledRecord]) -> tuple[LabelledRecord, ...]:
