@@ -129,6 +129,30 @@ def test_a_patient_whose_signal_cannot_be_used_stops_nobody(
     assert told["status"] == "degraded"
 
 
+@pytest.mark.usefixtures("wants_unforeseen")
+def test_a_source_with_a_fault_of_the_program_is_opened_again(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is given up for it; the log says what and where, and not what was read."""
+    faults = iter([True, True])
+
+    def odd(source: Scripted) -> Iterator[Packet]:
+        if next(faults, False):
+            raise KeyError("Jane Doe")
+        return steady(8)(source)
+
+    scripts["script:odd"] = lambda: Scripted(FS, odd)
+    made = gateway(nano, tmp_path, {"a": "script:odd"})
+    made.run(threading.Event())
+    assert len(beats(tmp_path / "events.jsonl", "a")) > 3
+    assert made.report()["patients"]["a"]["attempts"] == 3
+    told = [
+        line for line in caplog.messages if "please report it: KeyError in test_gateway_faults.py" in line
+    ]
+    assert len(told) == 2
+    assert "Jane" not in caplog.text
+
+
 def test_who_comes_back_with_another_rate_takes_a_name_that_is_free(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any]
 ) -> None:
