@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
-from edgeecg.errors import StateError
+from edgeecg.errors import ConfigError, StateError
 from edgeecg.stream.clock import TimeBase
+from edgeecg.stream.clock_stamps import PULL
 from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Feed"]
+
+MOST = 2**53  # samples that a stream may have had: at any rate more than ten thousand years
 
 
 class Feed:
@@ -77,16 +81,36 @@ class Feed:
         Raises
         ------
         StateError
-            If it is not one.
+            If it is not one, whatever stands in it: it is believed for as long as the stream lasts.
         """
         try:
-            feed = cls(saved["fs"], saved["jitter"])
-            feed.clock.restore(saved["clock"])
-            time = saved["time"]
-            tuples = {name: tuple(map(tuple, time[name])) for name in ("held", "stamps")}
-            anchor = None if time["anchor"] is None else tuple(time["anchor"])
-            more = tuples | {"anchor": anchor, "pace": tuple(time["pace"]), "heard": None}  # of that process
-            feed._state = TimeState(**(time | more))
-        except (KeyError, TypeError) as error:
+            about = msgspec.convert(saved, _Saved)
+            values = [about.time[name] for name in TimeState._fields]
+            state = msgspec.convert(values, TimeState)._replace(heard=None)  # of that process
+            feed = cls(about.fs, about.jitter)
+        except (KeyError, ConfigError, msgspec.ValidationError) as error:
             raise StateError(f"the snapshot of a feed cannot be read ({error}): start without it") from error
+        _check(state, about.fs)
+        feed.clock.restore(about.clock)
+        feed._state = state
         return feed
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """What a snapshot keeps of a feed."""
+
+    fs: float
+    jitter: float
+    clock: list[tuple[int, float]]
+    time: dict[str, Any]
+
+
+def _check(state: TimeState, fs: float) -> None:
+    """Refuse a time base that no stream could have come to; raises ``StateError``."""
+    anchor = state.anchor or (0, 0.0)
+    numbers = (state.wall or 0.0, anchor[1], state.rate, state.spare)
+    counts = (state.next, state.dropped, state.lost, state.restarts, state.since, state.again)
+    sound = all(map(math.isfinite, numbers)) and state.spare >= 0 and all(0 <= n <= MOST for n in counts)
+    steady = abs(state.rate / (fs / 1e9) - 1) <= 2 * PULL
+    if not (sound and steady and not state.held and state.suspect is None):
+        raise StateError("the snapshot of a feed holds what cannot be: start without it", public=True)

@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import edgeecg
 from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.runtime.engine import Engine
+from edgeecg.stream.alone import alone
 from edgeecg.stream.bed import Bed
 from edgeecg.stream.cause import cause
 from edgeecg.stream.feed import Feed
@@ -81,9 +83,13 @@ class Gateway:
         LinkError
             The health page's port cannot be used, no patient's source can, or a sink had no room at the end
             for what it still held.
+        ConfigError
+            The snapshot is another gateway's that runs, or another kind of file.
         """
         lost: list[Outlet] = []
         with ExitStack() as stack:
+            if self.config.snapshot_path is not None:
+                stack.enter_context(alone(self.config.snapshot_path))
             stack.callback(lambda: lost.extend(self._close_outlets()))
             self._restore()
             if self.config.health is not None:
@@ -261,11 +267,10 @@ class Gateway:
             raise ConfigError(f"snapshot = {path} is another kind of file: name one of its own")
         try:
             self._go_on(data)
-        except StateError as error:  # to watch nobody is worse than to have forgotten
-            aside = path.with_name(f"{path.name}.refused")
-            path.replace(aside)
-            why = cause(error)
-            log.error("%s; the snapshot's name ends in .refused now, and every stream begins anew", why)
+        except (MissingExtra, DeviceError):  # of a sink, or of the engine: the snapshot is not to blame
+            raise
+        except EdgeECGError as error:  # to watch nobody is worse than to have forgotten
+            log.error("%s; %s, and every stream begins anew", cause(error), _set_aside(path))
             self._begin()
         else:
             log.info("went on with %d patients of the snapshot", sum(b.feed is not None for b in self.beds))
@@ -331,3 +336,12 @@ class Gateway:
     def _close_outlets(self) -> list[Outlet]:
         """Let go of every sink; those that lose something."""
         return [outlet for outlet in self.outlets if not outlet.close()]
+
+
+def _set_aside(path: Path) -> str:
+    """Give a snapshot that cannot be used another name; what has become of it, for the log."""
+    try:
+        path.replace(path.with_name(f"{path.name}.refused"))
+    except OSError as error:  # a folder of that name, say
+        return f"the snapshot cannot be set aside ({cause(error)}) and will be overwritten"
+    return "the snapshot's name ends in .refused now"

@@ -80,9 +80,11 @@ class WallClock:
         Raises
         ------
         StateError
-            If they do not ascend.
+            If they do not ascend, or are no times of a calendar.
         """
         fresh = [(int(sample), float(time)) for sample, time in anchors]
         if any(b[0] <= a[0] for a, b in pairwise(fresh)):
             raise StateError("saved clock anchors do not ascend: the snapshot is damaged")
+        if not all(sample >= 0 and CALENDAR[0] <= time <= CALENDAR[1] for sample, time in fresh):
+            raise StateError("saved clock anchors are no times: the snapshot is damaged")
         self._anchors = fresh
