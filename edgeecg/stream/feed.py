@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from edgeecg.errors import ConfigError, StateError
+from edgeecg.stream.boottime import boot, heard_again, kept
 from edgeecg.stream.clock import TimeBase
 from edgeecg.stream.clock_stamps import PULL
 from edgeecg.stream.clock_state import Piece, TimeState
@@ -71,12 +72,16 @@ class Feed:
 
     def snapshot(self) -> dict[str, Any]:
         """Counters and anchors as builtin values; flush first."""
-        told = {"fs": self.fs, "jitter": self.jitter, "clock": self.clock.snapshot()}
-        return told | {"time": msgspec.to_builtins(self._state._asdict())}
+        heard = self._state.heard
+        state = self._state._replace(heard=None if heard is None else kept(heard))
+        told = {"fs": self.fs, "jitter": self.jitter, "clock": self.clock.snapshot(), "boot": boot()}
+        return told | {"time": msgspec.to_builtins(state._asdict())}
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> Feed:
-        """Go on from a :meth:`snapshot`: the next packet finds its place by count, stamp or wall clock.
+        """Go on from a :meth:`snapshot`: the next packet finds its place by count, stamp or clock.
+
+        Until the machine is started anew that is the clock that nobody sets, then the wall clock.
 
         Raises
         ------
@@ -86,13 +91,14 @@ class Feed:
         try:
             about = msgspec.convert(saved, _Saved)
             values = [about.time[name] for name in TimeState._fields]
-            state = msgspec.convert(values, TimeState)._replace(heard=None)  # of that process
+            state = msgspec.convert(values, TimeState)
             feed = cls(about.fs, about.jitter)
         except (KeyError, ConfigError, msgspec.ValidationError) as error:
             raise StateError(f"the snapshot of a feed cannot be read ({error}): start without it") from error
         _check(state, about.fs)
         feed.clock.restore(about.clock)
-        feed._state = state
+        known = state.heard is not None and about.boot and about.boot == boot()
+        feed._state = state._replace(heard=heard_again(state.heard or 0.0) if known else None)
         return feed
 
 
@@ -102,13 +108,14 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     fs: float
     jitter: float
     clock: list[tuple[int, float]]
-    time: dict[str, Any]
+    time: dict[str, Any]  # ``heard`` counts from the start of the machine
+    boot: str
 
 
 def _check(state: TimeState, fs: float) -> None:
     """Refuse a time base that no stream could have come to; raises ``StateError``."""
     anchor = state.anchor or (0, 0.0)
-    numbers = (state.wall or 0.0, anchor[1], state.rate, state.spare)
+    numbers = (state.wall or 0.0, state.heard or 0.0, anchor[1], state.rate, state.spare)
     counts = (state.next, state.dropped, state.lost, state.restarts, state.since, state.again)
     sound = all(map(math.isfinite, numbers)) and state.spare >= 0 and all(0 <= n <= MOST for n in counts)
     steady = abs(state.rate / (fs / 1e9) - 1) <= 2 * PULL

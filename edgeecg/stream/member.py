@@ -24,7 +24,7 @@ Patient = Union[str, int]
 
 Mark = Literal["flush", "leave"]
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 NUMBERS = -(2**63), 2**64  # names that are numbers: what a snapshot can hold
 

@@ -24,7 +24,8 @@ from edgeecg.errors import ConfigError, EdgeECGError, LinkError, MissingExtra, S
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap, Quality
-from edgeecg.stream import health, snapshot
+from edgeecg.stream import boottime, health, snapshot
+from edgeecg.stream import feed as feeds
 from edgeecg.stream.alone import alone
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
@@ -617,6 +618,49 @@ def test_a_feed_goes_on_after_a_restart() -> None:
     assert other.clock.time(16_000) == pytest.approx(1064.0, abs=0.01)
     with pytest.raises(StateError, match="cannot be read"):
         Feed.restored({"fs": 250.0})
+
+
+YEARS = 20 * 365 * 86_400.0
+
+
+def heard_feed() -> Feed:
+    """Four seconds of a source that neither counts nor stamps, the last of them heard just now."""
+    feed, now = Feed(FS), time.monotonic()
+    for number in range(8):
+        behind = 0.5 * (7 - number)
+        feed.step(Packet(np.zeros((125, 1)), time=1000.0 - behind - 0.5, heard=now - behind))
+    feed.flush()
+    return feed
+
+
+def test_a_clock_that_is_set_between_two_starts_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the machine itself is started anew another clock tells how much is missing."""
+    saved = json.loads(json.dumps(heard_feed().snapshot()))
+    asleep = boottime._asleep()
+    monkeypatch.setattr(boottime, "_asleep", lambda: asleep + 50.0)  # 50 s of sleep, and 10 s at work
+    other = Feed.restored(saved)
+    later = Packet(np.zeros((125, 1)), time=1000.0 + YEARS, heard=time.monotonic() + 10.5)
+    (piece,) = other.step(later)
+    assert (piece.missing, piece.cause) == (pytest.approx(60 * FS, abs=2 * FS), "silence")
+    assert other.clock.time(piece.start) == pytest.approx(1000.0 + YEARS, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("passed", "missing"), [(600.0, 150_000), (-600.0, 0), (-YEARS, 0), (YEARS, 1), (86_500.0, 1)]
+)
+def test_after_the_machine_was_off_its_clock_is_believed_for_a_day(
+    monkeypatch: pytest.MonkeyPatch, passed: float, missing: int
+) -> None:
+    """A board without a battery learns the date later: then nobody knows how much is missing."""
+    saved = json.loads(json.dumps(heard_feed().snapshot()))
+    monkeypatch.setattr(feeds, "boot", lambda: "another")
+    other = Feed.restored(saved)
+    for number in range(3):
+        behind = 0.5 * number
+        packet = Packet(np.zeros((125, 1)), time=1000.0 + passed + behind, heard=7.0 + behind)
+        (piece,) = other.step(packet)
+        assert piece.missing == (0 if number else missing)
+        assert other.clock.time(piece.start) == pytest.approx(1000.0 + passed + behind, abs=0.01)
 
 
 def test_who_comes_on_top_of_many_takes_the_oldest_place(monkeypatch: pytest.MonkeyPatch) -> None:

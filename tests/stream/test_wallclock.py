@@ -61,3 +61,18 @@ def test_memory_is_bounded() -> None:
     for minute in range(3000):
         clock.observe(round(minute * 60 * FS), 1.7e9 + minute * 60)
     assert len(clock.snapshot()) == 1440
+
+
+def test_a_clock_that_is_set_ahead_by_hours_is_believed_at_once() -> None:
+    """And not a minute later; less than that may be a delay, which an earlier observation corrects."""
+    clock = WallClock(FS)
+    for leap, told in ((3600.0, 1002.0), (8 * 3600.0, 1002.0 + 8 * 3600)):
+        clock.observe(0, 1000.0)
+        clock.observe(500, 1002.0 + leap)
+        assert clock.time(500) == told
+
+
+def test_saved_anchors_that_are_no_times_are_refused() -> None:
+    for wrong in ([(0, float("nan"))], [(0, 1e300)], [(-1, 0.0)]):
+        with pytest.raises(StateError, match="no times"):
+            WallClock(FS).restore(wrong)
