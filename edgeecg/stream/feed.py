@@ -10,6 +10,7 @@ import msgspec
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.stream.boottime import boot, heard_again, kept
 from edgeecg.stream.clock import TimeBase
+from edgeecg.stream.clock_rate import RateWatch
 from edgeecg.stream.clock_stamps import PULL
 from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources.base import Packet
@@ -39,6 +40,7 @@ class Feed:
     def __init__(self, fs: float, jitter: float = 0.0) -> None:
         self.fs, self.jitter = fs, jitter
         self.clock = WallClock(fs)
+        self._rate = RateWatch(fs)
         self._base = TimeBase(fs, jitter=jitter)
         self._state = self._base.initial()
 
@@ -53,12 +55,18 @@ class Feed:
         return self._state.dropped
 
     @property
+    def doubt(self) -> str:
+        """What is wrong with the rate."""
+        return self._rate.doubt
+
+    @property
     def settled(self) -> bool:
         """Whether no packet is held back."""
         return not self._state.held and self._state.suspect is None
 
     def step(self, packet: Packet) -> list[Piece]:
         """What a packet settles: samples in their place, and how many are missing before them."""
+        self._rate.look(packet)
         pieces, self._state = self._base.step(packet, self._state)
         for piece in pieces:
             if piece.time is not None:

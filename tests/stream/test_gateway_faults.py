@@ -506,3 +506,20 @@ def test_a_reader_that_does_not_read_delays_nobody(
     assert [sink["ok"] for sink in told["sinks"]] == [False, True]
     assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
     assert b"".join(got) == (tmp_path / "b").read_bytes()
+
+
+def test_a_wrong_rate_is_on_the_page_and_once_in_the_log(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a board that counts nothing and prints half as many lines as it should."""
+    made = gateway(nano, tmp_path, {"a": "script:none"})
+    bed = made.beds[0]
+    bed._reached(link.Opened(Scripted(FS, steady(1))))
+    for number in range(600):
+        heard = 1000.0 + 0.4 * number
+        bed._push(Packet(heart(0.2, FS), time=heard, heard=heard))
+        made._tell()
+    assert "about 125 samples come in a second" in made.report()["patients"]["a"]["doubt"]
+    assert [line for line in caplog.messages if "Hz is declared" in line] == [
+        f"source 1: {made.report()['patients']['a']['doubt']}"
+    ]
