@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeecg.errors import EdgeECGError, InputError
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import PatientConfig
-from edgeecg.stream.link import Ended, Link, Opened
+from edgeecg.stream.link import Ended, Link, Opened, let_go
 from edgeecg.stream.sources import Packet, Source
 from edgeecg.stream.sources.live import LiveSource
 
@@ -141,7 +141,7 @@ class Bed:
         self._error = str(error)
         self._dropped_before = self.dropped
         self.feed = None
-        self.link.close()
+        let_go([self.link])  # others wait for no goodbye
         self._gateway.discharge(self)
 
     def _push(self, packet: Packet) -> None:

@@ -19,6 +19,7 @@ from edgeecg.stream.cause import cause
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import GatewayConfig
 from edgeecg.stream.health import HealthPage, notify
+from edgeecg.stream.link import close_all, let_go
 from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
@@ -95,8 +96,8 @@ class Gateway:
             if self.config.health is not None:
                 self.page = HealthPage(self.config.health, self.report)
                 stack.callback(self.page.close)
+            stack.callback(close_all, [bed.link for bed in self.beds])
             for bed in self.beds:
-                stack.callback(bed.link.close)
                 bed.link.start()
             notify("READY=1")
             page = "" if self.page is None else f", health on port {self.page.port}"
@@ -157,8 +158,7 @@ class Gateway:
     def _finish(self) -> None:
         """Take what is still on its way; then keep the context, or end every stream."""
         over = all(bed.over for bed in self.beds)  # by themselves: then there is nothing to go on with
-        for bed in self.beds:
-            bed.link.close()
+        let_go(bed.link for bed in self.beds)
         begun = time.monotonic()
         while (waited := time.monotonic() - begun) < PATIENCE and not self._empty(waited < LETTING_GO):
             self._tell()
@@ -185,7 +185,7 @@ class Gateway:
 
     def _empty(self, every: bool) -> bool:
         """Take what the links still bring; whether that was all, of ``every`` link or of those at work."""
-        links = [bed.link for bed in self.beds if not bed.failed]
+        links = [bed.link for bed in self.beds]
         busy = any(link.alive if every else link.reached for link in links)  # before the last look
         more = [self._drain(bed) for bed in self.beds]
         return not busy and not any(more)

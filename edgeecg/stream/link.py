@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Union
@@ -17,7 +18,7 @@ from edgeecg.stream.address import build
 from edgeecg.stream.cause import cause
 from edgeecg.stream.sources import SOURCES, Packet, Source
 
-__all__ = ["Ended", "Link", "LinkState", "Opened"]
+__all__ = ["Ended", "Link", "LinkState", "Opened", "close_all", "let_go"]
 
 LinkState = Literal["connecting", "live", "waiting", "ended", "failed"]
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before another attempt
@@ -181,6 +182,23 @@ class Link:
         except queue.Full:
             return False
         return True
+
+
+def let_go(links: Iterable[Link]) -> list[threading.Thread]:
+    """Ask links to end, all at once: some peers take seconds to say goodbye. Gives who waits for them."""
+    closing = [
+        threading.Thread(target=link.close, name=f"edgeecg-close-{link.number}", daemon=True)
+        for link in links
+    ]
+    for thread in closing:
+        thread.start()
+    return closing
+
+
+def close_all(links: Iterable[Link]) -> None:
+    """Close links side by side; the slowest one tells how long it takes."""
+    for thread in let_go(links):
+        thread.join()
 
 
 def _place(error: Exception) -> str:

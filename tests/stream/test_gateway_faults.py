@@ -370,6 +370,48 @@ def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
     assert not raised
 
 
+class Clinging(Scripted):
+    """A source that is let go of when ``free`` says so."""
+
+    def __init__(self, script: Script, free: Callable[[], object]) -> None:
+        super().__init__(FS, script)
+        self._free = free
+
+    def _disconnect(self) -> None:
+        self._free()
+
+
+def test_a_stop_lets_go_of_all_sources_at_once(nano: Engine, tmp_path: Path, scripts: dict[str, Any]) -> None:
+    """Here each is free once the others are being let go of too."""
+    together = threading.Barrier(3)
+    scripts["script:slow"] = lambda: Clinging(steady(600, pace=0.01), lambda: together.wait(20))
+    made = gateway(nano, tmp_path, dict.fromkeys("abc", "script:slow"), snapshot="context")
+    with running(made) as raised:
+        eventually(lambda: all(bed.events for bed in made.beds))
+    assert not together.broken
+    assert not raised
+    assert (tmp_path / "context").is_file()
+
+
+def test_nobody_waits_for_the_goodbye_of_one_who_has_failed(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    free = threading.Event()
+    scripts |= {
+        "script:bad": lambda: Clinging(steady(40, stamp=0.5), lambda: free.wait(60)),
+        "script:good": lambda: Scripted(FS, steady(600, pace=0.01)),
+    }
+    made = gateway(nano, tmp_path, {"bad": "script:bad", "good": "script:good"})
+    with running(made) as raised:
+        eventually(lambda: made.beds[0].failed)
+        events = made.beds[1].events
+        eventually(lambda: made.beds[1].events > events + 3, 20)
+        assert made.beds[0].link.alive
+        free.set()
+    assert not raised
+    assert not made.beds[0].link.alive
+
+
 def test_patients_have_the_numbers_of_the_file_whoever_comes_first(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any]
 ) -> None:
