@@ -5,7 +5,7 @@ a million. So, for each minute of signal, the observation with the *smallest* de
 Between anchors time is linear; before the first and after the last it runs at the rate that the last ten
 anchors show (within 1 % of the declared rate), or at the declared rate while there are fewer than two.
 The newest minute's anchor may still move to an earlier time as better observations come in. A wall clock that
-leaps ahead by hours is a new anchor at once.
+leaps ahead by hours is a new anchor at once, and one just before it keeps what was known.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ class WallClock:
         minute = int(sample / self.fs // MINUTE)
         last = self._anchors[-1] if self._anchors else None
         newest = -1 if last is None else int(last[0] / self.fs // MINUTE)
-        stepped = last is not None and sample > last[0] and self._delay(sample, time, last) > STEP
-        if minute > newest or stepped:
+        if last is not None and sample > last[0] + 1 and self._delay(sample, time, last) > STEP:
+            before = last[1] + (sample - 1 - last[0]) / self.rate
+            self._anchors.append((sample - 1, before))  # what lies before the step keeps its time
+            newest = -1
+        if minute > newest:
             self._anchors.append((sample, time))
             del self._anchors[:-KEPT]
         elif last is not None and minute == newest and self._delay(sample, time, last) < 0:
