@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeecg.errors import EdgeECGError, InputError
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import PatientConfig
-from edgeecg.stream.link import Ended, Link, Opened
+from edgeecg.stream.link import Ended, Link, Opened, let_go
 from edgeecg.stream.sources import Packet, Source
 from edgeecg.stream.sources.live import LiveSource
 
@@ -43,7 +43,7 @@ class Bed:
         self._streams = 1
         self._source: Source | None = None  # that is open, or was last
         self._overrun_before = self._dropped_before = 0  # of earlier sources and streams
-        self._doubted = ""  # what the log knows of the unit
+        self._doubted: set[str] = set()  # what the log knows of unit and rate
         self._error = ""  # why the signal cannot be used
         self._said, self._said_at = 0, -REPEAT  # what the log knows of what was dropped, and since when
 
@@ -96,12 +96,17 @@ class Bed:
 
     @property
     def doubt(self) -> str:
-        """What is wrong with the unit of the samples."""
-        pool = self._gateway.pool
+        """What is wrong with the unit or the rate of the samples."""
+        return "; ".join(self._doubts())
+
+    def _doubts(self) -> list[str]:
+        if self.feed is None:
+            return []
         try:
-            return "" if self.feed is None else pool.doubt(self.name)
+            told = (self._gateway.pool.doubt(self.name), self.feed.doubt)
         except InputError:  # left the pool meanwhile
-            return ""
+            return []
+        return [doubt for doubt in told if doubt]
 
     def warn(self) -> None:
         """Say in the log what was dropped since it was last said, but not all the time."""
@@ -127,7 +132,7 @@ class Bed:
             self._gateway.pool.remove(self.name)
             self.name, self._streams = self._gateway.free_name(self.config.name, self._streams + 1)
             log.warning("source %d came back otherwise: its stream begins anew", self.link.number)
-        self.feed, self.leads, self._doubted = Feed(source.fs, source.jitter), source.leads, ""
+        self.feed, self.leads, self._doubted = Feed(source.fs, source.jitter), source.leads, set()
         self._gateway.admit(self, self.feed)
 
     def fail(self, error: EdgeECGError) -> None:
@@ -136,7 +141,7 @@ class Bed:
         self._error = str(error)
         self._dropped_before = self.dropped
         self.feed = None
-        self.link.close()
+        let_go([self.link])  # others wait for no goodbye
         self._gateway.discharge(self)
 
     def _push(self, packet: Packet) -> None:
@@ -155,9 +160,10 @@ class Bed:
             self._gateway.signal(piece.start, piece.samples, self.name)
             self._gateway.make_room(self.name, len(piece.samples))
             self._gateway.pool.push(self.name, piece.samples)
-        if self.doubt and self.doubt != self._doubted:
-            log.warning("source %d: %s", self.link.number, self.doubt)
-            self._doubted = self.doubt
+        for doubt in self._doubts():
+            if doubt not in self._doubted:
+                log.warning("source %d: %s", self.link.number, doubt)
+                self._doubted.add(doubt)
 
     def snapshot(self) -> dict[str, Any]:
         """What is needed to go on; only after :meth:`settle`."""

@@ -37,7 +37,8 @@ A count that leaps ahead is believed as far as time allows. Arrivals allow any c
 what comes in a burst behind a stall is late and not missing; delay that no sample has used up stays allowed.
 The sender's own time allows just its own distance: a count that falls short of it has begun anew ahead.
 
-A restart or jump without a wall clock is of unknown length and counts as one missing sample.
+A restart or jump without a wall clock is of unknown length and counts as one missing sample. So does any gap
+for which a wall clock alone says more than a day: it was set, as on a board without a battery.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from edgeecg.stream.sources.base import Packet
 __all__ = ["TimeBase", "repair"]
 
 CLOCK_SLACK = 5.0  # seconds by which device count and wall clock may differ over a gap, plus a tenth
+AWAY = 86_400.0  # seconds of absence that a clock is believed which somebody may have set meanwhile
 RESENT = 60.0  # seconds of signal without times that may be sent again
 DATED = 1e9  # Unix seconds: a sender whose clock is further back does not know the date
 
@@ -137,14 +139,17 @@ class TimeBase:
             return packet.sample + state.offset
         if packet.stamp is not None and state.anchor is not None:
             return place_by_stamp(packet.stamp, state.anchor, state, self.fs, self.jitter)
-        late = self._passed(packet, state) or 0.0
+        late = self._passed(packet, state)
+        if late is None:
+            return state.next + (1 if _lapse(packet, state) else 0)  # a gap of unknown length, or none
         return state.next + (round(late * self.fs) if late > self.silence else 0)
 
     def _passed(self, packet: Packet, state: TimeState) -> float | None:
         """Seconds since the last sample that a packet's coming shows; the wall clock may be set meanwhile."""
         if packet.heard is not None and state.heard is not None:
             return packet.heard - state.heard - len(packet) / self.fs
-        return None if packet.time is None or state.wall is None else packet.time - state.wall
+        lapse = _lapse(packet, state)
+        return None if lapse is None or lapse > AWAY else lapse
 
     def _implausible(self, place: int, packet: Packet, state: TimeState) -> bool:
         ahead = (place - state.waiting_end) / self.fs
@@ -259,6 +264,11 @@ class TimeBase:
         if expected is None or heard < expected or heard - expected > self.silence:
             return heard
         return expected + 0.05 * (heard - expected)
+
+
+def _lapse(packet: Packet, state: TimeState) -> float | None:
+    """Seconds since the last sample by the wall clock, which may have been set meanwhile."""
+    return None if packet.time is None or state.wall is None else packet.time - state.wall
 
 
 def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:

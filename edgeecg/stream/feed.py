@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
-from edgeecg.errors import StateError
+from edgeecg.errors import ConfigError, StateError
+from edgeecg.stream.boottime import boot, heard_again, kept
 from edgeecg.stream.clock import TimeBase
+from edgeecg.stream.clock_rate import RateWatch
+from edgeecg.stream.clock_stamps import PULL
 from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Feed"]
+
+MOST = 2**53  # samples that a stream may have had: at any rate more than ten thousand years
 
 
 class Feed:
@@ -34,6 +40,7 @@ class Feed:
     def __init__(self, fs: float, jitter: float = 0.0) -> None:
         self.fs, self.jitter = fs, jitter
         self.clock = WallClock(fs)
+        self._rate = RateWatch(fs)
         self._base = TimeBase(fs, jitter=jitter)
         self._state = self._base.initial()
 
@@ -48,12 +55,18 @@ class Feed:
         return self._state.dropped
 
     @property
+    def doubt(self) -> str:
+        """What is wrong with the rate."""
+        return self._rate.doubt
+
+    @property
     def settled(self) -> bool:
         """Whether no packet is held back."""
         return not self._state.held and self._state.suspect is None
 
     def step(self, packet: Packet) -> list[Piece]:
         """What a packet settles: samples in their place, and how many are missing before them."""
+        self._rate.look(packet)
         pieces, self._state = self._base.step(packet, self._state)
         for piece in pieces:
             if piece.time is not None:
@@ -67,26 +80,52 @@ class Feed:
 
     def snapshot(self) -> dict[str, Any]:
         """Counters and anchors as builtin values; flush first."""
-        told = {"fs": self.fs, "jitter": self.jitter, "clock": self.clock.snapshot()}
-        return told | {"time": msgspec.to_builtins(self._state._asdict())}
+        heard = self._state.heard
+        state = self._state._replace(heard=None if heard is None else kept(heard))
+        told = {"fs": self.fs, "jitter": self.jitter, "clock": self.clock.snapshot(), "boot": boot()}
+        return told | {"time": msgspec.to_builtins(state._asdict())}
 
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> Feed:
-        """Go on from a :meth:`snapshot`: the next packet finds its place by count, stamp or wall clock.
+        """Go on from a :meth:`snapshot`: the next packet finds its place by count, stamp or clock.
+
+        Until the machine is started anew that is the clock that nobody sets, then the wall clock.
 
         Raises
         ------
         StateError
-            If it is not one.
+            If it is not one, whatever stands in it: it is believed for as long as the stream lasts.
         """
         try:
-            feed = cls(saved["fs"], saved["jitter"])
-            feed.clock.restore(saved["clock"])
-            time = saved["time"]
-            tuples = {name: tuple(map(tuple, time[name])) for name in ("held", "stamps")}
-            anchor = None if time["anchor"] is None else tuple(time["anchor"])
-            more = tuples | {"anchor": anchor, "pace": tuple(time["pace"]), "heard": None}  # of that process
-            feed._state = TimeState(**(time | more))
-        except (KeyError, TypeError) as error:
+            about = msgspec.convert(saved, _Saved)
+            values = [about.time[name] for name in TimeState._fields]
+            state = msgspec.convert(values, TimeState)
+            feed = cls(about.fs, about.jitter)
+        except (KeyError, ConfigError, msgspec.ValidationError) as error:
             raise StateError(f"the snapshot of a feed cannot be read ({error}): start without it") from error
+        _check(state, about.fs)
+        feed.clock.restore(about.clock)
+        known = state.heard is not None and about.boot and about.boot == boot()
+        feed._state = state._replace(heard=heard_again(state.heard or 0.0) if known else None)
         return feed
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """What a snapshot keeps of a feed."""
+
+    fs: float
+    jitter: float
+    clock: list[tuple[int, float]]
+    time: dict[str, Any]  # ``heard`` counts from the start of the machine
+    boot: str
+
+
+def _check(state: TimeState, fs: float) -> None:
+    """Refuse a time base that no stream could have come to; raises ``StateError``."""
+    anchor = state.anchor or (0, 0.0)
+    numbers = (state.wall or 0.0, state.heard or 0.0, anchor[1], state.rate, state.spare)
+    counts = (state.next, state.dropped, state.lost, state.restarts, state.since, state.again)
+    sound = all(map(math.isfinite, numbers)) and state.spare >= 0 and all(0 <= n <= MOST for n in counts)
+    steady = abs(state.rate / (fs / 1e9) - 1) <= 2 * PULL
+    if not (sound and steady and not state.held and state.suspect is None):
+        raise StateError("the snapshot of a feed holds what cannot be: start without it", public=True)

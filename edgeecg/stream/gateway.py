@@ -6,17 +6,20 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import edgeecg
 from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
 from edgeecg.runtime.engine import Engine
+from edgeecg.stream.alone import alone
 from edgeecg.stream.bed import Bed
 from edgeecg.stream.cause import cause
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import GatewayConfig
 from edgeecg.stream.health import HealthPage, notify
+from edgeecg.stream.link import close_all, let_go
 from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
@@ -81,16 +84,20 @@ class Gateway:
         LinkError
             The health page's port cannot be used, no patient's source can, or a sink had no room at the end
             for what it still held.
+        ConfigError
+            The snapshot is another gateway's that runs, or another kind of file.
         """
         lost: list[Outlet] = []
         with ExitStack() as stack:
+            if self.config.snapshot_path is not None:
+                stack.enter_context(alone(self.config.snapshot_path))
             stack.callback(lambda: lost.extend(self._close_outlets()))
             self._restore()
             if self.config.health is not None:
                 self.page = HealthPage(self.config.health, self.report)
                 stack.callback(self.page.close)
+            stack.callback(close_all, [bed.link for bed in self.beds])
             for bed in self.beds:
-                stack.callback(bed.link.close)
                 bed.link.start()
             notify("READY=1")
             page = "" if self.page is None else f", health on port {self.page.port}"
@@ -151,8 +158,7 @@ class Gateway:
     def _finish(self) -> None:
         """Take what is still on its way; then keep the context, or end every stream."""
         over = all(bed.over for bed in self.beds)  # by themselves: then there is nothing to go on with
-        for bed in self.beds:
-            bed.link.close()
+        let_go(bed.link for bed in self.beds)
         begun = time.monotonic()
         while (waited := time.monotonic() - begun) < PATIENCE and not self._empty(waited < LETTING_GO):
             self._tell()
@@ -179,7 +185,7 @@ class Gateway:
 
     def _empty(self, every: bool) -> bool:
         """Take what the links still bring; whether that was all, of ``every`` link or of those at work."""
-        links = [bed.link for bed in self.beds if not bed.failed]
+        links = [bed.link for bed in self.beds]
         busy = any(link.alive if every else link.reached for link in links)  # before the last look
         more = [self._drain(bed) for bed in self.beds]
         return not busy and not any(more)
@@ -261,11 +267,10 @@ class Gateway:
             raise ConfigError(f"snapshot = {path} is another kind of file: name one of its own")
         try:
             self._go_on(data)
-        except StateError as error:  # to watch nobody is worse than to have forgotten
-            aside = path.with_name(f"{path.name}.refused")
-            path.replace(aside)
-            why = cause(error)
-            log.error("%s; the snapshot's name ends in .refused now, and every stream begins anew", why)
+        except (MissingExtra, DeviceError):  # of a sink, or of the engine: the snapshot is not to blame
+            raise
+        except EdgeECGError as error:  # to watch nobody is worse than to have forgotten
+            log.error("%s; %s, and every stream begins anew", cause(error), _set_aside(path))
             self._begin()
         else:
             log.info("went on with %d patients of the snapshot", sum(b.feed is not None for b in self.beds))
@@ -331,3 +336,12 @@ class Gateway:
     def _close_outlets(self) -> list[Outlet]:
         """Let go of every sink; those that lose something."""
         return [outlet for outlet in self.outlets if not outlet.close()]
+
+
+def _set_aside(path: Path) -> str:
+    """Give a snapshot that cannot be used another name; what has become of it, for the log."""
+    try:
+        path.replace(path.with_name(f"{path.name}.refused"))
+    except OSError as error:  # a folder of that name, say
+        return f"the snapshot cannot be set aside ({cause(error)}) and will be overwritten"
+    return "the snapshot's name ends in .refused now"

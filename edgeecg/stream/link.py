@@ -7,7 +7,10 @@ import queue
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Union
 
 from edgeecg.errors import EdgeECGError, LinkError, PacketError
@@ -15,10 +18,11 @@ from edgeecg.stream.address import build
 from edgeecg.stream.cause import cause
 from edgeecg.stream.sources import SOURCES, Packet, Source
 
-__all__ = ["Ended", "Link", "LinkState", "Opened"]
+__all__ = ["Ended", "Link", "LinkState", "Opened", "close_all", "let_go"]
 
 LinkState = Literal["connecting", "live", "waiting", "ended", "failed"]
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before another attempt
+UNFORESEEN = "a fault of the program, please report it:"
 DEPTH = 256  # packets between the thread and the gateway; beyond it the source is held up
 
 log = logging.getLogger(__name__)
@@ -124,20 +128,28 @@ class Link:
                 self.state = "ended"
                 return
             except (LinkError, PacketError) as error:
-                pause = FIRST_PAUSE if self.reached else pause
-                self.reached = False
-                if self._stop.is_set():
-                    return
-                log.warning("source %d broke off, again in %.0f s: %s", self.number, pause, cause(error))
-                self.state, self._error = "waiting", str(error)
-                self._stop.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                broken: Exception = error
             except EdgeECGError as error:
                 if self._stop.is_set() and not self.reached:  # closed before it was opened
                     return
                 log.error("source %d cannot be used: %s", self.number, cause(error))
                 self.state, self._error = "failed", str(error)
                 return
+            except Exception as error:  # noqa: BLE001 - a library's, or ours: no patient is given up for it
+                broken = error
+            pause = self._wait(broken, FIRST_PAUSE if self.reached else pause)
+
+    def _wait(self, broken: Exception, pause: float) -> float:
+        """Say why the source broke off, and wait before another attempt; how long before the next one."""
+        self.reached = False
+        foreseen = isinstance(broken, EdgeECGError)
+        if foreseen and self._stop.is_set():
+            return pause
+        self.state, self._error = "waiting", str(broken) if foreseen else repr(broken)
+        level, why = (logging.WARNING, cause(broken)) if foreseen else (logging.ERROR, _place(broken))
+        log.log(level, "source %d broke off, again in %.0f s: %s", self.number, pause, why)
+        self._stop.wait(pause)
+        return min(2 * pause, LONGEST_PAUSE)
 
     def _use(self, source: Source) -> None:
         """Open a source and read it to its end; :meth:`close` knows of it from before it is opened."""
@@ -170,3 +182,26 @@ class Link:
         except queue.Full:
             return False
         return True
+
+
+def let_go(links: Iterable[Link]) -> list[threading.Thread]:
+    """Ask links to end, all at once: some peers take seconds to say goodbye. Gives who waits for them."""
+    closing = [
+        threading.Thread(target=link.close, name=f"edgeecg-close-{link.number}", daemon=True)
+        for link in links
+    ]
+    for thread in closing:
+        thread.start()
+    return closing
+
+
+def close_all(links: Iterable[Link]) -> None:
+    """Close links side by side; the slowest one tells how long it takes."""
+    for thread in let_go(links):
+        thread.join()
+
+
+def _place(error: Exception) -> str:
+    """The kind and the place of an error that nobody has foreseen; its text may quote what was read."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{UNFORESEEN} {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"

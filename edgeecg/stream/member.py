@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -22,6 +23,8 @@ Patient = Union[str, int]
 """What a pool calls a patient."""
 
 Mark = Literal["flush", "leave"]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 NUMBERS = -(2**63), 2**64  # names that are numbers: what a snapshot can hold
 
@@ -133,7 +136,7 @@ class Member:
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from :meth:`saved`; its lock is held."""
         self.state = self.intake.restored(unpack_arrays(saved["intake"]))
-        self.lost, self.dropped = saved["lost"], saved["dropped"]
+        self.lost, self.dropped = msgspec.convert((saved["lost"], saved["dropped"]), tuple[Count, Count])
         self.put(_unpacked(piece) for piece in saved["queue"])
 
 

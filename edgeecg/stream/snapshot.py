@@ -92,7 +92,7 @@ def read(kind: str, bundle: Bundle, data: bytes) -> dict[str, Any]:
         raise StateError("the snapshot is damaged or not whole: start without it", public=True)
     try:
         header = msgspec.msgpack.decode(payload, type=Header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:  # the latter: nested without end
         raise StateError(f"the snapshot cannot be read ({error}): start without it") from error
     if header.kind != kind:
         raise StateError(f"this is a snapshot of a {header.kind}, not of a {kind}", public=True)

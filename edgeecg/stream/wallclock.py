@@ -4,7 +4,8 @@ Arrival times are late by a varying delay, never early; sample clocks drift by u
 a million. So, for each minute of signal, the observation with the *smallest* delay is kept as an anchor.
 Between anchors time is linear; before the first and after the last it runs at the rate that the last ten
 anchors show (within 1 % of the declared rate), or at the declared rate while there are fewer than two.
-The newest minute's anchor may still move to an earlier time as better observations come in.
+The newest minute's anchor may still move to an earlier time as better observations come in. A wall clock that
+leaps ahead by hours is a new anchor at once, and one just before it keeps what was known.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ CALENDAR = (-62135596800.0, 253402300799.0)
 MINUTE = 60.0  # seconds of signal an anchor stands for
 KEPT = 1440  # anchors: a day
 RECENT = 10  # anchors that tell the present rate
+STEP = (
+    6 * 3600.0
+)  # seconds that no delay lasts: the wall clock was set, or nobody knows how long nothing came
 SLACK = 0.01  # a rate further off is a step of the wall clock, not drift
 
 
@@ -44,11 +48,19 @@ class WallClock:
         minute = int(sample / self.fs // MINUTE)
         last = self._anchors[-1] if self._anchors else None
         newest = -1 if last is None else int(last[0] / self.fs // MINUTE)
+        if last is not None and sample > last[0] + 1 and self._delay(sample, time, last) > STEP:
+            before = last[1] + (sample - 1 - last[0]) / self.rate
+            self._anchors.append((sample - 1, before))  # what lies before the step keeps its time
+            newest = -1
         if minute > newest:
             self._anchors.append((sample, time))
             del self._anchors[:-KEPT]
-        elif last is not None and minute == newest and time - sample / self.fs < last[1] - last[0] / self.fs:
+        elif last is not None and minute == newest and self._delay(sample, time, last) < 0:
             self._anchors[-1] = (sample, time)
+
+    def _delay(self, sample: int, time: float, anchor: tuple[int, float]) -> float:
+        """By how much a sample came later than an anchor has it."""
+        return time - anchor[1] - (sample - anchor[0]) / self.fs
 
     def time(self, sample: int) -> float | None:
         """Wall-clock time of a sample, Unix seconds; ``None`` before anything was observed."""
@@ -80,9 +92,11 @@ class WallClock:
         Raises
         ------
         StateError
-            If they do not ascend.
+            If they do not ascend, or are no times of a calendar.
         """
         fresh = [(int(sample), float(time)) for sample, time in anchors]
         if any(b[0] <= a[0] for a, b in pairwise(fresh)):
             raise StateError("saved clock anchors do not ascend: the snapshot is damaged")
+        if not all(sample >= 0 and CALENDAR[0] <= time <= CALENDAR[1] for sample, time in fresh):
+            raise StateError("saved clock anchors are no times: the snapshot is damaged")
         self._anchors = fresh

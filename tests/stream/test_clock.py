@@ -276,6 +276,28 @@ def test_a_wall_clock_that_is_set_is_no_gap() -> None:
     assert state.lost == 5000
 
 
+@pytest.mark.parametrize(("leap", "missing"), [(36_000.0, 9_000_000), (20 * 365 * 86_400.0, 1)])
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_sender_whose_clock_leaps_by_years_has_no_gap_of_years(
+    leap: float, missing: int, counted: bool
+) -> None:
+    """Hours are believed. A count that goes on meanwhile tells by itself that nothing is missing."""
+    sent = [
+        replace(packet, time=packet.time + (leap if i >= 10 else 0.0))  # type: ignore[operator]
+        for i, packet in enumerate(packets(40, counted=counted, walled=True))
+    ]
+    pieces = list(repair(sent, TimeBase(FS)))
+    check_unbroken(pieces)
+    assert [piece.missing for piece in pieces if piece.missing] == ([] if counted else [missing])
+
+
+def test_a_device_that_restarts_while_the_clock_is_set_has_no_gap_of_years() -> None:
+    sent = packets(20, walled=True)
+    anew = [replace(packet, time=packet.time + 20 * 365 * 86_400.0) for packet in sent]  # type: ignore[operator]
+    pieces = list(repair([*sent, *anew], TimeBase(FS)))
+    assert [(piece.missing, piece.cause) for piece in pieces if piece.missing] == [(1, "restart")]
+
+
 def test_without_count_and_stamp_only_a_long_silence_is_a_gap() -> None:
     sent = packets(40, counted=False, walled=True)
     held_up = [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -23,7 +24,9 @@ from edgeecg.errors import ConfigError, EdgeECGError, LinkError, MissingExtra, S
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap, Quality
-from edgeecg.stream import health, snapshot
+from edgeecg.stream import boottime, health, snapshot
+from edgeecg.stream import feed as feeds
+from edgeecg.stream.alone import alone
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import GatewayConfig, PatientConfig, read_gateway_config
@@ -416,6 +419,120 @@ def test_a_snapshot_that_does_not_fit_is_set_aside(
     assert min(event.sample for event in after if isinstance(event, Beat)) < 5 * FS
 
 
+class Silent(LiveSource):
+    """Known rate and leads, and nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.fs, self.leads = FS, ("MLII",)
+
+    def _connect(self) -> None: ...
+
+    def _produce(self) -> None: ...
+
+
+def tampered(engine: Engine, tmp_path: Path, tamper: Callable[[dict[str, Any]], object]) -> bytes:
+    """A snapshot of one patient with something else in it, well hashed."""
+    made = gateway(engine, tmp_path, {"a": "synthetic:1"}, snapshot="context")
+    made.beds[0]._reached(Opened(Silent()))
+    made.beds[0]._push(Packet(heart(5, FS), sample=0, time=1.7e9))
+    made._save()
+    made._close_outlets()
+    body = snapshot.read("gateway", engine.bundle, (tmp_path / "context").read_bytes())
+    tamper(body)
+    return snapshot.write("gateway", engine.bundle, body)
+
+
+def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    def tamper(body: dict[str, Any]) -> None:
+        place = body["beds"]["a"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return tamper
+
+
+NONSENSE = {
+    "an option out of range": put("feed", "jitter", value=-1.0),
+    "no rate": put("feed", "fs", value=0.0),
+    "no number": put("feed", "time", "lost", value=None),
+    "no finite number": put("feed", "time", "wall", value=float("nan")),
+    "a number below zero": put("feed", "time", "next", value=-5),
+    "a count that no stream has": put("feed", "time", "since", value=2**60),
+    "no time": put("feed", "clock", value=[[0, float("inf")]]),
+    "no lists": put("feed", "time", "stamps", value=3),
+    "a stranger": put("feed", "more", value=3),
+    "a name that is none": put("patient", value=[["a"]]),
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_well_hashed_nonsense_stops_no_start(nano: Engine, tmp_path: Path, what: str) -> None:
+    nonsense = tampered(nano, tmp_path, NONSENSE[what])
+    (tmp_path / "context").write_bytes(nonsense)
+    made = gateway(nano, tmp_path, {"a": f"{record(tmp_path, 'r', 5)}?speed=0"}, snapshot="context")
+    made.run(threading.Event())
+    assert (tmp_path / "context.refused").read_bytes() == nonsense
+    assert made.report()["patients"]["a"]["events"] > 0
+
+
+def test_what_is_nested_without_end_is_set_aside_and_so_is_what_cannot_be(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that has the other name is no reason to stop either."""
+    payload = b"\x85\xa7version\x0a\xa4kind\xa7gateway\xa6bundle\xa1x\xa4name\xa1x\xa4body\x81\xa1a"
+    payload += b"\x91" * 100_000 + b"\x01"
+    deep = snapshot.MAGIC + hashlib.sha256(payload).digest() + payload
+    (tmp_path / "context").write_bytes(deep)
+    (tmp_path / "context.refused" / "x").mkdir(parents=True)
+    source = f"{record(tmp_path, 'r', 5)}?speed=0"
+    for aside in (False, True):
+        made = gateway(nano, tmp_path, {"a": source}, snapshot="context")
+        made._restore()
+        assert made.beds[0].feed is None
+        assert (tmp_path / "context").exists() is not aside
+        assert ("cannot be set aside" in caplog.messages[-1]) is not aside
+        shutil.rmtree(tmp_path / "context.refused", ignore_errors=True)
+
+
+def test_two_gateways_share_no_snapshot(nano: Engine, tmp_path: Path) -> None:
+    """Whatever name the second one has for it; the first one goes on, and leaves it to the next."""
+    (tmp_path / "other").symlink_to(tmp_path / "context")
+    source = f"{record(tmp_path, 'r', 120)}?speed=4"
+    first = gateway(nano, tmp_path, {"a": source}, snapshot="context")
+    stop = threading.Event()
+    thread = threading.Thread(target=first.run, args=(stop,))
+    thread.start()
+    try:
+        eventually(lambda: first.beds[0].events > 3)
+        second = gateway(nano, tmp_path, {"a": source}, snapshot="other", sinks=(f"jsonl:{tmp_path / 'b'}",))
+        with pytest.raises(ConfigError, match="another gateway's that runs"):
+            second.run(threading.Event())
+        assert not (tmp_path / "b").exists()
+    finally:
+        stop.set()
+        thread.join()
+    assert (tmp_path / "context").is_file()
+    gateway(nano, tmp_path, {"a": source}, snapshot="other", sinks=(f"jsonl:{tmp_path / 'b'}",)).run(stop)
+
+
+def test_a_killed_gateway_leaves_its_snapshot_to_the_next(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from edgeecg.stream.alone import alone\n"
+        "with alone(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "context")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as child:
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="another gateway's"), alone(tmp_path / "context"):
+            pass
+        child.kill()
+    with alone(tmp_path / "context"):
+        pass
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -501,6 +618,49 @@ def test_a_feed_goes_on_after_a_restart() -> None:
     assert other.clock.time(16_000) == pytest.approx(1064.0, abs=0.01)
     with pytest.raises(StateError, match="cannot be read"):
         Feed.restored({"fs": 250.0})
+
+
+YEARS = 20 * 365 * 86_400.0
+
+
+def heard_feed() -> Feed:
+    """Four seconds of a source that neither counts nor stamps, the last of them heard just now."""
+    feed, now = Feed(FS), time.monotonic()
+    for number in range(8):
+        behind = 0.5 * (7 - number)
+        feed.step(Packet(np.zeros((125, 1)), time=1000.0 - behind - 0.5, heard=now - behind))
+    feed.flush()
+    return feed
+
+
+def test_a_clock_that_is_set_between_two_starts_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the machine itself is started anew another clock tells how much is missing."""
+    saved = json.loads(json.dumps(heard_feed().snapshot()))
+    asleep = boottime._asleep()
+    monkeypatch.setattr(boottime, "_asleep", lambda: asleep + 50.0)  # 50 s of sleep, and 10 s at work
+    other = Feed.restored(saved)
+    later = Packet(np.zeros((125, 1)), time=1000.0 + YEARS, heard=time.monotonic() + 10.5)
+    (piece,) = other.step(later)
+    assert (piece.missing, piece.cause) == (pytest.approx(60 * FS, abs=2 * FS), "silence")
+    assert other.clock.time(piece.start) == pytest.approx(1000.0 + YEARS, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("passed", "missing"), [(600.0, 150_000), (-600.0, 0), (-YEARS, 0), (YEARS, 1), (86_500.0, 1)]
+)
+def test_after_the_machine_was_off_its_clock_is_believed_for_a_day(
+    monkeypatch: pytest.MonkeyPatch, passed: float, missing: int
+) -> None:
+    """A board without a battery learns the date later: then nobody knows how much is missing."""
+    saved = json.loads(json.dumps(heard_feed().snapshot()))
+    monkeypatch.setattr(feeds, "boot", lambda: "another")
+    other = Feed.restored(saved)
+    for number in range(3):
+        behind = 0.5 * number
+        packet = Packet(np.zeros((125, 1)), time=1000.0 + passed + behind, heard=7.0 + behind)
+        (piece,) = other.step(packet)
+        assert piece.missing == (0 if number else missing)
+        assert other.clock.time(piece.start) == pytest.approx(1000.0 + passed + behind, abs=0.01)
 
 
 def test_who_comes_on_top_of_many_takes_the_oldest_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,30 @@ def test_a_patient_whose_signal_cannot_be_used_stops_nobody(
     assert told["status"] == "degraded"
 
 
+@pytest.mark.usefixtures("wants_unforeseen")
+def test_a_source_with_a_fault_of_the_program_is_opened_again(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is given up for it; the log says what and where, and not what was read."""
+    faults = iter([True, True])
+
+    def odd(source: Scripted) -> Iterator[Packet]:
+        if next(faults, False):
+            raise KeyError("Jane Doe")
+        return steady(8)(source)
+
+    scripts["script:odd"] = lambda: Scripted(FS, odd)
+    made = gateway(nano, tmp_path, {"a": "script:odd"})
+    made.run(threading.Event())
+    assert len(beats(tmp_path / "events.jsonl", "a")) > 3
+    assert made.report()["patients"]["a"]["attempts"] == 3
+    told = [
+        line for line in caplog.messages if "please report it: KeyError in test_gateway_faults.py" in line
+    ]
+    assert len(told) == 2
+    assert "Jane" not in caplog.text
+
+
 def test_who_comes_back_with_another_rate_takes_a_name_that_is_free(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any]
 ) -> None:
@@ -346,6 +370,48 @@ def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
     assert not raised
 
 
+class Clinging(Scripted):
+    """A source that is let go of when ``free`` says so."""
+
+    def __init__(self, script: Script, free: Callable[[], object]) -> None:
+        super().__init__(FS, script)
+        self._free = free
+
+    def _disconnect(self) -> None:
+        self._free()
+
+
+def test_a_stop_lets_go_of_all_sources_at_once(nano: Engine, tmp_path: Path, scripts: dict[str, Any]) -> None:
+    """Here each is free once the others are being let go of too."""
+    together = threading.Barrier(3)
+    scripts["script:slow"] = lambda: Clinging(steady(600, pace=0.01), lambda: together.wait(20))
+    made = gateway(nano, tmp_path, dict.fromkeys("abc", "script:slow"), snapshot="context")
+    with running(made) as raised:
+        eventually(lambda: all(bed.events for bed in made.beds))
+    assert not together.broken
+    assert not raised
+    assert (tmp_path / "context").is_file()
+
+
+def test_nobody_waits_for_the_goodbye_of_one_who_has_failed(
+    nano: Engine, tmp_path: Path, scripts: dict[str, Any]
+) -> None:
+    free = threading.Event()
+    scripts |= {
+        "script:bad": lambda: Clinging(steady(40, stamp=0.5), lambda: free.wait(60)),
+        "script:good": lambda: Scripted(FS, steady(600, pace=0.01)),
+    }
+    made = gateway(nano, tmp_path, {"bad": "script:bad", "good": "script:good"})
+    with running(made) as raised:
+        eventually(lambda: made.beds[0].failed)
+        events = made.beds[1].events
+        eventually(lambda: made.beds[1].events > events + 3, 20)
+        assert made.beds[0].link.alive
+        free.set()
+    assert not raised
+    assert not made.beds[0].link.alive
+
+
 def test_patients_have_the_numbers_of_the_file_whoever_comes_first(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any]
 ) -> None:
@@ -482,3 +548,20 @@ def test_a_reader_that_does_not_read_delays_nobody(
     assert [sink["ok"] for sink in told["sinks"]] == [False, True]
     assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
     assert b"".join(got) == (tmp_path / "b").read_bytes()
+
+
+def test_a_wrong_rate_is_on_the_page_and_once_in_the_log(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a board that counts nothing and prints half as many lines as it should."""
+    made = gateway(nano, tmp_path, {"a": "script:none"})
+    bed = made.beds[0]
+    bed._reached(link.Opened(Scripted(FS, steady(1))))
+    for number in range(600):
+        heard = 1000.0 + 0.4 * number
+        bed._push(Packet(heart(0.2, FS), time=heard, heard=heard))
+        made._tell()
+    assert "about 125 samples come in a second" in made.report()["patients"]["a"]["doubt"]
+    assert [line for line in caplog.messages if "Hz is declared" in line] == [
+        f"source 1: {made.report()['patients']['a']['doubt']}"
+    ]

@@ -61,3 +61,26 @@ def test_memory_is_bounded() -> None:
     for minute in range(3000):
         clock.observe(round(minute * 60 * FS), 1.7e9 + minute * 60)
     assert len(clock.snapshot()) == 1440
+
+
+def test_a_clock_that_is_set_ahead_by_hours_is_believed_at_once() -> None:
+    """And not a minute later; what came before keeps its time. Less than that may be a delay."""
+    clock = WallClock(FS)
+    clock.observe(0, 1000.0)
+    clock.observe(500, 1002.0 + 3600.0)
+    assert clock.time(500) == 1002.0
+    for minute in range(3):
+        sample = 500 + 15_000 * minute
+        clock.observe(sample, 1002.0 + 60 * minute + 8 * 3600.0)
+        assert clock.time(sample + 250) == 1003.0 + 60 * minute + 8 * 3600.0
+    assert clock.time(499) == pytest.approx(1002.0, abs=0.01)
+    assert clock.time(250) == 1001.0
+    again = WallClock(FS)
+    again.restore(clock.snapshot())
+    assert again.time(250) == 1001.0
+
+
+def test_saved_anchors_that_are_no_times_are_refused() -> None:
+    for wrong in ([(0, float("nan"))], [(0, 1e300)], [(-1, 0.0)]):
+        with pytest.raises(StateError, match="no times"):
+            WallClock(FS).restore(wrong)

@@ -367,6 +367,31 @@ def test_a_server_that_goes_away_is_reached_again_and_only_its_farewell_ends_the
         assert len(everything(source)) == 15
 
 
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_server_that_closes_while_it_is_asked_is_one_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """At the first attempt, and where a link that broke off is tried anew, which is then tried once more."""
+    client, errors = map(pytest.importorskip, ("websockets.sync.client", "websockets.exceptions"))
+    connect, attempts = client.connect, iter(range(9))
+
+    def hung_up(url: str, **options: object) -> object:
+        if next(attempts) == before:
+            raise errors.ConnectionClosedError(None, None)
+        return connect(url, **options)
+
+    monkeypatch.setattr(client, "connect", hung_up)
+    message = encode_binary(Packet(np.zeros((5, 1))), FS)
+    with websocket_server([message], codes=(1001,)) as url:
+        if not before:
+            with pytest.raises(LinkError, match="cannot be reached"):
+                open_source(url)
+        else:
+            with open_source(url) as source:
+                assert len(everything(source)) == 10
+    assert next(attempts) == (3 if before else 1)
+
+
 def test_messages_that_cannot_be_read_are_left_out_until_patience_ends() -> None:
     good = [encode_binary(Packet(np.full((5, 1), i)), FS) for i in range(3)]
     wide = encode_binary(Packet(np.zeros((5, 2))), FS)
