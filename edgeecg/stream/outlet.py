@@ -84,6 +84,17 @@ class Outlet:
         if self._known:
             self._kept = self._try(self.sink.keep)
 
+    def retry(self) -> None:
+        """Let what waits go out if there is room by now: no other event may come to push it."""
+        if not self.sink.behind:
+            return
+        try:
+            self.sink.retry()
+        except FAILURES as error:
+            self._why = str(error)
+        else:
+            self._took = True
+
     def close(self) -> bool:
         """Let go of the sink; whether it had room for all that it still held."""
         try:

@@ -482,3 +482,27 @@ def test_a_reader_that_does_not_read_delays_nobody(
     assert [sink["ok"] for sink in told["sinks"]] == [False, True]
     assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
     assert b"".join(got) == (tmp_path / "b").read_bytes()
+
+
+def test_a_last_event_arrives_once_there_is_room(nano: Engine, tmp_path: Path) -> None:
+    """A patient's last alarm may be followed by nothing for hours, and waits for no other event."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    made = gateway(nano, tmp_path, {"a": "synthetic:1"}, sinks=(f"jsonl:{pipe}", f"jsonl:{tmp_path / 'b'}"))
+    made.beds[0]._reached(link.Opened(Scripted(FS, steady(1))))
+    for packet in steady(60)(Scripted(FS, steady(1))):
+        made.beds[0]._push(packet)
+        made._tell()
+    assert not made.outlets[0].ok
+    told, got = made.beds[0].events, b""
+    for _ in range(2 * told):  # a pipe of one page takes a line at a time
+        with contextlib.suppress(BlockingIOError):
+            got += os.read(reader, 4096)
+        made._turn()
+    assert made.beds[0].events == told
+    assert made.outlets[0].ok
+    assert got == (tmp_path / "b").read_bytes()
+    made._close_outlets()
+    os.close(reader)

@@ -97,6 +97,9 @@ class Sink(Protocol):
     def flush(self) -> None:
         """Return when everything written so far has arrived, or raise `LinkError`."""
 
+    def retry(self) -> None:
+        """Write what waits, if there is room for it now, without waiting for any; raises as `write` does."""
+
     def keep(self) -> None:
         """Write what a crash would lose; called now and then by whoever runs for days."""
 
@@ -176,6 +179,9 @@ class BaseSink(Sink, ABC):
 
     def flush(self) -> None:
         """Return when everything written so far has arrived."""
+
+    def retry(self) -> None:
+        """Write what waits, if there is room for it now; in most sinks nothing does."""
 
     def keep(self) -> None:
         """Write what a crash would lose; most sinks hold nothing back."""

@@ -147,6 +147,10 @@ class JsonLinesSink(BaseSink):
                 place.rmdir() if place.is_dir() else place.unlink()
         self._made = []
 
+    def retry(self) -> None:
+        """Write what waits, if there is room for it now."""
+        self._write_waiting(0.0)
+
     def flush(self) -> None:
         """Write what waits, and ask the system to put a file onto its disk."""
         self._write_waiting(None if self.waits else LAST_WORDS)

@@ -171,6 +171,22 @@ def test_findings_outlive_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_findings_that_waited_are_written_without_more_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeecg.stream.sinks.fhir.PAUSE", 0.0)
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    with open_sink(f"fhir:{tmp_path}?before=0&after=1") as sink:
+        sink.open(HEADER)
+        for at in (10, 200):  # the strip of the second is not whole yet
+            sink.write(Alarm(at, None, "pause"), "bed-3")
+        with pytest.raises(LinkError, match="2 findings wait"), room_for(1):
+            sink.signal(0, np.zeros((300, 2)), "bed-3")  # type: ignore[attr-defined]
+        sink.retry()
+        assert [path.name for path in tmp_path.iterdir()] == ["bed-3-10-pause.json"]
+        assert not sink.behind
+
+
 def test_findings_wait_for_a_folder_that_is_gone(tmp_path: Path) -> None:
     pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
     folder = tmp_path / "found"
