@@ -16,7 +16,7 @@ __all__ = ["Outlet"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a sink that was not reached is tried again
 
-FAILURES = (EdgeECGError, BrokenPipeError)
+FAILURES = (EdgeECGError, OSError)
 """What a sink may raise; a broken pipe is whoever read our standard output, and is there no more."""
 
 log = logging.getLogger(__name__)

@@ -275,7 +275,9 @@ def test_a_sink_is_refused_with_one_clear_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value), text
     file = tmp_path / "file"
     file.touch()
-    for text in (f"jsonl:{file}/x", f"wfdb:{file}", f"fhir:{file}", "mqtt://127.0.0.1:1/t"):
+    long = tmp_path / ("x" * 300) / "events"
+    unusable = [f"jsonl:{file}/x", f"wfdb:{file}", f"fhir:{file}", "mqtt://127.0.0.1:1/t"]
+    for text in [*unusable, *(f"{kind}:{long}" for kind in ("jsonl", "wfdb", "fhir"))]:
         with no_leftovers(), pytest.raises(LinkError) as caught_link, open_sink(text) as sink:
             sink.open(HEADERS[0])
         assert "\n" not in str(caught_link.value), text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -26,6 +27,7 @@ from edgeecg.stream.address import build
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks import open_sink
 from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sources import open_source
 from edgeecg.stream.sources.base import BaseSource, Packet
@@ -234,6 +236,27 @@ def test_files_that_cannot_be_written_are_told_until_they_can(caplog: pytest.Log
     held.sink.full = False  # type: ignore[attr-defined]
     held.keep()
     assert held.ok
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "wfdb", "fhir"])
+def test_a_path_that_cannot_even_be_asked_for_stops_nobody(kind: str, tmp_path: Path) -> None:
+    held = outlet.Outlet(1, open_sink(f"{kind}:{tmp_path / ('x' * 300) / 'events'}"), kind)
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    assert "File name too long" in held.error
+    held.write(Gap(1, 1), "a", None)
+    assert held.close()
+
+
+def test_a_sink_that_raises_an_error_of_the_system_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Unforeseen(BaseSink):
+        def _connect(self, header: Header) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/home/smith")
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+    held = outlet.Outlet(1, Unforeseen(), "own")
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    assert [record.message for record in caplog.records] == ["sink 1 (own) failed: Permission denied"]
 
 
 def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(

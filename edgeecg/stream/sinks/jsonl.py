@@ -63,8 +63,9 @@ class JsonLinesSink(BaseSink):
             self._open(Path(self._path))
 
     def _open(self, target: Path) -> None:
-        self._made = [place for place in (target, *target.parents) if not place.exists()]
+        self._made = []
         try:
+            self._made = [place for place in (target, *target.parents) if not place.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             size = os.fstat(self._fd).st_size
