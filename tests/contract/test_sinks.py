@@ -268,7 +268,7 @@ def test_a_sink_closes_on_an_error_and_refuses_misuse(make: Callable[[Path], Any
 
 def test_a_sink_is_refused_with_one_clear_line(tmp_path: Path) -> None:
     wrong = ["tape:1", "ws:", "ws:http", "ws:70000", "prometheus:x", "mqtt://", "mqtt://h/a/#", "wfdb:x?a=1"]
-    wrong += ["fhir:x?before=-1", "mqtt://h/t?patience=0"]
+    wrong += ["fhir:x?before=-1", "mqtt://h/t?patience=0", "mqtt://broker..ward/t", f"mqtts://{'x' * 64}/t"]
     for text in wrong:
         with pytest.raises(ConfigError) as caught:
             open_sink(text)
