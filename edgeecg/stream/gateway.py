@@ -112,7 +112,7 @@ class Gateway:
         more = [self._drain(bed) for bed in self.beds]
         self._tell()
         for outlet in self.outlets:
-            outlet.retry()
+            outlet.look()
         for bed in self.beds:
             bed.warn()
         notify("WATCHDOG=1")

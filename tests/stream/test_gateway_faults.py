@@ -259,6 +259,35 @@ def test_a_sink_that_raises_an_error_of_the_system_stops_nobody(caplog: pytest.L
     assert [record.message for record in caplog.records] == ["sink 1 (own) failed: Permission denied"]
 
 
+def test_a_sink_that_falls_behind_by_itself_is_told_once_and_once_that_it_is_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a library sends in a thread of its own: no call fails while the broker is away."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(outlet, "GRACE", 0.0)
+
+    class Queueing(BaseSink):
+        def _connect(self, header: Header) -> None: ...
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+        @property
+        def trouble(self) -> LinkError | None:
+            return LinkError("smith/ecg: away", public="the broker is away") if self.behind else None
+
+    held = outlet.Outlet(1, Queueing(), "own")
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    for away in (False, True, True, False, False, True):
+        held.sink.behind = away
+        held.write(Gap(1, 1), "a", None)
+        held.look()
+        assert held.ok != away
+        assert held.error == ("smith/ecg: away" if away else "")
+    assert held.failures == 0
+    away, well = "sink 1 (own) is behind: the broker is away", "sink 1 (own) is well again"
+    assert caplog.messages == [away, well, away]
+
+
 def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,13 +507,18 @@ def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
 
 
 def test_a_reader_that_does_not_read_delays_nobody(
-    nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
+    nano: Engine,
+    tmp_path: Path,
+    scripts: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A named pipe takes some hundred lines; behind it others get theirs, and so does its reader at last."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    monkeypatch.setattr(outlet, "GRACE", 0.0)
     scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.002))
     made = gateway(nano, tmp_path, {"a": "script:good"}, sinks=(f"jsonl:{pipe}", f"jsonl:{tmp_path / 'b'}"))
     got = list[bytes]()
@@ -503,7 +537,9 @@ def test_a_reader_that_does_not_read_delays_nobody(
     os.close(reader)
     assert not raised
     assert [sink["ok"] for sink in told["sinks"]] == [False, True]
-    assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
+    assert told["sinks"][0]["failures"] == 0, "what waits is taken"
+    assert "takes nothing, let it read on" in told["sinks"][0]["error"]
+    assert sum("sink 1 (jsonl) is behind" in line for line in caplog.messages) == 1
     assert b"".join(got) == (tmp_path / "b").read_bytes()
 
 

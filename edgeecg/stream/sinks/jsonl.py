@@ -49,6 +49,7 @@ class JsonLinesSink(BaseSink):
         self._fd = -1
         self._made: list[Path] = []  # the file and its folders, where they were not there
         self._waiting: deque[bytes] = deque()
+        self._trouble: LinkError | None = None
         self._part = False  # whether a part of the first of them is written
         self._lost = 0  # lines
         self._look = 0.0  # when the file's name is looked at again
@@ -88,9 +89,18 @@ class JsonLinesSink(BaseSink):
             del self._waiting[int(self._part)]  # what is written in part would spoil the next line
             self._lost += 1
         self._waiting.append(line + b"\n")
-        self._write_waiting(None if self.waits else 0.0)
+        try:
+            self._write_waiting(None if self.waits else 0.0)
+        except LinkError:
+            if self.waits or full:
+                raise
         if full:
             raise self._losses()
+
+    @property
+    def trouble(self) -> LinkError | None:
+        """Why lines wait."""
+        return self._trouble
 
     def _losses(self) -> LinkError:
         told = f"{self._lost} lines are lost, the oldest of over {MOST_WAITING} that waited for room"
@@ -106,6 +116,10 @@ class JsonLinesSink(BaseSink):
                 self._write_first(until)
                 self._waiting.popleft()
                 self._part = False
+            self._trouble = None
+        except LinkError as error:
+            self._trouble = error
+            raise
         finally:  # not before: a health page that is asked meanwhile would see a sink that is behind
             self.behind = bool(self._waiting)
 

@@ -288,13 +288,15 @@ def test_a_sink_that_may_not_wait_keeps_events_for_a_broker_that_is_not_there_ye
     port = free_port()
     sink = MqttSink(f"mqtt://127.0.0.1:{port}/t", patience=30)
     sink.waits = False
-    with suppress(LinkError):  # which the library may know by now
-        sink.open(HEADER)
-    eventually(lambda: sink.behind)
-    with pytest.raises(LinkError, match=r"cannot be reached \(2 messages wait\)"):
-        sink.write(Gap(1, 1), "bed-3")
+    sink.open(HEADER)
+    assert sink.behind
+    eventually(lambda: "cannot be reached (1 messages wait)" in str(sink.trouble))
+    sink.write(Gap(1, 1), "bed-3")  # it is kept, which is no failure
+    assert sink.trouble is not None
+    assert sink.trouble.public == "the broker cannot be reached (2 messages wait)"
     with mqtt_broker(port):
         eventually(lambda: not sink.behind, 30)
+        assert sink.trouble is None
         sink.write(Gap(2, 1), "bed-3")
         sink.close()  # returns once all three are confirmed
     assert sink._confirmed == 3
@@ -306,10 +308,27 @@ def test_a_sink_that_may_not_wait_opens_while_a_broker_says_nothing() -> None:
         sink = MqttSink(f"mqtt://127.0.0.1:{silent.getsockname()[1]}/t", patience=3600)
         sink.waits = False
         sink.open(HEADER)
+        assert "is not connected yet" in str(sink.trouble)
         sink.write(Gap(1, 1), "bed-3")
         sink._patience = 0.1
         with pytest.raises(LinkError, match="has not confirmed 2 events"):
             sink.close()
+
+
+def test_a_library_that_has_ended_takes_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so to nobody: events would be queued for ever."""
+    pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    sink = MqttSink("mqtt://broker/t", patience=0.1)
+    sink.waits = False
+    sink._address = replace(sink._address, host="broker..ward")  # ends its thread
+    with suppress(LinkError):
+        sink.open(HEADER)
+    eventually(lambda: sink._client._thread is None)
+    with pytest.raises(LinkError, match="start this anew"):
+        sink.write(Gap(1, 1), "bed-3")
+    with suppress(LinkError):
+        sink.close()
 
 
 def test_a_broker_that_hangs_up_again_and_again_fills_no_memory_with_headers() -> None:
