@@ -392,6 +392,19 @@ def test_a_client_that_comes_late_gets_the_headers_first() -> None:
             assert told.event == Gap(2, 1)
 
 
+def test_a_client_that_talks_is_heard_out_and_stays() -> None:
+    """Behind what is not read its answers to pings would be neither, and it would be thrown out."""
+    library = pytest.importorskip("websockets.sync.client", reason="no websockets: pip install websockets")
+    with open_sink("ws:0") as sink:
+        sink.open(HEADER)
+        with library.connect(f"ws://127.0.0.1:{sink.port}") as client:  # type: ignore[attr-defined]
+            for _ in range(3):
+                for _ in range(100):
+                    client.send("how is bed 3?")
+                assert client.ping().wait(10)
+            assert parse_line(client.recv(timeout=5)) == HEADER
+
+
 @pytest.mark.parametrize(
     ("origin", "origins", "welcome"),
     [
