@@ -392,6 +392,33 @@ def test_a_client_that_comes_late_gets_the_headers_first() -> None:
             assert told.event == Gap(2, 1)
 
 
+@pytest.mark.parametrize(
+    "probe",
+    [
+        b"",
+        b"GET /smith HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00smith\r\n\r\n",  # a TLS hello
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://smith\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        ),
+    ],
+)
+def test_what_strangers_try_at_the_port_is_not_in_the_log(
+    probe: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("websockets", reason="no websockets: pip install websockets")
+    caplog.set_level("DEBUG", logger="edgeecg")
+    with open_sink("ws:0") as sink:
+        sink.open(HEADER)
+        with socket.create_connection(("127.0.0.1", sink.port)) as stranger:  # type: ignore[attr-defined]
+            stranger.sendall(probe)
+            stranger.shutdown(socket.SHUT_WR)
+            while stranger.recv(4096):
+                pass
+    assert not caplog.records
+
+
 def test_a_client_that_talks_is_heard_out_and_stays() -> None:
     """Behind what is not read its answers to pings would be neither, and it would be thrown out."""
     library = pytest.importorskip("websockets.sync.client", reason="no websockets: pip install websockets")
