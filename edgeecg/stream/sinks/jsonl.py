@@ -18,7 +18,7 @@ from pathlib import Path
 
 from edgeecg.errors import LinkError
 from edgeecg.specs import Event
-from edgeecg.stream.pipes import await_reader, has_room
+from edgeecg.stream.pipes import await_reader, has_room, unblocked
 from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sinks.lines import event_line, header_line
 
@@ -29,6 +29,9 @@ MOST_WAITING = 60_000
 
 LAST_WORDS = 10.0
 """Seconds that a flush waits for a reader where writing does not (``waits``), or where there is none."""
+
+PAUSE = 0.02
+"""Seconds before a terminal that is full is tried again."""
 
 LOOK = 1.0
 """Seconds between two looks at whether the file has its name still."""
@@ -47,6 +50,7 @@ class JsonLinesSink(BaseSink):
         super().__init__()
         self._path = path
         self._fd = -1
+        self._ours = False  # to be closed by us
         self._made: list[Path] = []  # the file and its folders, where they were not there
         self._waiting: deque[bytes] = deque()
         self._trouble: LinkError | None = None
@@ -60,6 +64,7 @@ class JsonLinesSink(BaseSink):
                 raise LinkError("events cannot be written to standard output: it is closed", public=True)
             sys.stdout.flush()
             self._fd = sys.stdout.fileno()
+            self._wait_for_none()
         else:
             self._open(Path(self._path))
 
@@ -68,13 +73,21 @@ class JsonLinesSink(BaseSink):
         try:
             self._made = [place for place in (target, *target.parents) if not place.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o644)
+            self._ours = True
+            self._wait_for_none()
             size = os.fstat(self._fd).st_size
             if size and os.pread(self._fd, 1, size - 1) != b"\n":
                 os.write(self._fd, b"\n")  # a line that was cut off stays alone
         except OSError as error:
             self._remove_made()
             raise LinkError(f"{target} cannot be written: {error.strerror}") from error
+
+    def _wait_for_none(self) -> None:
+        """Where writing may not wait, see that it does not, in a terminal either."""
+        if not self.waits and (own := unblocked(self._fd)) is not None:
+            self._disconnect()
+            self._fd, self._ours = own, True
 
     def _begin(self, header: Header) -> None:
         self._put(header_line(header))
@@ -131,7 +144,7 @@ class JsonLinesSink(BaseSink):
         try:
             while data:
                 self._await_room(until)
-                data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]  # so much fits: it cannot block
+                data = data[self._written(data[: select.PIPE_BUF], until) :]  # so much fits: no pipe blocks
         except OSError as error:
             if self._path == "-" and isinstance(error, BrokenPipeError):
                 raise  # whoever reads our output had enough: the command line ends without a word
@@ -143,6 +156,16 @@ class JsonLinesSink(BaseSink):
                 why = f"whoever reads it takes nothing, let it read on ({wait})"
                 raise LinkError(f"events cannot be written to {self._path}: {why}", public=why) from error
             raise LinkError(f"events cannot be written to {self._path}: {error.strerror} ({wait})") from error
+
+    def _written(self, data: memoryview, until: float | None) -> int:
+        """How many bytes were taken; a terminal may take none though it says that it has room."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError from None
+            time.sleep(PAUSE)
+            return 0
 
     def _await_room(self, until: float | None) -> None:
         """Return when the next bytes can be written without waiting; raises ``TimeoutError`` if none can."""
@@ -219,6 +242,6 @@ class JsonLinesSink(BaseSink):
             raise self._losses()
 
     def _disconnect(self) -> None:
-        if self._path != "-" and self._fd >= 0:
+        if self._ours:
             os.close(self._fd)
-            self._fd = -1
+        self._fd, self._ours = -1, False

@@ -7,6 +7,7 @@ import os
 import select
 import sys
 import threading
+import tty
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,40 @@ def test_a_sink_that_may_not_wait_holds_lines_for_a_reader_that_is_slow(tmp_path
     os.close(reader)
     assert lines[0] == HEADER
     assert [line.event.sample for line in lines[1:] if isinstance(line, EventLine)] == list(range(told + 2))
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_a_terminal_that_is_stopped_holds_up_nobody(monkeypatch: pytest.MonkeyPatch, printed: bool) -> None:
+    """It says that it has room where that is for less than a line, and a write would wait."""
+    name = "x" * 2 * select.PIPE_BUF
+    near, far = os.openpty()
+    tty.setraw(far)
+    os.set_blocking(near, False)
+    with os.fdopen(far, "w") as out, os.fdopen(near, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stdout", out)
+        sink = open_sink("-" if printed else f"jsonl:{os.ttyname(far)}")
+        sink.waits = False
+        sink.open(replace(HEADER, patient=name))
+        told, got = 100, bytearray()
+        told_all = threading.Event()
+
+        def tell() -> None:
+            for at in range(told):
+                sink.write(Gap(at, 1), name)
+            told_all.set()
+
+        threading.Thread(target=tell, daemon=True).start()
+        assert told_all.wait(10)
+        assert sink.behind
+        assert os.get_blocking(far), "the terminal is others' too"
+        while got.count(b"\n") <= told:
+            got += screen.read(1 << 16) or b""
+            with suppress(LinkError):
+                sink.retry()
+        assert not sink.behind
+        sink.close()
+    events = [parse_line(line) for line in got.splitlines()[1:]]
+    assert events == [EventLine(name, Gap(at, 1)) for at in range(told)]
 
 
 @pytest.mark.parametrize("read", [True, False])
