@@ -500,6 +500,33 @@ def test_metrics_carry_names_only_when_asked() -> None:
         assert ("bed-3" in told) == names
 
 
+def test_a_client_that_says_nothing_holds_no_thread_of_the_metrics(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    monkeypatch.setattr("edgeecg.stream.sinks.prometheus.PATIENCE", 0.2)
+    with open_sink("prometheus:0") as sink:
+        sink.open(HEADER)
+        with socket.create_connection(("127.0.0.1", sink.port), 10) as line:  # type: ignore[attr-defined]
+            line.sendall(b"GET /met")
+            assert line.recv(100) == b"", "it is hung up on"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_metrics_are_served_on_ipv6_too() -> None:
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    with open_sink("prometheus:::1:0") as sink:
+        sink.open(HEADER)
+        with urllib.request.urlopen(f"http://[::1]:{sink.port}/metrics") as answer:  # type: ignore[attr-defined]
+            assert b"edgeecg_model" in answer.read()
+
+
 def test_metrics_number_patients_as_the_file_does() -> None:
     """Whoever connects first: dashboards and alert rules name a patient by it, after a restart too."""
     pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
