@@ -114,6 +114,9 @@ class Outlet:
             self.sink.retry()
         except FAILURES as error:
             self._why = str(error)
+            if not self.sink.behind:  # what waited was given up
+                self._say("failed", error)
+                self._failed(error)
         else:
             self._took = self._took or not self.sink.behind
 

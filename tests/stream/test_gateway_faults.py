@@ -288,6 +288,24 @@ def test_a_sink_that_falls_behind_by_itself_is_told_once_and_once_that_it_is_wel
     assert caplog.messages == [away, well, away]
 
 
+def test_what_waited_and_was_given_up_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing(BaseSink):
+        behind = True
+
+        def _connect(self, header: Header) -> None: ...
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+        def retry(self) -> None:
+            self.behind = False
+            raise LinkError("1 findings are left out", public=True)
+
+    held = outlet.Outlet(1, Refusing(), "own")
+    held.look()
+    assert (held.ok, held.failures, held.error) == (False, 1, "1 findings are left out")
+    assert caplog.messages == ["sink 1 (own) failed: 1 findings are left out"]
+
+
 def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(
     nano: Engine, tmp_path: Path, scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
