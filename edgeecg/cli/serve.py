@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 
 from edgeecg.cli.builder import shown
 from edgeecg.cli.common import STOPS, human_console, progress_bar
+from edgeecg.cli.unhurried import unhurried_stderr
 from edgeecg.runtime.engine import open_engine
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
@@ -61,6 +62,8 @@ def serve(
     - `edgeecg serve ward.toml`
     - `edgeecg serve ward.toml --check`
     """
+    if not check:
+        unhurried_stderr()
     console = human_console()
     handler = RichHandler(console=console, show_path=False)
     handler.addFilter(nameless)

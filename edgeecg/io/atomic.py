@@ -42,11 +42,12 @@ def check_file(target: Path | str) -> None:
         The target is a folder, lies under a file, or its folder cannot be written to.
     """
     target = Path(target)
-    if target.is_dir():
-        raise InputError(f"cannot write {target}: it is a folder; name a file")
-    if not _is_special(target):
-        target = Path(os.path.realpath(target)) if target.is_symlink() else target
-        _check_room(target, target.parent)
+    with _usable(target):
+        if target.is_dir():
+            raise InputError(f"cannot write {target}: it is a folder; name a file")
+        if not _is_special(target):
+            target = Path(os.path.realpath(target)) if target.is_symlink() else target
+            _check_room(target, target.parent)
 
 
 def check_new_file(target: Path | str) -> None:
@@ -57,8 +58,9 @@ def check_new_file(target: Path | str) -> None:
     InputError
         As for :func:`check_file`, or there is a file.
     """
-    if Path(target).is_file():
-        raise InputError(f"{target} is there already: remove it or name another --out")
+    with _usable(target):
+        if Path(target).is_file():
+            raise InputError(f"{target} is there already: remove it or name another --out")
     check_file(target)
 
 
@@ -70,7 +72,8 @@ def check_folder(target: Path | str) -> None:
     InputError
         The folder is a file, lies under one, or cannot be made or written to.
     """
-    _check_room(Path(target), Path(target))
+    with _usable(target):
+        _check_room(Path(target), Path(target))
 
 
 def check_new_folder(target: Path | str) -> None:
@@ -82,9 +85,19 @@ def check_new_folder(target: Path | str) -> None:
         As for :func:`check_folder`, or the folder holds something: nothing is overwritten.
     """
     target = Path(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is there already: remove it or name another --out")
-    _check_room(target, target.parent)
+    with _usable(target):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError(f"{target} is there already: remove it or name another --out")
+        _check_room(target, target.parent)
+
+
+@contextmanager
+def _usable(target: Path | str) -> Iterator[None]:
+    """Make an error of a path that cannot even be asked for: a name too long, a folder closed to us."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror}; name another place") from error
 
 
 def _check_room(target: Path, folder: Path) -> None:

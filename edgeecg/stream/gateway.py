@@ -118,6 +118,8 @@ class Gateway:
         """What has come in, to what comes out; whether more is waiting."""
         more = [self._drain(bed) for bed in self.beds]
         self._tell()
+        for outlet in self.outlets:
+            outlet.look()
         for bed in self.beds:
             bed.warn()
         notify("WATCHDOG=1")

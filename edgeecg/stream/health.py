@@ -15,7 +15,7 @@ import msgspec
 from edgeecg.errors import LinkError
 from edgeecg.stream.sinks.base import port_of
 
-__all__ = ["HealthPage", "notify"]
+__all__ = ["PATIENCE", "HealthPage", "PageServer", "notify"]
 
 PATIENCE = 5.0
 """Seconds for which a client may say nothing."""
@@ -26,13 +26,25 @@ CLIENTS = 32
 Report = Callable[[], dict[str, Any]]
 
 
-class _Server(ThreadingHTTPServer):
+class PageServer(ThreadingHTTPServer):
+    """Serves pages to a bounded number of clients, and says nothing of what they do.
+
+    Parameters
+    ----------
+    address : tuple
+        Host and port.
+    handler : class
+        Answers a request; its ``timeout`` bounds how long a client may say nothing.
+    """
+
     request_queue_size = 128  # else many at once wait for the kernel to try again
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         self._clients: dict[Any, None] = {}  # in the order in which they came
         self._lock = threading.Lock()
-        super().__init__(*args)
+        super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own."""
@@ -81,7 +93,7 @@ class HealthPage:
     def __init__(self, address: str, report: Report) -> None:
         host, port = port_of(address, "health")
         try:
-            self._server = _Server((host, port), _handler(report))
+            self._server = PageServer((host, port), _handler(report))
         except OSError as error:
             raise LinkError(f"port {port} on {host} cannot be used for health: {error.strerror}") from error
         self._server.daemon_threads = True

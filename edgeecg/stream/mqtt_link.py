@@ -32,7 +32,7 @@ class MqttAddress:
         Raises
         ------
         ConfigError
-            If host or topic are missing or the port is no port.
+            If host or topic are missing, the port is no port or the host cannot be a machine's name.
         """
         shape = "write mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC, and / # ? @ of a password as %2F %23 %3F %40"
         try:
@@ -43,6 +43,10 @@ class MqttAddress:
         topic = unquote(parts.path.lstrip("/")) + (f"#{parts.fragment}" if "#" in url else "")
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not topic:
             raise ConfigError(f"the MQTT address lacks its host or topic: {shape}")
+        try:
+            parts.hostname.encode("idna")  # as the system would; in the library's thread nobody would hear
+        except UnicodeError:
+            raise ConfigError(f"the MQTT address: {parts.hostname!r} cannot be a machine's name") from None
         tls = parts.scheme == "mqtts"
         user = None if parts.username is None else unquote(parts.username)
         password = None if parts.password is None else unquote(parts.password)

@@ -15,8 +15,9 @@ from edgeecg.stream.sinks import Header, SignalSink, Sink
 __all__ = ["Outlet"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a sink that was not reached is tried again
+GRACE = 2.0  # seconds that a sink may be behind before the log says so
 
-FAILURES = (EdgeECGError, BrokenPipeError)
+FAILURES = (EdgeECGError, OSError)
 """What a sink may raise; a broken pipe is whoever read our standard output, and is there no more."""
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Outlet:
     Attributes
     ----------
     failures : int
-        Events, samples and openings that it did not take.
+        Events, samples and openings that it did not take; not what it keeps for later.
     """
 
     def __init__(self, number: int, sink: Sink, kind: str) -> None:
@@ -43,6 +44,8 @@ class Outlet:
         sink.waits = False
         self.failures, self._why = 0, ""
         self._took = self._kept = True
+        self._said: set[str] = set()  # what the log knows of a trouble that lasts
+        self._behind_since: float | None = None
         self._wanted: dict[str, Header] = {}  # of patients that it does not know yet
         self._known: set[str] = set()
         self._pause, self._again = FIRST_PAUSE, 0.0
@@ -55,7 +58,10 @@ class Outlet:
     @property
     def error(self) -> str:
         """What went wrong, with paths and addresses; empty while all is well."""
-        return "" if self.ok else self._why
+        if self.ok:
+            return ""
+        trouble = self.sink.trouble if self._took and self._kept else None
+        return self._why if trouble is None else str(trouble)
 
     def open(self, header: Header) -> None:
         """A patient begins.
@@ -83,6 +89,36 @@ class Outlet:
         """Let it write what a crash would lose."""
         if self._known:
             self._kept = self._try(self.sink.keep)
+
+    def look(self) -> None:
+        """Let what waits go out if there is room by now, and tell the log who is behind or well again.
+
+        No other event may come to push what waits, nor a call to fail where a library sends by itself.
+        """
+        if self.sink.behind:
+            self._retry()
+        if not self.sink.behind:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = time.monotonic()
+        if self.ok and self._said:
+            log.info("sink %d (%s) is well again", self.number, self.kind)
+            self._said.clear()
+        elif self._behind_since is not None and time.monotonic() - self._behind_since >= GRACE:
+            trouble = self.sink.trouble
+            if trouble is not None:
+                self._say("is behind", trouble)
+
+    def _retry(self) -> None:
+        try:
+            self.sink.retry()
+        except FAILURES as error:
+            self._why = str(error)
+            if not self.sink.behind:  # what waited was given up
+                self._say("failed", error)
+                self._failed(error)
+        else:
+            self._took = self._took or not self.sink.behind
 
     def close(self) -> bool:
         """Let go of the sink; whether it had room for all that it still held."""
@@ -113,18 +149,22 @@ class Outlet:
         return went_well
 
     def _try(self, call: Callable[[], None]) -> bool:
-        fine = self.ok  # what goes on failing is said once
         try:
             call()
         except MissingExtra:
             raise
         except FAILURES as error:
-            if fine:
-                log.error("sink %d (%s) failed: %s", self.number, self.kind, cause(error))
+            self._say("failed", error)
             self._failed(error)
             return False
         self._took = True
         return True
+
+    def _say(self, what: str, error: BaseException) -> None:
+        """Tell the log, once until all is well again."""
+        if what not in self._said:
+            self._said.add(what)
+            log.error("sink %d (%s) %s: %s", self.number, self.kind, what, cause(error))
 
     def _failed(self, error: BaseException) -> None:
         self._took, self.failures, self._why = False, self.failures + 1, str(error)

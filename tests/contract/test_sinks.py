@@ -268,14 +268,16 @@ def test_a_sink_closes_on_an_error_and_refuses_misuse(make: Callable[[Path], Any
 
 def test_a_sink_is_refused_with_one_clear_line(tmp_path: Path) -> None:
     wrong = ["tape:1", "ws:", "ws:http", "ws:70000", "prometheus:x", "mqtt://", "mqtt://h/a/#", "wfdb:x?a=1"]
-    wrong += ["fhir:x?before=-1", "mqtt://h/t?patience=0"]
+    wrong += ["fhir:x?before=-1", "mqtt://h/t?patience=0", "mqtt://broker..ward/t", f"mqtts://{'x' * 64}/t"]
     for text in wrong:
         with pytest.raises(ConfigError) as caught:
             open_sink(text)
         assert "\n" not in str(caught.value), text
     file = tmp_path / "file"
     file.touch()
-    for text in (f"jsonl:{file}/x", f"wfdb:{file}", f"fhir:{file}", "mqtt://127.0.0.1:1/t"):
+    long = tmp_path / ("x" * 300) / "events"
+    unusable = [f"jsonl:{file}/x", f"wfdb:{file}", f"fhir:{file}", "mqtt://127.0.0.1:1/t"]
+    for text in [*unusable, *(f"{kind}:{long}" for kind in ("jsonl", "wfdb", "fhir"))]:
         with no_leftovers(), pytest.raises(LinkError) as caught_link, open_sink(text) as sink:
             sink.open(HEADERS[0])
         assert "\n" not in str(caught_link.value), text

@@ -18,7 +18,15 @@ import pytest
 
 from edgeecg.errors import InputError
 from edgeecg.io import Annotations, Record, write_annotations, write_wfdb
-from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, clear_partials
+from edgeecg.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    check_file,
+    check_folder,
+    check_new_file,
+    check_new_folder,
+    clear_partials,
+)
 
 
 @contextmanager
@@ -142,6 +150,13 @@ def test_a_folder_or_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         atomic_path(tmp_path / "file" / "x.json"),
     ):
         pass
+
+
+@pytest.mark.parametrize("check", [check_file, check_new_file, check_folder, check_new_folder])
+def test_a_name_that_no_disk_takes_is_an_input_error(tmp_path: Path, check: Callable[[Path], None]) -> None:
+    for place in (tmp_path / ("x" * 300), tmp_path / ("x" * 300) / "deep"):
+        with pytest.raises(InputError, match="File name too long; name another place"):
+            check(place)
 
 
 def test_folder_appears_when_done(tmp_path: Path) -> None:

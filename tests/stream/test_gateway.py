@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -740,6 +741,32 @@ def test_the_command_stops_gracefully(tmp_path: Path, number: signal.Signals) ->
     assert "Traceback" not in log
     assert (tmp_path / "context").is_file()
     assert not any(isinstance(event, Gap) for event in events_of(events)["a"])
+
+
+def test_a_log_that_nobody_reads_holds_up_no_gateway(tmp_path: Path) -> None:
+    """The pipe is full before the first line; events arrive, and it stops as it is asked to."""
+    bundle = make_bundle(tmp_path, "nano")
+    source = f"{record(tmp_path, 'r', 120)}?speed=4"
+    text = f'bundle = "{bundle}"\nbackend = "onnxruntime"\nsinks = ["jsonl:{tmp_path}/events.jsonl"]\n'
+    config = write(tmp_path, f'{text}[[patients]]\nname = "a"\nsource = "{source}"\n')
+    command = [sys.executable, "-c", "from edgeecg.cli.main import run; run()", "serve", str(config)]
+    read, full = os.pipe()
+    os.set_blocking(full, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full, bytes(4096))
+    os.set_blocking(full, True)
+    process = subprocess.Popen(command, stderr=full)
+    os.close(full)
+    events = tmp_path / "events.jsonl"
+    try:
+        eventually(lambda: events.is_file() and len(events_of(events).get("a", [])) > 5, 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read)
 
 
 def test_so_does_the_stream_of_one_patient(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -26,6 +27,7 @@ from edgeecg.stream.address import build
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks import open_sink
 from edgeecg.stream.sinks.base import BaseSink, Header
 from edgeecg.stream.sources import open_source
 from edgeecg.stream.sources.base import BaseSource, Packet
@@ -258,6 +260,74 @@ def test_files_that_cannot_be_written_are_told_until_they_can(caplog: pytest.Log
     held.sink.full = False  # type: ignore[attr-defined]
     held.keep()
     assert held.ok
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "wfdb", "fhir"])
+def test_a_path_that_cannot_even_be_asked_for_stops_nobody(kind: str, tmp_path: Path) -> None:
+    held = outlet.Outlet(1, open_sink(f"{kind}:{tmp_path / ('x' * 300) / 'events'}"), kind)
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    assert "File name too long" in held.error
+    held.write(Gap(1, 1), "a", None)
+    assert held.close()
+
+
+def test_a_sink_that_raises_an_error_of_the_system_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    class Unforeseen(BaseSink):
+        def _connect(self, header: Header) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/home/smith")
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+    held = outlet.Outlet(1, Unforeseen(), "own")
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    assert [record.message for record in caplog.records] == ["sink 1 (own) failed: Permission denied"]
+
+
+def test_a_sink_that_falls_behind_by_itself_is_told_once_and_once_that_it_is_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a library sends in a thread of its own: no call fails while the broker is away."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(outlet, "GRACE", 0.0)
+
+    class Queueing(BaseSink):
+        def _connect(self, header: Header) -> None: ...
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+        @property
+        def trouble(self) -> LinkError | None:
+            return LinkError("smith/ecg: away", public="the broker is away") if self.behind else None
+
+    held = outlet.Outlet(1, Queueing(), "own")
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    for away in (False, True, True, False, False, True):
+        held.sink.behind = away
+        held.write(Gap(1, 1), "a", None)
+        held.look()
+        assert held.ok != away
+        assert held.error == ("smith/ecg: away" if away else "")
+    assert held.failures == 0
+    away, well = "sink 1 (own) is behind: the broker is away", "sink 1 (own) is well again"
+    assert caplog.messages == [away, well, away]
+
+
+def test_what_waited_and_was_given_up_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing(BaseSink):
+        behind = True
+
+        def _connect(self, header: Header) -> None: ...
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None: ...
+
+        def retry(self) -> None:
+            self.behind = False
+            raise LinkError("1 findings are left out", public=True)
+
+    held = outlet.Outlet(1, Refusing(), "own")
+    held.look()
+    assert (held.ok, held.failures, held.error) == (False, 1, "1 findings are left out")
+    assert caplog.messages == ["sink 1 (own) failed: 1 findings are left out"]
 
 
 def test_annotation_files_are_there_while_it_runs_and_outlive_a_restart(
@@ -521,13 +591,18 @@ def test_standard_output_that_nobody_reads_is_a_sink_that_fails(
 
 
 def test_a_reader_that_does_not_read_delays_nobody(
-    nano: Engine, tmp_path: Path, scripts: dict[str, Any], caplog: pytest.LogCaptureFixture
+    nano: Engine,
+    tmp_path: Path,
+    scripts: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A named pipe takes some hundred lines; behind it others get theirs, and so does its reader at last."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    monkeypatch.setattr(outlet, "GRACE", 0.0)
     scripts["script:good"] = lambda: Scripted(FS, steady(600, pace=0.002))
     made = gateway(nano, tmp_path, {"a": "script:good"}, sinks=(f"jsonl:{pipe}", f"jsonl:{tmp_path / 'b'}"))
     got = list[bytes]()
@@ -546,7 +621,9 @@ def test_a_reader_that_does_not_read_delays_nobody(
     os.close(reader)
     assert not raised
     assert [sink["ok"] for sink in told["sinks"]] == [False, True]
-    assert sum("sink 1 (jsonl) failed" in line for line in caplog.messages) == 1
+    assert told["sinks"][0]["failures"] == 0, "what waits is taken"
+    assert "takes nothing, let it read on" in told["sinks"][0]["error"]
+    assert sum("sink 1 (jsonl) is behind" in line for line in caplog.messages) == 1
     assert b"".join(got) == (tmp_path / "b").read_bytes()
 
 
@@ -565,3 +642,27 @@ def test_a_wrong_rate_is_on_the_page_and_once_in_the_log(
     assert [line for line in caplog.messages if "Hz is declared" in line] == [
         f"source 1: {made.report()['patients']['a']['doubt']}"
     ]
+
+
+def test_a_last_event_arrives_once_there_is_room(nano: Engine, tmp_path: Path) -> None:
+    """A patient's last alarm may be followed by nothing for hours, and waits for no other event."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    made = gateway(nano, tmp_path, {"a": "synthetic:1"}, sinks=(f"jsonl:{pipe}", f"jsonl:{tmp_path / 'b'}"))
+    made.beds[0]._reached(link.Opened(Scripted(FS, steady(1))))
+    for packet in steady(60)(Scripted(FS, steady(1))):
+        made.beds[0]._push(packet)
+        made._tell()
+    assert not made.outlets[0].ok
+    told, got = made.beds[0].events, b""
+    for _ in range(2 * told):  # a pipe of one page takes a line at a time
+        with contextlib.suppress(BlockingIOError):
+            got += os.read(reader, 4096)
+        made._turn()
+    assert made.beds[0].events == told
+    assert made.outlets[0].ok
+    assert got == (tmp_path / "b").read_bytes()
+    made._close_outlets()
+    os.close(reader)

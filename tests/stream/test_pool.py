@@ -460,7 +460,7 @@ def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> N
     data = pool.snapshot()
     with pytest.raises(StateError, match=r"hop=0\.5 s"):
         StreamPool(nano, hop=1.0).restore(data)
-    with pytest.raises(StateError, match="lead_policy=best"):
+    with pytest.raises(StateError, match="lead_policy=fused"):
         StreamPool(nano, lead_policy="first").restore(data)
     with pytest.raises(StateError, match="runs small"):
         StreamPool(small).restore(data)

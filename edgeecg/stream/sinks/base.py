@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import ConfigError, StateError
+from edgeecg.errors import ConfigError, EdgeECGError, StateError
 from edgeecg.specs import Beat, Event, Gap
 
 __all__ = [
@@ -88,14 +88,25 @@ class Sink(Protocol):
         """Who is open."""
         ...
 
+    @property
+    def trouble(self) -> EdgeECGError | None:
+        """Why something waits, where that was no error of a call: what was taken in may wait for long."""
+        return None
+
     def open(self, header: Header) -> None:
         """Begin a patient; the first call also reaches whatever is behind the sink."""
 
     def write(self, event: Event, patient: str, time: float | None = None) -> None:
-        """Take one event; ``time`` is the wall-clock time of its sample (Unix seconds), if known."""
+        """Take one event; ``time`` is the wall-clock time of its sample (Unix seconds), if known.
+
+        Where it `waits` for nobody, an event that it keeps for later is no error: `behind` says so.
+        """
 
     def flush(self) -> None:
         """Return when everything written so far has arrived, or raise `LinkError`."""
+
+    def retry(self) -> None:
+        """Write what waits, if there is room for it now, without waiting for any; raises as `write` does."""
 
     def keep(self) -> None:
         """Write what a crash would lose; called now and then by whoever runs for days."""
@@ -176,6 +187,9 @@ class BaseSink(Sink, ABC):
 
     def flush(self) -> None:
         """Return when everything written so far has arrived."""
+
+    def retry(self) -> None:
+        """Write what waits, if there is room for it now; in most sinks nothing does."""
 
     def keep(self) -> None:
         """Write what a crash would lose; most sinks hold nothing back."""

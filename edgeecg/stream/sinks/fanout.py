@@ -51,6 +51,10 @@ class Fanout(Sink):
         """Flush all."""
         self._each(lambda sink: sink.flush())
 
+    def retry(self) -> None:
+        """Let all of them write what waits, where there is room."""
+        self._each(lambda sink: sink.retry())
+
     def keep(self) -> None:
         """Let all of them write what a crash would lose."""
         self._each(lambda sink: sink.keep())

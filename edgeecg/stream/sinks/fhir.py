@@ -120,8 +120,12 @@ class FhirSink(BaseSink):
         strip.end = start + len(samples)
         while strip.pieces[0][0] + len(strip.pieces[0][1]) < strip.end - MEMORY * header.fs:
             strip.pieces.popleft()
-        due = [item for item in strip.waiting if item[0].start + self._after * header.fs <= strip.end]
-        self._write_some({patient: due})
+        self._write_some({patient: self._due(patient)})
+
+    def _due(self, patient: str) -> list[_Waiting]:
+        """Findings of a patient whose strip is whole."""
+        strip, after = self._strips[patient], self._after * self._headers[patient].fs
+        return [item for item in strip.waiting if item[0].start + after <= strip.end]
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
         if not isinstance(event, (Alarm, Rhythm)) or event.end is not None or event.label == "N":
@@ -134,6 +138,10 @@ class FhirSink(BaseSink):
                 f"over {MOST_WAITING} findings wait for room in {self._folder}: one is lost",
                 public=f"over {MOST_WAITING} findings wait for room: one is lost",
             )
+
+    def retry(self) -> None:
+        """Write the findings whose strip is whole, if the disk takes them now."""
+        self._write_some({patient: self._due(patient) for patient in self._strips})
 
     def flush(self) -> None:
         """Write the findings that still wait, with as much of their strip as has come."""

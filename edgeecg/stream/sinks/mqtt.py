@@ -3,7 +3,7 @@
 Events go to ``TOPIC``, each patient's header is kept by the broker under ``TOPIC/header/PATIENT``. While
 the broker is away events wait in memory, up to a bound, and are sent when it is back; headers are sent again
 then, since a broker that was restarted may have forgotten them. A gateway does not wait for a broker that is
-not there yet either: events are kept for it, and each that is says why.
+not there yet either: events are kept for it, and ``trouble`` says why.
 """
 
 from __future__ import annotations
@@ -79,9 +79,17 @@ class MqttSink(BaseSink):
         self._client.on_publish = self._count
         self._client.on_disconnect = lambda *_: self._away(self._trouble or "is away")
         self._client.on_connect_fail = lambda *_: self._away("cannot be reached")
+        if not self.waits:
+            self._away("is not connected yet")
         self._client.loop_start()
         if self.waits and (not answered.wait(self._patience) or self._trouble):
             raise self._wrong(self._trouble or "does not answer; are address, user and password right?")
+
+    @property
+    def trouble(self) -> LinkError | None:
+        """Why messages wait."""
+        why = self._trouble
+        return self._wrong(f"{why} ({self._unconfirmed} messages wait)") if why else None
 
     def _away(self, why: str) -> None:
         """The connection is as it is now."""
@@ -110,14 +118,14 @@ class MqttSink(BaseSink):
         self._publish(self._address.topic, event_line(event, header.patient, time))
 
     def _publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        if self._client._thread is None:  # it says so nowhere else
+            raise self._wrong("is looked for no more: the MQTT library has ended; start this anew")
         if self._unconfirmed >= self._most:
             raise self._wrong(f"has confirmed none of the last {self._most} events: is it running?")
         message = self._client.publish(topic, payload, qos=1, retain=retain)  # queued while it is away
         if message.rc == self._full:  # its number is that of one that waits still
             raise self._wrong("has left an event unconfirmed for long: this one is lost")
         self._sent += 1
-        if self._trouble and not self.waits:
-            raise self._wrong(f"{self._trouble} ({self._unconfirmed} messages wait)")
 
     @property
     def _unconfirmed(self) -> int:

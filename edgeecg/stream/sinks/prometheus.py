@@ -7,11 +7,13 @@ those are no secrets. A source that comes back as another stream keeps its numbe
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from edgeecg.errors import LinkError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.address import need
+from edgeecg.stream.health import PATIENCE, PageServer
 from edgeecg.stream.sinks.base import BaseSink, Header, port_of
 
 __all__ = ["PrometheusSink"]
@@ -62,10 +64,15 @@ class PrometheusSink(BaseSink):
         self._alarms = lib.Counter("alarms", "Alarms by label.", both, **at)
         self._gaps = lib.Counter("gaps", "Gaps in the signal.", stream, **at)
         self._lost = lib.Counter("lost_samples", "Samples missing in gaps.", stream, **at)
+        handler = lib.MetricsHandler.factory(registry)
+        handler.timeout = PATIENCE  # the library's own server would keep a thread for each client for ever
         try:
-            self._server, self._thread = lib.start_http_server(self.port, self._host, registry)
+            self._server = PageServer((self._host, self.port), handler)
         except OSError as error:
             raise LinkError(f"port {self.port} on {self._host} cannot be used: {error.strerror}") from error
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, name="edgeecg-prometheus", daemon=True)
+        self._thread.start()
         self.port = self._server.server_port
 
     def _begin(self, header: Header) -> None:

@@ -1,7 +1,8 @@
 """A WebSocket server that tells its clients every event (websockets), for dashboards.
 
 A client gets the headers of all patients first, then events as they come. Events are not kept for clients
-that come later; a client that does not read is dropped when it no longer answers pings.
+that come later; a client that does not read is dropped when it no longer answers pings. What clients say is
+read and forgotten.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 
 from edgeecg.errors import LinkError
@@ -59,6 +61,8 @@ class WebSocketSink(BaseSink):
 
     def _connect(self, header: Header) -> None:
         self._lib = need("websockets.asyncio.server", "websockets", "websocket", "serving a WebSocket")
+        errors = need("websockets.exceptions", "websockets", "websocket", "serving a WebSocket")
+        self._closed = errors.ConnectionClosed
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="edgeecg-websocket", daemon=True)
         self._thread.start()
@@ -83,7 +87,9 @@ class WebSocketSink(BaseSink):
     async def _welcome(self, client: Any) -> None:
         """Headers first; they and later events keep their order, since both are sent from this loop."""
         self._lib.broadcast([client], "\n".join(self._told))
-        await client.wait_closed()
+        with suppress(self._closed):
+            async for _ in client:  # nobody asked, but behind what is not taken pongs would not be seen
+                pass
 
     def _begin(self, header: Header) -> None:
         self._call(self._tell, header_line(header).decode(), True)

@@ -23,9 +23,12 @@ SHAPE = (
 
 
 def quiet_logger() -> logging.Logger:
-    """A logger for the library that stays silent below warnings: there it logs what is sent."""
+    """A logger for the library that stays silent: it logs what is sent, and with each error what a peer said.
+
+    What concerns us it raises too; what a stranger tries at our port is no matter of the log.
+    """
     logger = logging.getLogger("edgeecg.websocket")
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.CRITICAL + 1)
     return logger
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import threading
+import tty
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -176,16 +178,52 @@ def test_a_sink_that_may_not_wait_holds_lines_for_a_reader_that_is_slow(tmp_path
         with suppress(LinkError):
             sink.write(Beat(told, "N", 1.0, 1.0, None), HEADER.patient)
         told += 1
-    with pytest.raises(LinkError, match=r"whoever reads it takes nothing, let it read on \(2 lines wait\)"):
-        sink.write(Beat(told, "N", 1.0, 1.0, None), HEADER.patient)
+    sink.write(Beat(told, "N", 1.0, 1.0, None), HEADER.patient)  # it is kept, which is no failure
+    assert sink.trouble is not None
+    assert sink.trouble.public == "whoever reads it takes nothing, let it read on (2 lines wait)"
     got = os.read(reader, 1 << 20)
     sink.write(Beat(told + 1, "N", 1.0, 1.0, None), HEADER.patient)
     assert not sink.behind
+    assert sink.trouble is None
     sink.close()
     lines = [parse_line(line) for line in (got + os.read(reader, 1 << 20)).splitlines()]
     os.close(reader)
     assert lines[0] == HEADER
     assert [line.event.sample for line in lines[1:] if isinstance(line, EventLine)] == list(range(told + 2))
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_a_terminal_that_is_stopped_holds_up_nobody(monkeypatch: pytest.MonkeyPatch, printed: bool) -> None:
+    """It says that it has room where that is for less than a line, and a write would wait."""
+    name = "x" * 2 * select.PIPE_BUF
+    near, far = os.openpty()
+    tty.setraw(far)
+    os.set_blocking(near, False)
+    with os.fdopen(far, "w") as out, os.fdopen(near, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stdout", out)
+        sink = open_sink("-" if printed else f"jsonl:{os.ttyname(far)}")
+        sink.waits = False
+        sink.open(replace(HEADER, patient=name))
+        told, got = 100, bytearray()
+        told_all = threading.Event()
+
+        def tell() -> None:
+            for at in range(told):
+                sink.write(Gap(at, 1), name)
+            told_all.set()
+
+        threading.Thread(target=tell, daemon=True).start()
+        assert told_all.wait(10)
+        assert sink.behind
+        assert os.get_blocking(far), "the terminal is others' too"
+        while got.count(b"\n") <= told:
+            got += screen.read(1 << 16) or b""
+            with suppress(LinkError):
+                sink.retry()
+        assert not sink.behind
+        sink.close()
+    events = [parse_line(line) for line in got.splitlines()[1:]]
+    assert events == [EventLine(name, Gap(at, 1)) for at in range(told)]
 
 
 @pytest.mark.parametrize("read", [True, False])
@@ -212,3 +250,85 @@ def test_a_sink_that_may_not_wait_still_waits_for_its_last_words(
         with pytest.raises(LinkError, match="takes nothing"):
             sink.close()
     os.close(reader)
+
+
+def test_lines_that_are_lost_are_counted_and_spoil_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "MOST_WAITING", 3)
+    pipe = tmp_path / "events"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    sink = open_sink(f"jsonl:{pipe}")
+    sink.waits = False
+    name = "x" * 2 * select.PIPE_BUF  # such a line may be written in part
+    sink.open(replace(HEADER, patient=name))
+    told = 0
+    while not sink.behind:
+        with suppress(LinkError):
+            sink.write(Gap(told, 1), name)
+        told += 1
+    for _ in range(5):
+        with suppress(LinkError):
+            sink.write(Gap(told, 1), name)
+        told += 1
+    with pytest.raises(LinkError, match=r"takes nothing, let it read on \(3 lines wait, 4 are lost\)"):
+        sink.write(Gap(told, 1), name)
+    got = os.read(reader, 1 << 20)
+    with pytest.raises(LinkError, match="4 lines are lost, the oldest of over 3"):
+        sink.close()
+    sink.close()
+    lines = [parse_line(line) for line in (got + os.read(reader, 1 << 20)).splitlines()]
+    os.close(reader)
+    assert len(lines) == 1 + told + 1 - 4
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_events_in_a_pipe_that_nobody_reads_have_not_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """The system forgets them when the last who has it open lets go."""
+    monkeypatch.setattr(jsonl, "LAST_WORDS", 0.1)
+    pipe = tmp_path / "events"
+    os.mkfifo(pipe)
+    sink = open_sink(f"jsonl:{pipe}")
+    sink.waits = waits
+    sink.open(HEADER)
+    size = len(header_line(HEADER)) + 1
+    with pytest.raises(LinkError, match=f"nobody has read the last {size} bytes") as caught:
+        sink.close()
+    assert "events" in caught.value.public
+    assert str(pipe) not in caught.value.public
+
+
+def test_a_reader_that_comes_at_the_end_gets_what_is_in_the_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "events"
+    os.mkfifo(pipe)
+    sink = open_sink(f"jsonl:{pipe}")
+    sink.open(HEADER)
+    got: list[bytes] = []
+    late = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    late.start()
+    sink.close()
+    late.join()
+    assert [parse_line(line) for line in got[0].splitlines()] == [HEADER]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_was_rotated_is_made_anew_and_can_be_read_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    monkeypatch.setattr(jsonl, "LOOK", 0.0)
+    path, old = tmp_path / "events.jsonl", tmp_path / "events.1"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        sink.write(Gap(1, 1), "bed-3")
+        path.rename(old)
+        if replaced:
+            path.touch()
+        sink.write(Gap(2, 1), "bed-3")
+        sink.open(replace(HEADER, patient="bed-4"))
+        path.unlink()
+        sink.open(replace(HEADER, patient="bed-5"))
+    assert list(read_lines(old)) == [HEADER, EventLine("bed-3", Gap(1, 1))]
+    assert [line.patient for line in read_lines(path)] == ["bed-3", "bed-4", "bed-5"]

@@ -171,6 +171,22 @@ def test_findings_outlive_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_findings_that_waited_are_written_without_more_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeecg.stream.sinks.fhir.PAUSE", 0.0)
+    pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
+    with open_sink(f"fhir:{tmp_path}?before=0&after=1") as sink:
+        sink.open(HEADER)
+        for at in (10, 200):  # the strip of the second is not whole yet
+            sink.write(Alarm(at, None, "pause"), "bed-3")
+        with pytest.raises(LinkError, match="2 findings wait"), room_for(1):
+            sink.signal(0, np.zeros((300, 2)), "bed-3")  # type: ignore[attr-defined]
+        sink.retry()
+        assert [path.name for path in tmp_path.iterdir()] == ["bed-3-10-pause.json"]
+        assert not sink.behind
+
+
 def test_findings_wait_for_a_folder_that_is_gone(tmp_path: Path) -> None:
     pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
     folder = tmp_path / "found"
@@ -272,13 +288,15 @@ def test_a_sink_that_may_not_wait_keeps_events_for_a_broker_that_is_not_there_ye
     port = free_port()
     sink = MqttSink(f"mqtt://127.0.0.1:{port}/t", patience=30)
     sink.waits = False
-    with suppress(LinkError):  # which the library may know by now
-        sink.open(HEADER)
-    eventually(lambda: sink.behind)
-    with pytest.raises(LinkError, match=r"cannot be reached \(2 messages wait\)"):
-        sink.write(Gap(1, 1), "bed-3")
+    sink.open(HEADER)
+    assert sink.behind
+    eventually(lambda: "cannot be reached (1 messages wait)" in str(sink.trouble))
+    sink.write(Gap(1, 1), "bed-3")  # it is kept, which is no failure
+    assert sink.trouble is not None
+    assert sink.trouble.public == "the broker cannot be reached (2 messages wait)"
     with mqtt_broker(port):
         eventually(lambda: not sink.behind, 30)
+        assert sink.trouble is None
         sink.write(Gap(2, 1), "bed-3")
         sink.close()  # returns once all three are confirmed
     assert sink._confirmed == 3
@@ -290,10 +308,27 @@ def test_a_sink_that_may_not_wait_opens_while_a_broker_says_nothing() -> None:
         sink = MqttSink(f"mqtt://127.0.0.1:{silent.getsockname()[1]}/t", patience=3600)
         sink.waits = False
         sink.open(HEADER)
+        assert "is not connected yet" in str(sink.trouble)
         sink.write(Gap(1, 1), "bed-3")
         sink._patience = 0.1
         with pytest.raises(LinkError, match="has not confirmed 2 events"):
             sink.close()
+
+
+def test_a_library_that_has_ended_takes_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so to nobody: events would be queued for ever."""
+    pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install paho-mqtt")
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    sink = MqttSink("mqtt://broker/t", patience=0.1)
+    sink.waits = False
+    sink._address = replace(sink._address, host="broker..ward")  # ends its thread
+    with suppress(LinkError):
+        sink.open(HEADER)
+    eventually(lambda: sink._client._thread is None)
+    with pytest.raises(LinkError, match="start this anew"):
+        sink.write(Gap(1, 1), "bed-3")
+    with suppress(LinkError):
+        sink.close()
 
 
 def test_a_broker_that_hangs_up_again_and_again_fills_no_memory_with_headers() -> None:
@@ -355,6 +390,46 @@ def test_a_client_that_comes_late_gets_the_headers_first() -> None:
             told = parse_line(client.recv(timeout=5))
             assert isinstance(told, EventLine)
             assert told.event == Gap(2, 1)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        b"",
+        b"GET /smith HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00smith\r\n\r\n",  # a TLS hello
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://smith\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        ),
+    ],
+)
+def test_what_strangers_try_at_the_port_is_not_in_the_log(
+    probe: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("websockets", reason="no websockets: pip install websockets")
+    caplog.set_level("DEBUG", logger="edgeecg")
+    with open_sink("ws:0") as sink:
+        sink.open(HEADER)
+        with socket.create_connection(("127.0.0.1", sink.port)) as stranger:  # type: ignore[attr-defined]
+            stranger.sendall(probe)
+            stranger.shutdown(socket.SHUT_WR)
+            while stranger.recv(4096):
+                pass
+    assert not caplog.records
+
+
+def test_a_client_that_talks_is_heard_out_and_stays() -> None:
+    """Behind what is not read its answers to pings would be neither, and it would be thrown out."""
+    library = pytest.importorskip("websockets.sync.client", reason="no websockets: pip install websockets")
+    with open_sink("ws:0") as sink:
+        sink.open(HEADER)
+        with library.connect(f"ws://127.0.0.1:{sink.port}") as client:  # type: ignore[attr-defined]
+            for _ in range(3):
+                for _ in range(100):
+                    client.send("how is bed 3?")
+                assert client.ping().wait(10)
+            assert parse_line(client.recv(timeout=5)) == HEADER
 
 
 @pytest.mark.parametrize(
@@ -423,6 +498,33 @@ def test_metrics_carry_names_only_when_asked() -> None:
         assert f'edgeecg_lead_without_signal{{label="flat",lead="1",{expected}}} 1.0' in told
         assert "edgeecg_quality{" not in told, "the patient's best lead is good"
         assert ("bed-3" in told) == names
+
+
+def test_a_client_that_says_nothing_holds_no_thread_of_the_metrics(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    monkeypatch.setattr("edgeecg.stream.sinks.prometheus.PATIENCE", 0.2)
+    with open_sink("prometheus:0") as sink:
+        sink.open(HEADER)
+        with socket.create_connection(("127.0.0.1", sink.port), 10) as line:  # type: ignore[attr-defined]
+            line.sendall(b"GET /met")
+            assert line.recv(100) == b"", "it is hung up on"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_metrics_are_served_on_ipv6_too() -> None:
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+    with open_sink("prometheus:::1:0") as sink:
+        sink.open(HEADER)
+        with urllib.request.urlopen(f"http://[::1]:{sink.port}/metrics") as answer:  # type: ignore[attr-defined]
+            assert b"edgeecg_model" in answer.read()
 
 
 def test_metrics_number_patients_as_the_file_does() -> None:
