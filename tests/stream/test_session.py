@@ -242,7 +242,7 @@ def test_a_push_of_one_sample_costs_little(nano: Engine) -> None:
         ({"leads": 2}, "leads=1"),
         ({"hop": 1.0}, "hop=0.5 s"),
         ({"mode": "window"}, "mode=incremental"),
-        ({"lead_policy": "fused"}, "lead_policy=best"),
+        ({"lead_policy": "first"}, "lead_policy=fused"),
     ],
 )
 def test_a_snapshot_of_other_settings_is_refused(nano: Engine, other: dict[str, Any], message: str) -> None:
