@@ -38,9 +38,8 @@ class RateWatch:
         self.doubt = ""
         self._count = 0  # of samples that came, where the sender has no count
         self._arrivals = True  # whether times are those of arrivals
-        self._delays: list[
-            tuple[float, float]
-        ] = []  # when a stretch began, and its smallest delay; the last lasts
+        # when a stretch began, and its smallest delay; the last lasts
+        self._delays: list[tuple[float, float]] = []
 
     def look(self, packet: Packet) -> None:
         """Take the time of a packet; one that has none, or a stamp for a place, says nothing."""

@@ -24,9 +24,8 @@ CALENDAR = (-62135596800.0, 253402300799.0)
 MINUTE = 60.0  # seconds of signal an anchor stands for
 KEPT = 1440  # anchors: a day
 RECENT = 10  # anchors that tell the present rate
-STEP = (
-    6 * 3600.0
-)  # seconds that no delay lasts: the wall clock was set, or nobody knows how long nothing came
+STEP = 6 * 3600.0
+"""Seconds that no delay lasts: the wall clock was set, or nobody knows how long nothing came."""
 SLACK = 0.01  # a rate further off is a step of the wall clock, not drift
 
 
