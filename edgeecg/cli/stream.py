@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -32,6 +33,8 @@ __all__ = ["stream"]
 
 PLAYING, SAMPLES, RUNNING = "Playing a recording", "What the samples are", "Running"
 FORMS = "; ".join(f"`{form.shape}` {form.what}" for form in SOURCES)
+
+log = logging.getLogger(__name__)
 
 
 def stream(
@@ -232,6 +235,7 @@ class Session:
         self.source, self.stream, self.sinks, self.patient = source, stream, sinks, patient
         self.feed = Feed(source.fs, source.jitter)
         self.kept = time.monotonic()
+        self.doubted = ""  # what was said of the rate
         self.failure: EdgeECGError | None = None  # of the source
         bundle = engine.bundle
         self.view = LiveView(
@@ -260,6 +264,9 @@ class Session:
         for packet in self._packets(halt):
             for piece in self.feed.step(packet):
                 self.take(piece)
+            if self.feed.doubt != self.doubted:
+                self.doubted = self.feed.doubt
+                log.warning("%s", self.doubted or "samples come at the declared rate again")
             if time.monotonic() - self.kept > KEEP:
                 self.kept = time.monotonic()
                 self.sinks.keep()

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from rich.console import Console
 from edgeecg.cli.common import human_console, warnings_on
 from edgeecg.cli.live import LiveView, strip
 from edgeecg.cli.main import main
-from edgeecg.cli.stream import Halt
+from edgeecg.cli.stream import Halt, Session
 from edgeecg.io import Record, read_annotations, write_annotations, write_wfdb
 from edgeecg.pipeline import Latency
 from edgeecg.runtime.engine import open_engine
 from edgeecg.specs import Alarm, Beat, Gap, Quality, Rhythm
 from edgeecg.stream.session import Stream
+from edgeecg.stream.sinks import Fanout, open_sink
 from edgeecg.stream.sinks.lines import EventLine, event_line, read_lines
 from edgeecg.stream.sinks.lines import parse_line as parse_event
 from edgeecg.stream.sources import Packet
@@ -498,3 +500,24 @@ def test_a_strip_is_drawn_in_dots() -> None:
     assert rising[0][-1] != chr(0x2800)
     hole = strip([0.0] * 100 + [float("nan")] * 100 + [1.0] * 100, 15, 1).plain
     assert hole[7] == chr(0x2800)
+
+
+def test_a_wrong_rate_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a board that counts nothing and prints half as many lines as it should."""
+
+    class Board:
+        fs, leads, jitter = 250.0, ("MLII",), 0.0
+
+        def __iter__(self) -> Iterator[Packet]:
+            for number in range(600):
+                heard = 1000.0 + 0.4 * number
+                yield Packet(np.zeros((50, 1)), time=heard, heard=heard)
+
+    with (
+        open_engine("nano", "onnxruntime") as engine,
+        Fanout([open_sink(f"jsonl:{tmp_path / 'e'}")]) as sinks,
+    ):
+        joined = Session(engine, Board(), Stream(engine, 250.0), sinks, "p")  # type: ignore[arg-type]
+        with Halt().listening() as halt:
+            joined.run(halt)
+    assert sum("about 125 samples come in a second" in line for line in caplog.messages) == 1
