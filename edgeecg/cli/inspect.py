@@ -80,16 +80,20 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
 def _origin(bundle: Bundle) -> dict[str, Any]:
     """Where it comes from, as far as it says."""
     facts: list[str] = []
-    for number, training in enumerate(trainings(bundle.manifest.provenance.get("training", {}))):
-        sets = ", ".join(f"{count} of {name}" for name, count in training.get("sets", {}).items())
+    known = list(trainings(bundle.manifest.provenance.get("training", {})))
+    for number, training in enumerate(known):
+        counts = training.get("sets", {})  # whoever builds a bundle by hand may say it otherwise
+        named = counts.items() if isinstance(counts, Mapping) else ()
+        sets = ", ".join(f"{count} of {name}" for name, count in named) or str(counts or "")
         left = len(training.get("validation", ()))
         what = "trained on" if number == 0 else "and before that on"
         facts.append(f"{what} {sets or 'what it does not say'}" + (f"; {left} held out" if left else ""))
-    training = bundle.manifest.provenance.get("training", {})
+    newest = known[0] if known else {}
+    credit = newest.get("attribution", ())
     return {
-        "parameters": training.get("parameters", ""),
+        "parameters": newest.get("parameters", ""),
         "training": "\n".join(facts),
-        "attribution": "\n".join(training.get("attribution", ())),
+        "attribution": credit if isinstance(credit, str) else "\n".join(map(str, credit)),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeecg.errors import RecordError
 
-__all__ = ["PATIENTS", "named_patients", "patient_above"]
+__all__ = ["PATIENTS", "named_patients", "patients_in"]
 
 PATIENTS = "patients.csv"
 """A row a record, under the columns ``record`` and ``patient``."""
@@ -40,7 +40,28 @@ def named_patients(folder: Path, records: Iterable[str]) -> Mapping[str, str]:
     return {name: f"{folder.name}/{found[name]}" for name in names}
 
 
-def patient_above(record: Path) -> str | None:
+def patients_in(home: Path, records: Mapping[str, Path]) -> Mapping[str, str]:
+    """The patient of each record of a folder, or of records that are named by themselves.
+
+    Parameters
+    ----------
+    home : Path
+        The folder; its own ``patients.csv`` counts before all others.
+    records : mapping of name to path
+        Without extension. Where the folder has no list, each by the nearest one above it.
+
+    Raises
+    ------
+    RecordError
+        As :func:`named_patients`.
+    """
+    if (home / PATIENTS).is_file() and all(home in place.parents for place in records.values()):
+        return named_patients(home, records)
+    above = {name: _above(place) for name, place in records.items()}
+    return {name: patient or f"{home.name}/{name}" for name, patient in above.items()}
+
+
+def _above(record: Path) -> str | None:
     """The patient of a record that is named by itself: by the nearest ``patients.csv`` above that names it.
 
     Parameters
@@ -60,7 +81,7 @@ def patient_above(record: Path) -> str | None:
         path, name = folder / PATIENTS, place.relative_to(folder).as_posix()
         try:
             found = _read(path) if path.is_file() else {}
-        except RecordError:  # somebody's list, so far above the record, is not about it
+        except (RecordError, OSError):  # somebody's list, so far above the record, is not about it
             continue
         if name in found:
             return f"{folder.name}/{found[name]}"

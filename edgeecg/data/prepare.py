@@ -24,7 +24,7 @@ from edgeecg.data.catalog import (
     set_folder,
 )
 from edgeecg.data.development import is_development
-from edgeecg.data.patients import named_patients
+from edgeecg.data.patients import patients_in
 from edgeecg.data.recording import UNKNOWN, TrainingRecord, gaps, on_model_grid
 from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
@@ -218,7 +218,8 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
         )
     stems = [file.with_suffix("") if file.is_file() else file for file in found]
     names = [stem.relative_to(folder).as_posix() for stem in stems]
-    patients = named_patients(folder, names)
+    places = [stem.resolve() for stem in stems]
+    patients = patients_in(folder.resolve(), dict(zip(names, places, strict=True)))
     for number, (file, stem, name) in enumerate(zip(found, stems, names, strict=True), 1):
         with _named(stem):
             record = read_record(file, annotator="")

@@ -35,8 +35,8 @@ SHARES = ("attention", "rollout")
 CONTROLS = ("difference", "random")
 """Methods that do not ask the model."""
 
-MISSING = 0.5
-"""Share of the way from the baseline that relevance may miss without a word; usual are 0.2 to 0.3."""
+MISSING, SMALL = 0.5, 0.5
+"""Share of the way from the baseline, and log-odds, that relevance may miss; usual are 0.2 to 0.3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +139,10 @@ class Explanation:
             return "A control: it does not ask the model, and adds up to nothing."
         whole = f"{self.difference:+.1f} from those of the baseline"
         told = f"The parts add up to {self.attribution.total:+.1f}; the log-odds are {whole}."
-        if abs(self.attribution.total - self.difference) <= MISSING * abs(self.difference):
+        off = abs(self.attribution.total - self.difference)
+        if off <= max(MISSING * abs(self.difference), SMALL):
             return told
-        return f"{told} Most of the way is missing here: shapley, which is complete, will tell more."
+        return f"{told} They are far from it here: shapley, which is complete, will tell more."
 
     def timing(self) -> str:
         """The interval before the beat, and the usual one, in words."""

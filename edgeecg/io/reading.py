@@ -132,12 +132,12 @@ def find_annotated(folder: Path, annotator: str) -> list[Path]:
     annotation file lies beside them: others may be anything.
     """
     found = {header.with_suffix(""): header.with_suffix("") for header in find_headers(folder)}
-    for suffix in (*_EDF, *_TABLES):
-        for file in sorted(folder.rglob(f"*{suffix}")):
-            stem = file.with_suffix("")
-            marked = suffix in _EDF or stem.with_name(f"{stem.name}.{annotator}").is_file()
-            if marked and not is_hidden(file.relative_to(folder)):
-                found.setdefault(stem, file)
+    for file in sorted(folder.rglob("*")):
+        suffix, stem = file.suffix.lower(), file.with_suffix("")
+        if suffix not in (*_EDF, *_TABLES) or is_hidden(file.relative_to(folder)) or not file.is_file():
+            continue
+        if suffix in _EDF or stem.with_name(f"{stem.name}.{annotator}").is_file():
+            found.setdefault(stem, file)
     return [found[stem] for stem in sorted(found)]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from edgeecg.data.catalog import ENVIRONMENT, data_root, find_records, load_record, record_labels
-from edgeecg.data.patients import PATIENTS, named_patients, patient_above
+from edgeecg.data.patients import patients_in
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
@@ -225,11 +225,8 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
             f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"
         )
     home = path.resolve().name if path.is_dir() else path.resolve().parent.name
-    if path.is_dir() and (path / PATIENTS).is_file():
-        patients = named_patients(path, names)
-    else:
-        above = {name: patient_above(_bare(file)) for name, file in zip(names, found, strict=True)}
-        patients = {name: patient or f"{home}/{name}" for name, patient in above.items()}
+    stems = {name: _bare(file).resolve() for name, file in zip(names, found, strict=True)}
+    patients = patients_in((path if path.is_dir() else path.parent).resolve(), stems)
     return [case(group, file, name, home) for file, name in zip(found, names, strict=True)]
 
 

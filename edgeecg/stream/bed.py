@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from edgeecg.errors import EdgeECGError, InputError
+import msgspec
+
+from edgeecg.errors import EdgeECGError, InputError, StateError
 from edgeecg.stream.feed import Feed
 from edgeecg.stream.gateway_config import PatientConfig
 from edgeecg.stream.link import Ended, Link, Opened, let_go
@@ -22,6 +24,15 @@ __all__ = ["Bed"]
 REPEAT = 60.0  # seconds between two words in the log on what was dropped
 
 log = logging.getLogger(__name__)
+
+
+class _Saved(msgspec.Struct):
+    """What a snapshot keeps of a bed."""
+
+    patient: str
+    streams: Annotated[int, msgspec.Meta(ge=1)]
+    leads: list[str]
+    feed: Any
 
 
 class Bed:
@@ -173,10 +184,13 @@ class Bed:
         return about | {"feed": self.feed.snapshot()}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from a :meth:`snapshot`; the patient is in the pool already."""
-        self.name, self._streams, self.leads = saved["patient"], saved["streams"], tuple(saved["leads"])
-        self.feed = Feed.restored(saved["feed"])
-        self._gateway.admit(self, self.feed, known=True)
+        """Go on from a :meth:`snapshot`; the patient is in the pool already, and is to be admitted."""
+        try:
+            about = msgspec.convert(saved, _Saved)
+        except msgspec.ValidationError as error:
+            raise StateError(f"the snapshot of a bed is none ({error})", public=True) from error
+        self.name, self._streams, self.leads = about.patient, about.streams, tuple(about.leads)
+        self.feed = Feed.restored(about.feed)
 
     def report(self) -> dict[str, Any]:
         """How the patient's signal is."""

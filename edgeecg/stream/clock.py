@@ -160,6 +160,9 @@ class TimeBase:
         if ahead <= self.reorder:
             return False
         if passed is None:
+            lapse = _lapse(packet, state) if packet.sample is not None else None
+            if lapse is not None and abs((place - state.next) / self.fs - lapse) <= CLOCK_SLACK + 0.1 * lapse:
+                return False  # its own count says the same as the clock
             return ahead > self.longest
         excess = (place - state.next) / self.fs - passed
         slack = CLOCK_SLACK + 0.1 * abs(passed)

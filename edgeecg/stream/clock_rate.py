@@ -14,8 +14,9 @@ from edgeecg.stream.sources.base import Packet
 __all__ = ["RateWatch"]
 
 STRETCH = 20.0  # seconds of which one delay is kept: most bursts are shorter
-STRETCHES = 4  # that tell a rate
+STRETCHES = 7  # that tell a rate: packets that are lost at random make none of so many
 WRONG = 0.04  # of the declared rate by which none may be off; a crystal never is by half of it
+RIGHT = 0.02  # below which a doubt is over
 EVEN = 0.03  # of the rate by which steady ones may differ from stretch to stretch
 
 
@@ -66,9 +67,9 @@ class RateWatch:
             return
         late = [(d1 - d0) / (t1 - t0) for (t0, d0), (t1, d1) in pairwise(self._delays)]
         mean = sum(late) / len(late)
-        if max(map(abs, late)) <= WRONG:
+        if max(map(abs, late)) <= RIGHT:
             self.doubt = ""
-        elif not self.doubt and abs(mean) > WRONG and max(late) - min(late) < EVEN:
+        elif not self.doubt and min(map(abs, late)) > WRONG and max(late) - min(late) < EVEN:
             self.doubt = (
                 f"about {self.fs * (1 - mean):.0f} samples come in a second, but {self.fs:g} Hz is declared: "
                 "correct the rate (fs=), or see whether samples are lost on the way. Heart rates are wrong so"

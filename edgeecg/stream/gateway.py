@@ -286,7 +286,7 @@ class Gateway:
             It does not fit; some of it may have been taken.
         """
         body = read("gateway", self.engine.bundle, data)
-        known = {bed.config.name: bed for bed in self.beds}
+        known, restored = {bed.config.name: bed for bed in self.beds}, list[Bed]()
         try:
             patients = set(self.pool.restore(body["pool"]))
             for name, saved in body["beds"].items():
@@ -294,6 +294,7 @@ class Gateway:
                 if name in known and saved["patient"] in patients and free:
                     known[name].restore(saved)
                     patients.discard(saved["patient"])
+                    restored.append(known[name])
                 elif name in known and not free:
                     number = known[name].link.number
                     log.warning("source %d begins anew: its name of before is another patient's now", number)
@@ -302,6 +303,9 @@ class Gateway:
                 raise
             plain = "this is not a gateway's snapshot"
             raise StateError(f"{plain} ({error!r})", public=plain) from error
+        for bed in restored:  # not before all can be read: sinks would have been told of others
+            if bed.feed is not None:
+                self.admit(bed, bed.feed, known=True)
         for stranger in patients:  # no longer in the file
             self.pool.remove(stranger)
         self._tell()

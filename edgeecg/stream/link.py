@@ -69,6 +69,7 @@ class Link:
         self.heard = time.monotonic()
         self.attempts = 0
         self.reached = False
+        self._fed = False  # whether this attempt has brought a packet
         self._error = ""
         self._source: Source | None = None  # that is open, is being opened, or was last
         self._guard = threading.Lock()  # of the source, between who opens and who closes
@@ -119,7 +120,7 @@ class Link:
     def _keep_open(self) -> None:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
-            self.state, self.attempts = "connecting", self.attempts + 1
+            self.state, self.attempts, self._fed = "connecting", self.attempts + 1, False
             try:
                 self._use(build("source", self._text, SOURCES, {}))
                 if not self._stop.is_set():
@@ -137,7 +138,7 @@ class Link:
                 return
             except Exception as error:  # noqa: BLE001 - a library's, or ours: no patient is given up for it
                 broken = error
-            pause = self._wait(broken, FIRST_PAUSE if self.reached else pause)
+            pause = self._wait(broken, FIRST_PAUSE if self._fed else pause)
 
     def _wait(self, broken: Exception, pause: float) -> float:
         """Say why the source broke off, and wait before another attempt; how long before the next one."""
@@ -167,7 +168,7 @@ class Link:
 
     def _read(self, source: Source) -> None:
         for packet in source:
-            self.state, self.heard, self._error = "live", time.monotonic(), ""
+            self.state, self.heard, self._error, self._fed = "live", time.monotonic(), "", True
             self._put(packet)
             if self._stop.is_set():
                 return

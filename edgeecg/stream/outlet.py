@@ -88,7 +88,9 @@ class Outlet:
     def keep(self) -> None:
         """Let it write what a crash would lose."""
         if self._known:
+            took = self._took
             self._kept = self._try(self.sink.keep)
+            self._took = took  # of what is written to it this says nothing
 
     def look(self) -> None:
         """Let what waits go out if there is room by now, and tell the log who is behind or well again.
@@ -101,7 +103,7 @@ class Outlet:
             self._behind_since = None
         elif self._behind_since is None:
             self._behind_since = time.monotonic()
-        if self.ok and self._said:
+        if self.ok and self._said and not self._wanted:
             log.info("sink %d (%s) is well again", self.number, self.kind)
             self._said.clear()
         elif self._behind_since is not None and time.monotonic() - self._behind_since >= GRACE:

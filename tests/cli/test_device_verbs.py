@@ -331,6 +331,17 @@ def test_inspect_tells_what_a_bundle_is(
     assert "refuses the graph" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("said", ["by hand", {"sets": ["mitdb"], "attribution": "Moody GB"}, None])
+def test_inspect_takes_whatever_was_written_about_a_training(
+    bundle: str, said: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Bundle.open(bundle)
+    manifest = replace(opened.manifest, provenance={"training": said})
+    monkeypatch.setattr(Bundle, "open", lambda *_: replace(opened, manifest=manifest))
+    assert main(["inspect", bundle]) == 0
+    assert ("Moody GB" in capsys.readouterr().out) == isinstance(said, dict)
+
+
 def test_a_bundle_and_an_engine_say_in_a_line_what_they_are(bundle: str) -> None:
     opened = Bundle.open(bundle)
     assert opened.digest[:12] in repr(opened)

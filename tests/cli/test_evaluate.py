@@ -170,7 +170,7 @@ def test_edf_and_tables_with_marks_beside_them_are_scored_and_learnt_from(record
             signal = edfio.EdfSignal(
                 record.signal[:, 0], round(record.fs), label="MLII", physical_dimension="mV"
             )
-            edfio.Edf([signal]).write(mine / f"{name}.edf")
+            edfio.Edf([signal]).write(mine / f"{name}.EDF")
     (mine / "notes.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     assert main(["evaluate", str(mine), "-b", "nano"]) == 0
     shown = capsys.readouterr().out

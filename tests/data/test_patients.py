@@ -47,6 +47,20 @@ def test_recordings_of_one_person_are_held_out_together(mine: Path) -> None:
     assert len(made.training) == len(made.validation) == 2
 
 
+def test_a_list_in_a_ward_counts_in_training_as_in_scores(tmp_path: Path) -> None:
+    """And a recording whose file is called in capitals is one as well."""
+    ward = tmp_path / "mine" / "w1"
+    ward.mkdir(parents=True)
+    for number, name in enumerate(("a", "b", "c")):
+        settings = SyntheticSettings(draw_patient("ventricular", number), seconds=20)
+        write_wfdb(replace(synthesize(settings, seed=number).record, name=name), ward)
+    (ward / PATIENTS).write_text("record,patient\na,one\nb,one\nc,two\n", encoding="utf-8")
+    made = load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
+    assert [record.patient for record in made.training] == ["w1/one", "w1/one", "w1/two"]
+    scored = [case.load()[1].patient for case in labelled_records([str(tmp_path / "mine")])]
+    assert scored == ["w1/one", "w1/one", "w1/two"]
+
+
 def test_wards_may_have_records_of_the_same_name(tmp_path: Path) -> None:
     """Each is known by its place: held out by it, and nobody with the held-out name is trained on."""
     for number, ward in enumerate(("a", "b", "c")):

@@ -368,3 +368,14 @@ def test_an_hour_of_all_faults_at_once_keeps_samples_in_their_place(seed: int) -
     assert np.max(np.abs(places[told] - values[told])) <= 4 * SIZE
     kinds = {fault.kind for fault in faults.log}
     assert kinds == {"drop", "duplicate", "reorder", "outage", "restart", "jump", "nan"}
+
+
+@pytest.mark.parametrize("hours", [23, 25, 800])
+def test_a_count_and_a_clock_that_agree_are_believed_for_however_long(hours: int) -> None:
+    """Its own count says what the wall clock says: a board that was away over the weekend."""
+    away = int(hours * 3600 * FS)
+    sent = [
+        Packet(ramp(first, 100), sample=first, time=1.7e9 + first / FS)
+        for first in (*range(0, 500, 100), *range(500 + away, 1000 + away, 100))
+    ]
+    assert [piece.missing for piece in repair(sent, TimeBase(FS)) if piece.missing] == [away]

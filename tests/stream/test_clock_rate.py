@@ -35,10 +35,16 @@ def doubts(due: list[tuple[int, float]], kind: str = "counted") -> list[str]:
 
 @pytest.mark.parametrize("kind", ["counted", "bare", "timed"])
 @pytest.mark.parametrize("true", [125.0, 237.0, 262.0, 500.0])
-def test_a_wrong_rate_is_told_in_a_minute_and_a_half(kind: str, true: float) -> None:
-    (told,) = doubts(steady(100, true), kind)
+def test_a_wrong_rate_is_told_in_two_minutes_and_a_half(kind: str, true: float) -> None:
+    (told,) = doubts(steady(160, true), kind)
     assert f"about {true:.0f} samples come in a second, but 250 Hz is declared" in told
-    assert not doubts(steady(50, true), kind)
+    assert not doubts(steady(110, true), kind)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_packets_that_are_lost_now_and_then_make_none(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    assert not doubts([due for due in steady(7200) if random.random() > 0.03], "bare")
 
 
 @pytest.mark.parametrize("true", [243.0, 250.0, 257.0])

@@ -262,8 +262,30 @@ def test_files_that_cannot_be_written_are_told_until_they_can(caplog: pytest.Log
     assert held.ok
 
 
+def test_a_sink_that_loses_events_is_not_well_because_it_has_nothing_to_keep(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Deaf(BaseSink):
+        def _connect(self, header: Header) -> None: ...
+
+        def _send(self, event: Event, header: Header, time: float | None) -> None:
+            raise LinkError("no answer", public=True)
+
+    held = outlet.Outlet(1, Deaf(), "deaf")
+    held.open(Header("a", FS, ("I",), "small", "9f2c"))
+    for _ in range(3):
+        held.write(Gap(1, 1), "a", None)
+        held.keep()
+        held.look()
+        assert not held.ok
+    assert [record.message for record in caplog.records] == ["sink 1 (deaf) failed: no answer"]
+    assert held.failures == 3
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "wfdb", "fhir"])
 def test_a_path_that_cannot_even_be_asked_for_stops_nobody(kind: str, tmp_path: Path) -> None:
+    if kind == "fhir":
+        pytest.importorskip("fhir.resources", reason="no fhir.resources: pip install fhir.resources")
     held = outlet.Outlet(1, open_sink(f"{kind}:{tmp_path / ('x' * 300) / 'events'}"), kind)
     held.open(Header("a", FS, ("I",), "small", "9f2c"))
     assert "File name too long" in held.error

@@ -92,6 +92,7 @@ class FhirSink(BaseSink):
             raise ConfigError(f"fhir: before and after must be 0 or more, together at most {MEMORY / 2:g} s")
         self._folder, self._before, self._after = Path(folder), before, after
         self._strips: dict[str, _Strip] = {}
+        self._trouble: LinkError | None = None
         self._again = 0.0  # when a disk that took nothing is tried again
 
     def _connect(self, header: Header) -> None:
@@ -120,7 +121,16 @@ class FhirSink(BaseSink):
         strip.end = start + len(samples)
         while strip.pieces[0][0] + len(strip.pieces[0][1]) < strip.end - MEMORY * header.fs:
             strip.pieces.popleft()
-        self._write_some({patient: self._due(patient)})
+        try:
+            self._write_some({patient: self._due(patient)})
+        except LinkError:
+            if self.waits or not self.behind:
+                raise
+
+    @property
+    def trouble(self) -> LinkError | None:
+        """Why findings wait."""
+        return self._trouble if self.behind else None
 
     def _due(self, patient: str) -> list[_Waiting]:
         """Findings of a patient whose strip is whole."""
@@ -161,9 +171,9 @@ class FhirSink(BaseSink):
                     self.behind, self._again = True, clock.monotonic() + PAUSE
                     left = sum(len(strip.waiting) for strip in self._strips.values())
                     why = error.strerror if isinstance(error, OSError) else "is it a folder?"
-                    raise LinkError(
-                        f"{left} findings wait, as {self._folder} takes no files: {why}"
-                    ) from error
+                    told = f"{left} findings wait, as {self._folder} takes no files: {why}"
+                    self._trouble = LinkError(told)
+                    raise self._trouble from error
                 except ValueError as error:  # the library's: it would be refused again
                     refused.append(str(error).splitlines()[0])
                 self._strips[patient].waiting.remove((event, time))

@@ -54,6 +54,7 @@ class JsonLinesSink(BaseSink):
         self._made: list[Path] = []  # the file and its folders, where they were not there
         self._waiting: deque[bytes] = deque()
         self._trouble: LinkError | None = None
+        self._anew = False  # whether the file is another than the one that has the headers
         self._part = False  # whether a part of the first of them is written
         self._lost = 0  # lines
         self._look = 0.0  # when the file's name is looked at again
@@ -139,6 +140,10 @@ class JsonLinesSink(BaseSink):
     def _write_first(self, until: float | None) -> None:
         if self._fd < 0:
             self._open(Path(self._path))
+        if self._anew:  # not before it is open: of what waits the oldest is lost first
+            headers = [header_line(header) + b"\n" for header in self._headers.values()]
+            self._waiting.extendleft(reversed([line for line in headers if line not in self._waiting]))
+            self._anew = False
         line = self._waiting[0]
         data = memoryview(line)
         try:
@@ -191,11 +196,14 @@ class JsonLinesSink(BaseSink):
 
     def _moved(self) -> bool:
         """Whether the file was removed, or another has its name by now."""
-        now = time.monotonic()
-        if self._path == "-" or self._fd < 0 or self._part or now < self._look:
+        if self._path == "-" or self._fd < 0 or self._part:
+            return False
+        held, now = os.fstat(self._fd), time.monotonic()
+        if stat.S_ISREG(held.st_mode) and held.st_nlink == 0:
+            return True  # removed: nobody would ever read the line
+        if now < self._look:
             return False
         self._look = now + LOOK
-        held = os.fstat(self._fd)
         try:
             return stat.S_ISREG(held.st_mode) and not os.path.samestat(os.stat(self._path), held)
         except (FileNotFoundError, NotADirectoryError):
@@ -206,8 +214,7 @@ class JsonLinesSink(BaseSink):
     def _begin_anew(self) -> None:
         """Let go of the file: the next line makes it again, behind the headers that its readers need."""
         self._disconnect()
-        headers = [header_line(header) + b"\n" for header in self._headers.values()]
-        self._waiting.extendleft(reversed([line for line in headers if line not in self._waiting]))
+        self._anew = True
 
     def _remove_made(self) -> None:
         """Remove the file and the folders that were made for it; a next line makes them again."""

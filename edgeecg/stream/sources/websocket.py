@@ -79,10 +79,14 @@ class WebSocketSource(MessageSource):
                 self._url, open_timeout=self._wait, close_timeout=2, logger=quiet_logger()
             )
             self._connection = self._held.enter_context(opened)
-        except (errors.InvalidURI, ValueError):  # their texts quote the whole address
+        except errors.InvalidURI:
             raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
         except (OSError, errors.WebSocketException) as error:  # also one that closes while it is asked
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
+        except (
+            ValueError
+        ):  # as of an address that is none, which its text quotes; a bad certificate is an OSError
+            raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
 
     def _disconnect(self) -> None:
         self._held.close()

@@ -226,6 +226,17 @@ def test_a_terminal_that_is_stopped_holds_up_nobody(monkeypatch: pytest.MonkeyPa
     assert events == [EventLine(name, Gap(at, 1)) for at in range(told)]
 
 
+def test_a_file_that_was_removed_is_made_again_by_the_next_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.open(HEADER)
+        path.unlink()
+        sink.write(Beat(1, "N", 1.0, 1.0, None), HEADER.patient)
+    first, second = (parse_line(line) for line in path.read_bytes().splitlines())
+    assert first == HEADER
+    assert isinstance(second, EventLine)
+
+
 @pytest.mark.parametrize("read", [True, False])
 def test_a_sink_that_may_not_wait_still_waits_for_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: bool
