@@ -8,7 +8,7 @@ from html import escape
 from edgeecg import __version__
 from edgeecg.metrics.calibration import Reliability
 from edgeecg.metrics.report import BeatTable, GroupReport, Report
-from edgeecg.metrics.tables import Table, tables
+from edgeecg.metrics.tables import Table, counted, percent, tables
 from edgeecg.page.html import cards_of, document, sections_of, table
 from edgeecg.page.svg import Chart, bars
 
@@ -45,12 +45,12 @@ def _cards(group: GroupReport) -> str:
     scores = group.beats[0].classes if group.beats else {}
     gross = {name: scores[name].gross for name in CLASSES if name in scores}
     shown = [
-        (_percent(rates.f1), f"{name} F1 %, {_counted(rates.hits + rates.misses, 'beat')}")
+        (percent(rates.f1), f"{name} F1 %, {counted(rates.hits + rates.misses, 'beat')}")
         for name, rates in gross.items()
         if rates.f1 is not None
     ]
     if group.af is not None and group.af.records is not None and group.af.records.gross.f1 is not None:
-        shown.append((_percent(group.af.records.gross.f1), "AF F1 %, by record"))
+        shown.append((percent(group.af.records.gross.f1), "AF F1 %, by record"))
     return cards_of([*shown, (str(group.patients), "patients" if group.patients != 1 else "patient")])
 
 
@@ -83,7 +83,7 @@ def _reliability(found: Reliability) -> str:
     marks = [(tenth / 5, f"{tenth / 5:.1f}") for tenth in range(6)]
     chart.ticks(marks, marks)
     for each in found.bins:
-        tip = f"{each.low:.2f} to {each.high:.2f}: {_counted(each.count, 'beat')}, {each.accuracy:.3f} right"
+        tip = f"{each.low:.2f} to {each.high:.2f}: {counted(each.count, 'beat')}, {each.accuracy:.3f} right"
         chart.box((each.low, each.high), (0.0, each.accuracy), "a", tip)
     chart.line([(0.0, 0.0), (1.0, 1.0)], "mark")
     note = f"ECE {found.ece:.4f}, worst bin {found.worst:.3f}, Brier {found.brier:.4f}; dashed: as told."
@@ -93,11 +93,3 @@ def _reliability(found: Reliability) -> str:
 def _shown(each: Table) -> str:
     note = f"<p class=note>{escape(each.note)}</p>" if each.note else ""
     return table(each.columns, each.rows) + note
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

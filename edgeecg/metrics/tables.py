@@ -21,7 +21,7 @@ from edgeecg.metrics.report import (
     RunRates,
 )
 
-__all__ = ["Table", "change_table", "tables", "text"]
+__all__ = ["Table", "change_table", "counted", "percent", "tables", "text"]
 
 UNDEFINED = "-"
 NARROW = "]*"
@@ -100,7 +100,8 @@ def _noted(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ..
     return Table(title, columns, rows, note=NOTE if marked else "")
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share in per cent, or what stands where there is none."""
     return UNDEFINED if value is None else f"{100 * value:.2f}"
 
 
@@ -109,18 +110,19 @@ def _interval(estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return UNDEFINED
     if estimate.low is None or estimate.high is None:
-        return _percent(estimate.value)
+        return percent(estimate.value)
     few = estimate.contributing is not None and estimate.contributing < FEW
     end = NARROW if few else "]"
-    return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}{end}"
+    return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}{end}"
 
 
 def _who(group: GroupReport, rows: Sequence[RecordRow | AfRow]) -> str:
     patients = len({row.patient for row in rows})
-    return f"{group.title}, {_count(len(rows), 'record')} of {_count(patients, 'patient')}"
+    return f"{group.title}, {counted(len(rows), 'record')} of {counted(patients, 'patient')}"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number of things in words: ``1 record``, ``2 records``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
@@ -184,8 +186,8 @@ def _records(group: GroupReport, table: BeatTable) -> Table:
             rates = row.scores[name]
             cells += [
                 str(rates.hits + rates.misses),
-                _percent(rates.sensitivity),
-                _percent(rates.predictivity),
+                percent(rates.sensitivity),
+                percent(rates.predictivity),
             ]
         rows.append(tuple(cells))
     return Table(f"{group.title}: each record, {table.period}", heads, tuple(rows))
@@ -194,7 +196,7 @@ def _records(group: GroupReport, table: BeatTable) -> Table:
 def _runs(group: GroupReport) -> Table:
     def row(kind: str, rates: RunRates) -> tuple[str, ...]:
         counts = (rates.found, rates.missed, rates.right, rates.wrong)
-        return (kind, *map(str, counts), _percent(rates.sensitivity), _percent(rates.predictivity))
+        return (kind, *map(str, counts), percent(rates.sensitivity), percent(rates.predictivity))
 
     heads = ("V in a row", "found", "missed", "right", "wrong", "Se %", "+P %")
     return Table(f"{group.title}: runs", heads, tuple(row(*item) for item in group.runs.items()))
@@ -207,7 +209,7 @@ def _af(group: GroupReport, af: AfReport) -> Table:
         duration = (_interval(af.duration_sensitivity), _interval(af.duration_predictivity), UNDEFINED)
         rows.append(("duration", hours, *duration))
         count = str(af.episodes.found + af.episodes.missed)
-        ratios = (_percent(af.episode_sensitivity), _percent(af.episode_predictivity), UNDEFINED)
+        ratios = (percent(af.episode_sensitivity), percent(af.episode_predictivity), UNDEFINED)
         rows.append(("episodes", count, *ratios))
     for what, found in (("beats", af.beats), ("records", af.records)):
         if found is not None:

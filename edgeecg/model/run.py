@@ -19,6 +19,7 @@ from edgeecg.data.prepare import Report, TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.shown import PARENT
 from edgeecg.errors import ConfigError
+from edgeecg.metrics.tables import counted
 from edgeecg.model.checkpoint import CHECKPOINT, SETTINGS, load_checkpoint, save_checkpoint, weights_of
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.initial import Initial, as_initial, begun_from
@@ -175,13 +176,9 @@ def _overview(data: TrainingData) -> str:
     people = len({record.patient for record in data.training})
     sets = ", ".join(f"{count} of {name}" for name, count in data.counts().items())
     return (
-        f"training on {_counted(len(data.training), 'recording')} of {_counted(people, 'patient')} ({sets}); "
-        f"{_counted(len(data.validation), 'recording')} held out for validation"
+        f"training on {counted(len(data.training), 'recording')} of {counted(people, 'patient')} ({sets}); "
+        f"{counted(len(data.validation), 'recording')} held out for validation"
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _lacking(records: Sequence[TrainingRecord]) -> Iterator[str]:

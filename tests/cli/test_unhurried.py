@@ -38,7 +38,10 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as out:
-        Unhurried(out).write("who is there?\n")
+        stream = Unhurried(out)
+        assert stream.write("who is there?\n") == 14
+        assert stream.write("nobody\n") == 7, "what nobody will ever read does not wait either"
+        assert stream._waiting == b""
 
 
 def test_a_stderr_without_a_descriptor_stays(

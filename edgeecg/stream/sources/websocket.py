@@ -83,9 +83,7 @@ class WebSocketSource(MessageSource):
             raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
         except (OSError, errors.WebSocketException) as error:  # also one that closes while it is asked
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
-        except (
-            ValueError
-        ):  # as of an address that is none, which its text quotes; a bad certificate is an OSError
+        except ValueError:  # its text quotes the address; a bad certificate, also one, is an OSError
             raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
 
     def _disconnect(self) -> None:

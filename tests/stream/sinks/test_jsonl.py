@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgeecg.errors import LinkError, RecordError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
-from edgeecg.stream.sinks import Header, jsonl, open_sink
+from edgeecg.stream.sinks import Header, Sink, jsonl, open_sink
 from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
 from tests.io.test_atomic import room_for
 
@@ -165,14 +165,20 @@ def test_what_was_there_before_a_full_disk_stays(tmp_path: Path) -> None:
         assert path.read_bytes() == b"{}\n"
 
 
-def test_a_sink_that_may_not_wait_holds_lines_for_a_reader_that_is_slow(tmp_path: Path) -> None:
-    """A gateway's: a pipe is full after some hundred lines, and nobody else's events wait for it."""
-    pipe = tmp_path / "events"
+def into_pipe(folder: Path) -> tuple[Sink, int]:
+    """A gateway's sink, open, and the other end of its pipe."""
+    pipe = folder / "events"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     sink = open_sink(f"jsonl:{pipe}")
     sink.waits = False
     sink.open(HEADER)
+    return sink, reader
+
+
+def test_a_sink_that_may_not_wait_holds_lines_for_a_reader_that_is_slow(tmp_path: Path) -> None:
+    """A gateway's: a pipe is full after some hundred lines, and nobody else's events wait for it."""
+    sink, reader = into_pipe(tmp_path)
     told = 0
     while not sink.behind:
         with suppress(LinkError):
@@ -241,12 +247,7 @@ def test_a_file_that_was_removed_is_made_again_by_the_next_line(tmp_path: Path) 
 def test_a_sink_that_may_not_wait_still_waits_for_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: bool
 ) -> None:
-    pipe = tmp_path / "events"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    sink = open_sink(f"jsonl:{pipe}")
-    sink.waits = False
-    sink.open(HEADER)
+    sink, reader = into_pipe(tmp_path)
     with suppress(LinkError):
         while not sink.behind:
             sink.write(Beat(1, "N", 1.0, 1.0, None), HEADER.patient)
