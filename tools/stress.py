@@ -17,6 +17,8 @@ trained on other patients of the same generator. Printed are
   *in hum*: nothing goes on but mains hum, which was there before;
 * *fibrillation*: noise between 3.5 and 7 Hz, as ventricular fibrillation looks, for a minute: for how much of
   it, past its first four seconds, silence, a run of V or a tachycardia is told;
+* *slow heart that moves*: muscle noise over a heart of 45 a minute: in how many an alarm of asystole or
+  no-beat is told, which is false;
 * *shaking*: a wave of so many hertz and a millivolt over a sinus rhythm, for half a minute: how many hearts
   have a run of V told.
 """
@@ -151,6 +153,16 @@ def fibrillation(engine: Engine, seed: int, millivolts: float) -> float | None:
     return float(during(told(engine, followed_by(seed, lead)), LETHAL)[4 * FS :].mean())
 
 
+def moved(engine: Engine, seed: int) -> float:
+    """1 where asystole or no-beat is told of a heart of 45 a minute in muscle noise of 80 uV, else 0."""
+    made = synthesize(settings("normal", seed, BEFORE + 60.0, rate=45.0, atrial=0.0), seed)
+    band = butter(2, [8, 60], "bandpass", fs=FS, output="sos")
+    noise = sosfiltfilt(band, np.random.default_rng(seed).standard_normal(made.record.signal.shape), axis=0)
+    noise[: BEFORE * FS] = 0
+    events = told(engine, made.record.signal + 0.08 / noise[BEFORE * FS :].std() * noise)
+    return float(during(events, ("asystole", "no-beat")).any())
+
+
 def shaken(engine: Engine, seed: int, hertz: float) -> float | None:
     """1 where a run of V is told while a sinus rhythm is shaken, else 0."""
     made = synthesize(settings("normal", seed, BEFORE + 30.0, rate=70.0, atrial=0.0), seed)
@@ -199,6 +211,7 @@ ROWS: dict[str, Callable[[Engine, int], float | None]] = {
         f"fibrillation of {n} mV: alarm is open": partial(fibrillation, millivolts=n)
         for n in (0.15, 0.4, 1.0)
     },
+    "slow heart that moves: asystole or no-beat is told": moved,
     **{f"shaking, {n} Hz: v-run is told": partial(shaken, hertz=n) for n in (3, 5, 8)},
 }
 
