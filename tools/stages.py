@@ -61,11 +61,22 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
     find_pseudo_beats(network, windows, [record for record in data.training if not record.complete])
 
 
+def names_of(folds: int, only: Sequence[int], shipped: bool) -> list[str]:
+    """The networks of a preset: those of all folds, or of the named ones alone, and the one that is shipped."""
+    if strange := sorted(set(only) - set(range(folds))):
+        raise ConfigError(f"--fold {strange[0]}: of {folds} folds there are 0 to {folds - 1}")
+    return [f"fold{fold}" for fold in sorted(set(only)) or range(folds)] + (["all"] if shipped else [])
+
+
 def train(
-    configs: Mapping[str, TrainConfig], work: Path, folds: int, shipped: bool, finder: str, pretrained: int
+    configs: Mapping[str, TrainConfig],
+    work: Path,
+    folds: int,
+    names: Sequence[str],
+    finder: str,
+    pretrained: int,
 ) -> None:
     """Every network of every preset, stage after stage, all on the same batches."""
-    names = [*(f"fold{fold}" for fold in range(folds)), *(["all"] if shipped else [])]
     wanted = [work / preset / name for preset in configs for name in names]
     first = next(iter(configs.values()))
     found_by = f"{finder} {Bundle.open(finder).digest[:12]}"
@@ -152,8 +163,12 @@ def part_way(begin: Network, end: Network, share: float) -> Network:
 def members_of(data: TrainingData, names: Sequence[str], folds: int, seed: int) -> list[Member]:
     """A network of each fold, and the one that is shipped."""
     return [
-        Member(name, seed, hidden(data.training, fold, folds) if fold < folds else frozenset())
-        for fold, name in enumerate(names)
+        Member(
+            name,
+            seed,
+            hidden(data.training, int(name.removeprefix("fold")), folds) if name != "all" else frozenset(),
+        )
+        for name in names
     ]
 
 

@@ -7,7 +7,8 @@
     python tools/train_release.py small --data DIR --seed 1 --begin tools/release/folds/small-1 --work runs/1
 
 `--begin` takes the first stage of the folds from networks that are kept, and only goes on: two hours on a
-core. With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
+core. `--fold K` trains one of the folds alone, for other machines or other nights: lay their fold*/checkpoint
+and fold*/refined into one folder of `tools/release/folds`, and `tools/kept.py` scores them. With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
 
 All networks of all presets, those of the folds and those that are shipped, are trained together on one stream
 of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten minutes on
@@ -36,7 +37,7 @@ from typing import Annotated
 import typer
 from held_out import REFINED, confidence, short, told  # beside this file
 from recipes import recipes  # beside this file
-from stages import FIRST, train, with_hidden  # beside this file
+from stages import FIRST, names_of, train, with_hidden  # beside this file
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle, packaged_names
@@ -165,6 +166,10 @@ def release(
             help="Networks of the folds after the first stage, as many as there are: only go on.",
         ),
     ] = None,
+    fold: Annotated[
+        list[int] | None,
+        typer.Option(metavar="K", help="Train this fold alone; again for more of them. Gather, then score."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="A rehearsal of the folds: so many steps a stage.")
     ] = None,
@@ -178,11 +183,14 @@ def release(
             folds = begun(begin, chosen, seed, work, data)
         if steps is not None and (not folds or work == WORK):
             raise ConfigError("--steps rehearses the folds: leave --folds as it is, and name a --work")
-        if steps is not None or begin is not None:
+        if fold and (begin is not None or work == WORK):
+            raise ConfigError("--fold makes a part of the folds from the start: name a --work of its own")
+        if steps is not None or begin is not None or fold:
             only_folds, tables = True, work if tables == TABLES else tables
-        train(recipes(chosen, data, seed, steps), work, folds, not only_folds, finder, pretrain_steps)
+        names = names_of(folds, fold or (), not only_folds)
+        train(recipes(chosen, data, seed, steps), work, folds, names, finder, pretrain_steps)
         for preset in chosen:
-            if folds:
+            if folds and not fold:
                 out_of_fold(preset, work / preset, data, folds, tables)
             if not only_folds:
                 package(preset, work / preset, data, folds)
