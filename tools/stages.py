@@ -62,7 +62,7 @@ def add_pseudo_beats(data: TrainingData, config: TrainConfig, finder: str) -> No
 
 
 def names_of(folds: int, only: Sequence[int], shipped: bool) -> list[str]:
-    """The networks of a preset: those of all folds, or of the named ones alone, and the one that is shipped."""
+    """The networks of a preset: those of all folds or of ``only`` some, and the one that is shipped."""
     if strange := sorted(set(only) - set(range(folds))):
         raise ConfigError(f"--fold {strange[0]}: of {folds} folds there are 0 to {folds - 1}")
     return [f"fold{fold}" for fold in sorted(set(only)) or range(folds)] + (["all"] if shipped else [])

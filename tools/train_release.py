@@ -8,7 +8,9 @@
 
 `--begin` takes the first stage of the folds from networks that are kept, and only goes on: two hours on a
 core. `--fold K` trains one of the folds alone, for other machines or other nights: lay their fold*/checkpoint
-and fold*/refined into one folder of `tools/release/folds`, and `tools/kept.py` scores them. With `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
+and fold*/refined into one folder of `tools/release/folds`, and `tools/kept.py` scores them (the same batches,
+other dropout). With
+`--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
 
 All networks of all presets, those of the folds and those that are shipped, are trained together on one stream
 of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten minutes on
@@ -143,6 +145,18 @@ def begun(kept: Path, presets: Sequence[str], seed: int, work: Path, data: Path)
     return folds
 
 
+def check(
+    work: Path, folds: int, pretrain: int, begin: Path | None, fold: list[int] | None, steps: int | None
+) -> None:
+    """Refuse options that contradict each other; raises ``ConfigError``."""
+    if begin is not None and pretrain:
+        raise ConfigError("--pretrain is part of the first stage, which --begin takes as it is")
+    if fold and (begin is not None or work == WORK):
+        raise ConfigError("--fold makes a part of the folds from the start: name a --work of its own")
+    if steps is not None and (not folds or work == WORK):
+        raise ConfigError("--steps rehearses the folds: leave --folds as it is, and name a --work")
+
+
 def release(
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     presets: Annotated[
@@ -177,14 +191,9 @@ def release(
     """Train, cross-validate, calibrate, quantize, build."""
     try:
         chosen = presets or PRESETS
-        if begin is not None and pretrain_steps:
-            raise ConfigError("--pretrain is part of the first stage, which --begin takes as it is")
+        check(work, folds, pretrain_steps, begin, fold, steps)
         if begin is not None:
             folds = begun(begin, chosen, seed, work, data)
-        if steps is not None and (not folds or work == WORK):
-            raise ConfigError("--steps rehearses the folds: leave --folds as it is, and name a --work")
-        if fold and (begin is not None or work == WORK):
-            raise ConfigError("--fold makes a part of the folds from the start: name a --work of its own")
         if steps is not None or begin is not None or fold:
             only_folds, tables = True, work if tables == TABLES else tables
         names = names_of(folds, fold or (), not only_folds)

@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from edgeecg.cli.builder import shown
 from edgeecg.cli.common import STOPS, human_console, progress_bar
 from edgeecg.cli.unhurried import unhurried_stderr
+from edgeecg.page.html import counted
 from edgeecg.runtime.engine import open_engine
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
@@ -45,7 +46,7 @@ def serve(
     A file:
 
         bundle = "small"
-        sinks = ["jsonl:events.jsonl", "prometheus:9464"]
+        sinks = ["jsonl:events.jsonl", "page:8081"]
         health = "8080"
         snapshot = "ward.snapshot"
 
@@ -76,7 +77,8 @@ def serve(
         if check:
             settings.check_extras()
             console.print(
-                f"{config}: {len(settings.patients)} patients, {len(settings.sinks)} sinks: it reads well "
+                f"{config}: {counted(len(settings.patients), 'patient')}, "
+                f"{counted(len(settings.sinks), 'sink')}: it reads well "
                 "(sources and sinks were not opened)"
             )
             return

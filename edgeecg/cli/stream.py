@@ -47,8 +47,8 @@ def stream(
             "-s",
             metavar="SPEC",
             help="Where events go; may repeat: jsonl:FILE, `-` (standard output), wfdb:FOLDER, lsl:NAME, "
-            "mqtt://HOST/TOPIC, ws:PORT, prometheus:PORT, fhir:FOLDER. Without one, JSON lines are written "
-            "to standard output where that is not a terminal.",
+            "mqtt://HOST/TOPIC, ws:PORT, page:PORT, prometheus:PORT, fhir:FOLDER. Without one, JSON "
+            "lines are written to standard output where that is not a terminal.",
         ),
     ] = None,
     patient: Annotated[str, typer.Option(metavar="NAME", help="What events call the patient.")] = "patient",
@@ -134,7 +134,7 @@ def stream(
 
     - `edgeecg stream ~/ecg/mitdb/106`
     - `edgeecg stream ~/ecg/mitdb/106 --speed 0 --sink jsonl:106.jsonl --quiet`
-    - `edgeecg stream polar:auto --sink prometheus:9464`
+    - `edgeecg stream polar:auto --sink page:8080` (then open http://127.0.0.1:8080)
     - `sensor | edgeecg stream - --fs 250 --units uV | grep alarm`
     - `edgeecg stream synthetic:7 --speed 8 --faults nan=3,drop=0.02`
     """

@@ -8,8 +8,8 @@ from html import escape
 from edgeecg import __version__
 from edgeecg.metrics.calibration import Reliability
 from edgeecg.metrics.report import BeatTable, GroupReport, Report
-from edgeecg.metrics.tables import Table, counted, percent, tables
-from edgeecg.page.html import cards_of, document, sections_of, table
+from edgeecg.metrics.tables import Table, percent, tables
+from edgeecg.page.html import cards_of, counted, document, sections_of, table
 from edgeecg.page.svg import Chart, bars
 
 __all__ = ["render"]

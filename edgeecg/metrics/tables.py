@@ -20,8 +20,9 @@ from edgeecg.metrics.report import (
     Report,
     RunRates,
 )
+from edgeecg.page.html import counted
 
-__all__ = ["Table", "change_table", "counted", "percent", "tables", "text"]
+__all__ = ["Table", "change_table", "percent", "tables", "text"]
 
 UNDEFINED = "-"
 NARROW = "]*"
@@ -119,11 +120,6 @@ def _interval(estimate: Estimate | None) -> str:
 def _who(group: GroupReport, rows: Sequence[RecordRow | AfRow]) -> str:
     patients = len({row.patient for row in rows})
     return f"{group.title}, {counted(len(rows), 'record')} of {counted(patients, 'patient')}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things in words: ``1 record``, ``2 records``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _scores(group: GroupReport, table: BeatTable) -> Table:

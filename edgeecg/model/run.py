@@ -19,7 +19,6 @@ from edgeecg.data.prepare import Report, TrainingData, load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.shown import PARENT
 from edgeecg.errors import ConfigError
-from edgeecg.metrics.tables import counted
 from edgeecg.model.checkpoint import CHECKPOINT, SETTINGS, load_checkpoint, save_checkpoint, weights_of
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.initial import Initial, as_initial, begun_from
@@ -30,6 +29,7 @@ from edgeecg.model.team import Team
 from edgeecg.model.train import Trainer
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
+from edgeecg.page.html import counted
 from edgeecg.specs import BEAT_LABELS
 
 __all__ = ["RunReport", "train_run"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["cards_of", "document", "sections_of", "table"]
+__all__ = ["cards_of", "counted", "document", "sections_of", "table"]
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --line: #d9dee7; --paper: #ffffff;
@@ -36,6 +36,11 @@ svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 11.5
 """
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words: ``1 record``, ``2 records``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], strong: Sequence[str] = ()) -> str:
     """An HTML table; rows whose first cell is in ``strong`` are set off."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
@@ -59,11 +64,11 @@ def sections_of(parts: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<section><h2>{escape(head)}</h2>{content}</section>" for head, content in parts)
 
 
-def document(title: str, head: str, lead: str, body: str) -> str:
-    """The page: ``title`` of its window, heading, a line below it, and HTML."""
+def document(title: str, head: str, lead: str, body: str, style: str = "") -> str:
+    """The page: ``title`` of its window, heading, a line below it, HTML, and style of its own."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>"
         f"<h1>{escape(head)}</h1><p>{escape(lead)}</p>{body}</body></html>\n"
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_conflicts"]
 
-LISTENING = ("prometheus", "ws")  # sinks that others come to
+LISTENING = ("page", "prometheus", "ws")  # sinks that others come to
 EVERYWHERE = {"0.0.0.0", "::", "[::]"}  # every address of this machine
 FILE, RECORDING, FOLDERS = "file", "recording", {"wfdb": "wfdb folder", "fhir": "fhir folder"}
 

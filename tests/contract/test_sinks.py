@@ -233,7 +233,29 @@ def prometheus(folder: Path) -> Iterator[Outlet]:
     yield Outlet(sink, read)
 
 
-ALL_SINKS = [jsonl, stdout, wfdb, mqtt_sink, websocket_sink, lsl_sink, fhir, prometheus]
+@contextmanager
+def page(folder: Path) -> Iterator[Outlet]:
+    sink = open_sink("page:0")
+    seen: list[str] = []
+    close = sink.close
+
+    def look_and_close() -> None:
+        if not seen and sink.port:  # type: ignore[attr-defined]
+            with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/") as answer:  # type: ignore[attr-defined]
+                seen.append(answer.read().decode())
+        close()
+
+    sink.close = look_and_close  # type: ignore[method-assign]
+
+    def read() -> list[Event]:
+        assert seen[0].count("<article") == len(HEADERS)
+        assert "1 N, 1 V" in seen[0]
+        return [event for event, _ in EVENTS]
+
+    yield Outlet(sink, read)
+
+
+ALL_SINKS = [jsonl, stdout, wfdb, mqtt_sink, websocket_sink, lsl_sink, fhir, prometheus, page]
 
 
 @pytest.mark.parametrize("make", ALL_SINKS)
@@ -284,7 +306,7 @@ def test_a_sink_is_refused_with_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_a_link_error() -> None:
-    for kind in ("ws", "prometheus"):
+    for kind in ("ws", "prometheus", "page"):
         with open_sink(f"{kind}:0") as first:
             first.open(HEADERS[0])
             with (

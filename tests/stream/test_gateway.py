@@ -25,7 +25,7 @@ from edgeecg.errors import ConfigError, EdgeECGError, LinkError, MissingExtra, S
 from edgeecg.io import Record, read_annotations, write_wfdb
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap, Quality
-from edgeecg.stream import boottime, health, snapshot
+from edgeecg.stream import boottime, listener, snapshot
 from edgeecg.stream import feed as feeds
 from edgeecg.stream.alone import alone
 from edgeecg.stream.feed import Feed
@@ -666,16 +666,16 @@ def test_after_the_machine_was_off_its_clock_is_believed_for_a_day(
 
 def test_who_comes_on_top_of_many_takes_the_oldest_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send a byte now and then can neither take all memory nor make a gateway look dead."""
-    monkeypatch.setattr(health, "PATIENCE", 600)
+    monkeypatch.setattr(listener, "PATIENCE", 600)
     page = HealthPage("0", lambda: {"status": "ok"})
     before = threading.active_count()
-    slow = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(3 * health.CLIENTS)]
+    slow = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(3 * listener.CLIENTS)]
     try:
-        for client in slow[-health.CLIENTS :]:
+        for client in slow[-listener.CLIENTS :]:
             client.sendall(b"G")
         with urllib.request.urlopen(f"http://127.0.0.1:{page.port}/health", timeout=10) as answer:
             assert answer.status == 200
-        eventually(lambda: threading.active_count() <= before + health.CLIENTS, 10)
+        eventually(lambda: threading.active_count() <= before + listener.CLIENTS, 10)
         assert slow[0].recv(1) == b""
     finally:
         for client in slow:
@@ -709,7 +709,7 @@ def test_nobody_who_listens_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch)
 def test_a_probe_that_says_nothing_holds_no_thread(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(health, "PATIENCE", 0.2)
+    monkeypatch.setattr(listener, "PATIENCE", 0.2)
     page = HealthPage("0", lambda: {"status": "ok"})
     before = threading.active_count()
     with socket.create_connection(("127.0.0.1", page.port)) as line:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,3 +216,21 @@ def test_a_rehearsal_leaves_the_release_alone(tmp_path: Path) -> None:
         with pytest.raises(typer.Exit):
             tool.release(data=tmp_path, presets=["nano"], finder="small", steps=2, **wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fold_alone_hides_whom_it_hides_among_all() -> None:
+    records = load_training_data(DataSettings(synthetic_patients=12, synthetic_seconds=40), 0).training
+    data: Any = SimpleNamespace(training=[replace(record, source="svdb") for record in records])
+    every = stages.members_of(data, stages.names_of(5, (), shipped=True), 5, 7)
+    assert [member.name for member in every] == ["fold0", "fold1", "fold2", "fold3", "fold4", "all"]
+    assert not every[-1].hidden
+    assert frozenset().union(*(member.hidden for member in every)) == frozenset(range(12))
+    assert stages.members_of(data, stages.names_of(5, (4, 2, 4), shipped=False), 5, 7) == [every[2], every[4]]
+    with pytest.raises(ConfigError, match="--fold 5: of 5 folds there are 0 to 4"):
+        stages.names_of(5, (0, 5), shipped=False)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"work": Path("elsewhere"), "begin": Path("kept")}])
+def test_a_fold_alone_needs_a_folder_of_its_own(tmp_path: Path, wrong: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="name a --work of its own"):
+        tool.check(**{"work": tool.WORK, "begin": None, **wrong}, folds=5, pretrain=0, fold=[1], steps=None)  # type: ignore[arg-type]

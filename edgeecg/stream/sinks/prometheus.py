@@ -7,13 +7,9 @@ those are no secrets. A source that comes back as another stream keeps its numbe
 
 from __future__ import annotations
 
-import threading
-from typing import Any
-
-from edgeecg.errors import LinkError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.address import need
-from edgeecg.stream.health import PATIENCE, PageServer
+from edgeecg.stream.listener import PATIENCE, Listener
 from edgeecg.stream.sinks.base import BaseSink, Header, port_of
 
 __all__ = ["PrometheusSink"]
@@ -42,10 +38,10 @@ class PrometheusSink(BaseSink):
 
     def __init__(self, port: str, *, names: bool = False) -> None:
         super().__init__()
-        self._host, self.port = port_of(port, "prometheus")
+        self._address, (_, self.port) = port, port_of(port, "prometheus")
         self._names = names
         self._streams: dict[str, str] = {}
-        self._server: Any = None
+        self._listener: Listener | None = None
 
     def _connect(self, header: Header) -> None:
         lib = need("prometheus_client", "prometheus-client", "prometheus", "serving Prometheus metrics")
@@ -66,14 +62,8 @@ class PrometheusSink(BaseSink):
         self._lost = lib.Counter("lost_samples", "Samples missing in gaps.", stream, **at)
         handler = lib.MetricsHandler.factory(registry)
         handler.timeout = PATIENCE  # the library's own server would keep a thread for each client for ever
-        try:
-            self._server = PageServer((self._host, self.port), handler)
-        except OSError as error:
-            raise LinkError(f"port {self.port} on {self._host} cannot be used: {error.strerror}") from error
-        serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, name="edgeecg-prometheus", daemon=True)
-        self._thread.start()
-        self.port = self._server.server_port
+        self._listener = Listener(self._address, "prometheus", handler)
+        self.port = self._listener.port
 
     def _begin(self, header: Header) -> None:
         number = len(self._streams) + 1 if header.number is None else header.number
@@ -105,7 +95,5 @@ class PrometheusSink(BaseSink):
             gauge.labels(stream, event.label).set(int(begins))
 
     def _disconnect(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(10)
+        if self._listener is not None:
+            self._listener.close()

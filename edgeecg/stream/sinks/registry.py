@@ -21,6 +21,7 @@ SINKS = (
         "mqtts", "mqtts://HOST/TOPIC", f"{_ROOM}.mqtt:MqttSink", "the same with TLS", whole=True, extra="mqtt"
     ),
     Form("ws", "ws:PORT", f"{_ROOM}.websocket:WebSocketSink", "a WebSocket server", extra="websocket"),
+    Form("page", "page:PORT", f"{_ROOM}.page:PageSink", "a page for people: traces, rates, alarms"),
     Form(
         "prometheus",
         "prometheus:PORT",
