@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
 from edgeecg.signal.filter import BandPass, FilterState
+from edgeecg.signal.impulse import Impulses, ImpulseState
 from edgeecg.signal.normalise import GainControl, GainState
 from edgeecg.signal.resample import Resampler, ResampleState
 from edgeecg.specs import SignalSpec
 
 __all__ = ["FrontEnd", "FrontEndOutput", "FrontEndState"]
 
+SINGLE = 7  # columns of `FrontEnd.pack` that are one number each: of impulses, offset and gain
+
 
 class FrontEndState(NamedTuple):
     """States of the stages; the first sample of a row primes it."""
 
+    impulse: ImpulseState
     resample: ResampleState
     filter: FilterState
     gain: GainState
@@ -40,7 +44,7 @@ class FrontEndOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Resample, filter, normalise.
+    """Leave impulses out, resample, filter, normalise.
 
     Parameters
     ----------
@@ -54,18 +58,23 @@ class FrontEnd:
     fs: float
 
     @cached_property
+    def impulses(self) -> Impulses:
+        """First stage, at the source's rate; it delays nothing."""
+        return Impulses(self.fs)
+
+    @cached_property
     def resampler(self) -> Resampler:
-        """First stage, at the source's rate."""
+        """Second stage, from the source's rate to the model grid."""
         return Resampler(self.fs)
 
     @cached_property
     def bandpass(self) -> BandPass:
-        """Second stage, on the model grid."""
+        """Third stage, on the model grid."""
         return BandPass(self.spec)
 
     @cached_property
     def gain(self) -> GainControl:
-        """Third stage, on the model grid."""
+        """Fourth stage, on the model grid."""
         return GainControl(self.spec)
 
     @property
@@ -85,7 +94,10 @@ class FrontEnd:
     def initial(self, rows: int) -> FrontEndState:
         """State of ``rows`` streams that have not begun."""
         return FrontEndState(
-            self.resampler.initial(rows), self.bandpass.initial(rows), self.gain.initial(rows)
+            self.impulses.initial(rows),
+            self.resampler.initial(rows),
+            self.bandpass.initial(rows),
+            self.gain.initial(rows),
         )
 
     def step(self, x: NDArray[np.float64], state: FrontEndState) -> tuple[NDArray[np.float64], FrontEndState]:
@@ -123,26 +135,31 @@ class FrontEnd:
                 "the signal has NaN or infinite samples: cut it with edgeecg.signal.block.Blocks, "
                 "which holds short runs of them and names the long ones as gaps"
             )
-        resampled, resample = self.resampler.step(x, state.resample, upto)
+        clear, impulse = self.impulses.step(x, state.impulse)
+        resampled, resample = self.resampler.step(clear, state.resample, upto)
         filtered, bandpass = self.bandpass.step(resampled, state.filter)
         network, gain = self.gain.step(filtered, state.gain)
-        return FrontEndOutput(resampled, filtered, network), FrontEndState(resample, bandpass, gain)
+        return FrontEndOutput(resampled, filtered, network), FrontEndState(impulse, resample, bandpass, gain)
 
     def restarted(self, state: FrontEndState, rows: Sequence[int]) -> FrontEndState:
         """The same state, but for some rows that begin anew, on the grid that goes on."""
         index, fresh = list(rows), self.initial(len(rows))
+        impulse = ImpulseState(*(part.copy() for part in state.impulse))
+        for part, anew in zip(impulse, fresh.impulse, strict=True):
+            part[index] = anew
         tail, delays = state.resample.tail.copy(), state.filter.copy()  # a fresh tail takes a new offset
         level, weight = state.gain.level.copy(), state.gain.weight.copy()
         tail[index], delays[:, index] = fresh.resample.tail, fresh.filter
         level[index], weight[index] = fresh.gain.level, fresh.gain.weight
-        return FrontEndState(state.resample._replace(tail=tail), delays, GainState(level, weight))
+        resample = state.resample._replace(tail=tail)
+        return FrontEndState(impulse, resample, delays, GainState(level, weight))
 
     # ---- rows as plain arrays -------------------------------------------------------------------
 
     @cached_property
     def width(self) -> int:
         """Columns of :meth:`pack`."""
-        return self.resampler.context + 2 * len(self.bandpass.sections) + 3
+        return self.impulses.slope + self.resampler.context + 2 * len(self.bandpass.sections) + SINGLE
 
     def pack(self, state: FrontEndState) -> NDArray[np.float64]:
         """All that the rows remember but their common phase, as one array ``(rows, width)``.
@@ -150,17 +167,21 @@ class FrontEnd:
         Rows of streams that stand at the same place of a block can be taken, put and joined by
         indexing this array; a row of :meth:`initial` is a stream that has not begun.
         """
-        rows = len(state.gain.level)
+        rows, tail = len(state.gain.level), state.resample
         delays = state.filter.transpose(1, 0, 2).reshape(rows, -1)
-        parts = [state.resample.tail, delays, state.resample.offset, state.gain.level, state.gain.weight]
-        return np.concatenate(parts, axis=1)
+        return np.concatenate(
+            [state.impulse.before, tail.tail, delays, *state.impulse[1:], tail.offset, *state.gain], axis=1
+        )
 
     def unpack(self, packed: NDArray[np.float64], made: int) -> FrontEndState:
         """State of packed rows that stand between two blocks, ``made`` model samples into a period."""
-        context, rows = self.resampler.context, len(packed)
-        delays = packed[:, context:-3].reshape(rows, -1, 2).transpose(1, 0, 2)
+        before, rows = self.impulses.slope, len(packed)
+        context = before + self.resampler.context
+        delays = packed[:, context:-SINGLE].reshape(rows, -1, 2).transpose(1, 0, 2)
+        value, steep, seen, held, offset, level, weight = np.hsplit(packed[:, -SINGLE:], SINGLE)
         return FrontEndState(
-            self.resampler.between(packed[:, :context], packed[:, -3:-2], made),
+            ImpulseState(packed[:, :before], value, steep, seen, held),
+            self.resampler.between(packed[:, before:context], offset, made),
             np.ascontiguousarray(delays),
-            GainState(packed[:, -2:-1], packed[:, -1:]),
+            GainState(level, weight),
         )
