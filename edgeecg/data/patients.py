@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edgeecg.errors import RecordError
@@ -33,11 +35,16 @@ def named_patients(folder: Path, records: Iterable[str]) -> Mapping[str, str]:
     names, path = list(records), folder / PATIENTS
     if not path.is_file():
         return {name: f"{folder.name}/{name}" for name in names}
+    return {name: f"{folder.name}/{patient}" for name, patient in _listed(path, names).items()}
+
+
+def _listed(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The patient of each record by a list that must name them all."""
     found = _read(path)
     if left := [name for name in names if name not in found]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         raise RecordError(f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each")
-    return {name: f"{folder.name}/{found[name]}" for name in names}
+    return {name: found[name] for name in names}
 
 
 def patients_in(home: Path, records: Mapping[str, Path]) -> Mapping[str, str]:
@@ -48,7 +55,8 @@ def patients_in(home: Path, records: Mapping[str, Path]) -> Mapping[str, str]:
     home : Path
         The folder; its own ``patients.csv`` counts before all others.
     records : mapping of name to path
-        Without extension. Where the folder has no list, each by the nearest one above it.
+        Without extension. Where the folder has no list, each by the nearest one above it; patients of two
+        lists are two patients, whatever they and their folders are called.
 
     Raises
     ------
@@ -58,11 +66,17 @@ def patients_in(home: Path, records: Mapping[str, Path]) -> Mapping[str, str]:
     if (home / PATIENTS).is_file() and all(home in place.parents for place in records.values()):
         return named_patients(home, records)
     above = {name: _above(place) for name, place in records.items()}
-    return {name: patient or f"{home.name}/{name}" for name, patient in above.items()}
+    lists = {found[0] for found in above.values() if found is not None}
+    alike = Counter(folder.name for folder in lists)
+    called = {f: f.name if alike[f.name] == 1 else Path(os.path.relpath(f, home)).as_posix() for f in lists}
+    return {
+        name: f"{home.name}/{name}" if found is None else f"{called[found[0]]}/{found[1]}"
+        for name, found in above.items()
+    }
 
 
-def _above(record: Path) -> str | None:
-    """The patient of a record that is named by itself: by the nearest ``patients.csv`` above that names it.
+def _above(record: Path) -> tuple[Path, str] | None:
+    """The patient of a record by the nearest ``patients.csv`` above that names it, and that list's folder.
 
     Parameters
     ----------
@@ -76,7 +90,7 @@ def _above(record: Path) -> str | None:
     """
     place = record.resolve()
     if (place.parent / PATIENTS).is_file():
-        return named_patients(place.parent, [place.name])[place.name]
+        return place.parent, _listed(place.parent / PATIENTS, [place.name])[place.name]
     for folder in place.parents[1:]:
         path, name = folder / PATIENTS, place.relative_to(folder).as_posix()
         try:
@@ -84,7 +98,7 @@ def _above(record: Path) -> str | None:
         except (RecordError, OSError):  # somebody's list, so far above the record, is not about it
             continue
         if name in found:
-            return f"{folder.name}/{found[name]}"
+            return folder, found[name]
     return None
 
 

@@ -149,7 +149,8 @@ def read_calibration(path: Path) -> Calibration:
     Raises
     ------
     ConfigError
-        The file is missing, is not what it should be, or was changed after it was written.
+        The file is missing, is not what it should be, or was changed after it was written, or the windows in
+        the folder are not those that it rests on.
     """
     file = path / SCALES if path.is_dir() else path
     found = _read(file, Calibration)
@@ -157,6 +158,8 @@ def read_calibration(path: Path) -> Calibration:
     said = written.pop(SEAL, None)
     if said is not None and said != _seal(written):  # an older release wrote none
         raise ConfigError(f"{file} is not what was written: copy the folder again, or calibrate again")
+    if (path / WINDOWS).is_file() and read_windows(path).digest != found.windows:
+        raise ConfigError(f"the windows in {path} are not those of its scales: calibrate again")
     return found
 
 

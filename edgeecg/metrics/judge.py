@@ -65,12 +65,13 @@ def truth_of(record: Record, name: str | None = None, *, af_record: bool | None 
 def said_of(marks: Annotations, record: Record) -> Said:
     """What a test annotation file of a record says; its symbols are read by both mappings.
 
-    An episode begins at its mark, and beats between ``[`` and ``]`` are none, as `epicmp` and `bxb` have it.
+    An episode begins at its mark, and beats between ``[`` and ``]``, or before the record, are none, as
+    `epicmp` and `bxb` have it.
     """
     marked = Record(record.name, record.signal, record.fs, record.leads, marks)
     read = {key: reference_of(marked, mapping, opening=0) for key, mapping in MAPPINGS.items()}
     main = next(iter(read.values()))
-    beats = ~inside(main.beats, main.masked)
+    beats = ~inside(main.beats, main.masked) & (main.beats >= 0)
     labels = {key: _aami(reference)[beats] for key, reference in read.items()}
     return Said(main.beats[beats], labels, af=_stretches(main, "AFIB"), masks=main.masked)
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from edgeecg.data.catalog import ENVIRONMENT, data_root, find_records, load_record, record_labels
-from edgeecg.data.patients import patients_in
+from edgeecg.data.patients import PATIENTS, patients_in
 from edgeecg.data.sets import SETS
 from edgeecg.data.synthetic import plan_cohort
 from edgeecg.errors import RecordError
@@ -133,12 +133,15 @@ def _once(found: Sequence[LabelledRecord], wanted: Sequence[str]) -> None:
     if twice is not None:
         raise RecordError(f"{', '.join(wanted)}: {twice} is named twice, and would count twice")
     known = {(case.home, case.name, place) for case, place in zip(found, places, strict=True)}
-    homes = Counter((home, name) for home, name, _ in known)
+    homes = Counter((home, f"a record {name}") for home, name, _ in known)
+    mine = [(case, case.stem) for case in found if case.stem is not None and case.home not in SETS]
+    above = {(case.home, stem.parents[case.name.count("/")].resolve()) for case, stem in mine}
+    homes.update((home, f"a {PATIENTS}") for home, folder in above if (folder / PATIENTS).is_file())
     same = next((key for key, times in homes.items() if times > 1), None)
     if same is not None:
         raise RecordError(
-            f"two folders {same[0]} hold a record {same[1]}, which would be taken for one: evaluate them by "
-            "themselves, or name the folder above both"
+            f"two folders {same[0]} hold {same[1]}, and would be taken for one: evaluate them by themselves, "
+            "or name the folder above both"
         )
 
 

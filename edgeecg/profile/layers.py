@@ -51,15 +51,25 @@ def by_kind(layers: Sequence[LayerTime]) -> list[LayerTime]:
     return sorted(added, key=lambda layer: -layer.milliseconds)
 
 
-def layers_of_events(events: Iterable[Mapping[str, Any]], warmup: int) -> list[LayerTime]:
-    """Layers out of ONNX Runtime's events; the first ``warmup`` runs of each operator do not count."""
+def layers_of_events(events: Iterable[Mapping[str, Any]], warmup: int, runs: int) -> list[LayerTime]:
+    """Layers out of ONNX Runtime's events of ``warmup`` runs, which do not count, and ``runs`` that do.
+
+    A long step is run in pieces: the calls of an operator in a run add up.
+    """
     times: dict[tuple[str, str], list[float]] = {}
     for event in events:
         name = str(event.get("name", ""))
         if event.get("cat") == "Node" and name.endswith(KERNEL):
             key = name[: -len(KERNEL)], str(event["args"].get("op_name", ""))
             times.setdefault(key, []).append(float(event["dur"]) / 1e3)
-    return rank({key: values[warmup:] or values for key, values in times.items()})
+    sums = {key: _by_run(values, warmup + runs) for key, values in times.items()}
+    return rank({key: values[warmup:] or values for key, values in sums.items()})
+
+
+def _by_run(calls: Sequence[float], runs: int) -> list[float]:
+    """Milliseconds of each run out of those of the calls of an operator, as many in each run."""
+    each = max(1, len(calls) // runs)
+    return [sum(calls[start : start + each]) for start in range(0, len(calls), each)]
 
 
 def onnxruntime_layers(
@@ -73,4 +83,4 @@ def onnxruntime_layers(
         for _ in range(warmup + runs):
             executor.run(inputs)
         events = executor.end_profile()
-    return layers_of_events(events, warmup)
+    return layers_of_events(events, warmup, runs)

@@ -102,9 +102,13 @@ class Rapl:
 
     @classmethod
     def find(cls, root: Path = Path("/")) -> Rapl | None:
-        """The packages under a root, whether they may be read or not."""
+        """The packages under a root, whether they may be read or not.
+
+        Not what lies within them (``core``), nor ``psys`` of laptops, the platform that holds them.
+        """
         zones = sorted(root.glob("sys/class/powercap/intel-rapl:*"))
-        packages = {read_text(zone / "name"): zone for zone in zones if zone.name.count(":") == 1}
+        named = {read_text(zone / "name"): zone for zone in zones}
+        packages = {name: zone for name, zone in named.items() if name.startswith("package")}
         return cls(packages) if packages else None
 
     def readable(self) -> bool:

@@ -61,6 +61,23 @@ def test_a_list_in_a_ward_counts_in_training_as_in_scores(tmp_path: Path) -> Non
     assert scored == ["w1/one", "w1/one", "w1/two"]
 
 
+def test_patients_of_two_wards_of_one_name_are_two(tmp_path: Path) -> None:
+    for number, site in enumerate(("a", "b")):
+        ward = tmp_path / "mine" / site / "w1"
+        ward.mkdir(parents=True)
+        settings = SyntheticSettings(draw_patient("ventricular", number), seconds=20)
+        write_wfdb(replace(synthesize(settings, seed=number).record, name=f"rec{number}"), ward)
+        (ward / PATIENTS).write_text(f"record,patient\nrec{number},one\n", encoding="utf-8")
+    made = load_training_data(DataSettings(root=str(tmp_path), sets={"mine": 1.0}), 0)
+    assert [record.patient for record in made.training] == ["a/w1/one", "b/w1/one"]
+    scored = [case.load()[1].patient for case in labelled_records([str(tmp_path / "mine")])]
+    assert scored == ["a/w1/one", "b/w1/one"]
+    wards = [tmp_path / "mine" / site / "w1" for site in ("a", "b")]
+    for named in (wards, [ward / f"rec{number}" for number, ward in enumerate(wards)]):
+        with pytest.raises(RecordError, match=r"two folders w1 hold a patients\.csv"):
+            labelled_records([str(path) for path in named])
+
+
 def test_wards_may_have_records_of_the_same_name(tmp_path: Path) -> None:
     """Each is known by its place: held out by it, and nobody with the held-out name is trained on."""
     for number, ward in enumerate(("a", "b", "c")):

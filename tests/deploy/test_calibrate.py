@@ -168,6 +168,14 @@ def test_scales_that_were_changed_are_refused(
     assert "\n" not in str(error.value)
 
 
+def test_windows_of_other_scales_are_refused(
+    calibration: Calibration, windows: Windows, tmp_path: Path
+) -> None:
+    write_calibration(tmp_path / "c", calibration, replace(windows[0], seed=windows[0].seed + 1))
+    with pytest.raises(ConfigError, match="not those of its scales"):
+        read_calibration(tmp_path / "c")
+
+
 def test_scales_of_an_older_release_have_no_hash(
     calibration: Calibration, windows: Windows, tmp_path: Path
 ) -> None:

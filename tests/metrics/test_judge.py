@@ -76,6 +76,13 @@ def test_an_episode_of_a_test_file_begins_at_its_mark():
     assert said_of(own.annotations, own).af == ((200, 500),)
 
 
+def test_a_beat_of_a_test_file_before_the_record_is_none():
+    own = record("NN")
+    marks = Annotations([-3, 100, 200], ["V", "N", "N"])
+    found = score(truth_of(own), said_of(marks, own)).beats["dechazal", "whole record"]
+    assert found.score("QRS") == Score(2, 0, 0)
+
+
 def test_flutter_of_a_test_file_is_a_run_and_holds_no_beats():
     own = record("NVV[N]NV")
     said = said_of(own.annotations, own)

@@ -166,8 +166,16 @@ def test_warm_up_runs_of_a_layer_do_not_count() -> None:
         {"cat": "Session", "name": "model_run", "dur": 1},
         {"cat": "Node", "name": "conv_fence_before", "dur": 1},
     ]
-    (layer,) = layers_of_events([*noise, *events], warmup=1)
+    (layer,) = layers_of_events([*noise, *events], warmup=1, runs=3)
     assert (layer.name, layer.kind, layer.milliseconds) == ("conv", "Conv", 0.01)
+
+
+def test_pieces_of_a_step_add_up() -> None:
+    """A window is run in pieces, each of which calls every operator once."""
+    event = {"cat": "Node", "name": "conv_kernel_time", "args": {"op_name": "Conv"}}
+    events = [{**event, "dur": duration} for duration in (9000, 9000, 9000, 10, 20, 30, 10, 20, 30)]
+    (layer,) = layers_of_events(events, warmup=1, runs=2)
+    assert layer.milliseconds == pytest.approx(0.06)
 
 
 def test_kinds_add_up() -> None:

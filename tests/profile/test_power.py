@@ -73,6 +73,15 @@ def test_rapl_counts_packages_and_sees_a_wrap(tmp_path: Path) -> None:
     assert reader.read() == pytest.approx({"package-0": 2.0})
 
 
+def test_rapl_does_not_count_a_package_once_more_with_its_platform(tmp_path: Path) -> None:
+    rapl(tmp_path, 1)
+    boards.write(tmp_path, "sys/class/powercap/intel-rapl:1/name", "psys\n")
+    boards.write(tmp_path, "sys/class/powercap/intel-rapl:1/energy_uj", "1\n")
+    reader = Rapl.find(tmp_path)
+    assert reader is not None
+    assert reader.read() == {"package-0": 0.0}
+
+
 def test_readers_that_are_there_are_found(tmp_path: Path) -> None:
     rapl(tmp_path, 1)
     boards.write_rails(tmp_path, boards.ORIN_NANO_RAILS)
