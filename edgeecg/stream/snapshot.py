@@ -32,7 +32,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 11
+VERSION = 12
 MAGIC = b"EdgeECG" + bytes([VERSION])
 _TYPES = {"f4", "f8", "i8", "b1"}
 
