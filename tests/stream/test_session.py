@@ -26,6 +26,7 @@ FS = 250
         ({"fs": 50}, "outside 100 to 1000 Hz"),
         ({"fs": float("nan")}, "outside 100 to 1000 Hz"),
         ({"leads": 0}, "at least one"),
+        ({"leads": "2"}, "leads is '2': give their number"),
         ({"hop": 0.3}, "multiple of 0.0625 s"),
         ({"hop": 0}, "multiple of 0.0625 s"),
         ({"hop": 100}, "up to 8 s"),
