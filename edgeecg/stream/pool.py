@@ -168,6 +168,8 @@ class StreamPool:
     def push(self, patient: Patient, chunk: ArrayLike) -> None:
         """Queue the samples that follow; see :meth:`edgeecg.Stream.push` for what may be pushed.
 
+        What cannot be millivolts is told by :meth:`doubt` alone, not in the log.
+
         Raises
         ------
         InputError
