@@ -224,8 +224,8 @@ class Stream:
     def snapshot(self) -> bytes:
         """Everything that the stream remembers; see :meth:`restore`.
 
-        What waits for the next call to tell (see :meth:`push` and :meth:`events`) is not in it: push nothing
-        before.
+        What waits for the next call to tell (see :meth:`push` and :meth:`events`) is not in it: ``push([])``
+        before gives it.
         """
         with self._lock:
             arrays, plain = self._cohort.snapshot(0)
