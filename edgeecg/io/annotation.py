@@ -143,6 +143,12 @@ def read_annotations(
     """
     path = Path(f"{os.fspath(stem)}.{extension}")
     if not path.is_file():
+        named = Path(stem)
+        if named.suffix and named.is_file():
+            raise RecordError(
+                f"{named} is a file: name the record without extension, {named.with_suffix('')}, and the "
+                f"annotator apart, such as {extension!r}"
+            )
         there = sorted(near.suffix[1:] for near in path.parent.glob(f"{path.stem}.*"))
         raise RecordError(f"no annotation file {path}; that record has {', '.join(there) or 'no files'}")
     wfdb = load_wfdb("reading WFDB annotations")

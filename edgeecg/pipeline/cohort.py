@@ -78,7 +78,7 @@ class Cohort:
         self._tokens = open_tokens(mode, engine.token, self.spec, slots * leads, hop)
         self._beats = BeatRows(engine.beat, self.spec, bundle.thresholds, slots)
         self._decoders: list[Decoder | None] = [None] * slots
-        self._broken: set[int] = set()  # slots whose last step has failed
+        self._made = [0] * slots  # model samples of a slot's segment up to its last step that went well
 
     def tail(self, fs: float) -> int:
         """Model samples that must follow a segment's last one for all its beats to come out."""
@@ -100,6 +100,7 @@ class Cohort:
         self._leads.grow(slots)
         self._tokens.grow(slots * self.leads)
         self._beats.grow(slots)
+        self._made += [0] * (slots - self.slots)
         self._decoders += [None] * (slots - self.slots)
 
     def open(self, slot: int, fs: float) -> None:
@@ -170,11 +171,10 @@ class Cohort:
         for (slot, block), held in zip(pairs, begin, strict=True):
             if block.made == 0:
                 self._begin(slot, block.anchor, block.first, held)
-            elif slot in self._broken:
+            elif block.made != self._made[slot]:  # a step has failed, or never was: somebody interrupted it
                 token = max(held, block.made // self.spec.patch + REACH)
                 self._resume(slot, token)
                 self._at(slot).missed(block.made, token * self.spec.patch)
-        self._broken |= {slot for slot, _ in pairs}  # until it has gone well
         slots = np.array([slot for slot, _ in pairs])
         blocks = [block for _, block in pairs]
         before = np.array([block.made for block in blocks]) // self.spec.patch  # tokens of the segment so far
@@ -183,7 +183,8 @@ class Cohort:
         tokens = self._begun(network, slots, skip) if skip.any() else self._score(network, slots)
         tokens = self._leads.join(tokens, slots, verdicts)
         decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
-        self._broken -= set(slots.tolist())
+        for slot, block in pairs:
+            self._made[slot] = block.made + block.hop
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
 
     def _held(self, slot: int, block: Block) -> int:
@@ -237,7 +238,7 @@ class Cohort:
 
     def _begin(self, slot: int, anchor: int = 0, first: int = 0, token: int = 0) -> None:
         """A segment begins, in this token: every stage but rhythm and alarms forgets."""
-        self._broken.discard(slot)
+        self._made[slot] = 0
         self._signal.reset(slot)
         self._leads.reset(slot)
         self._tokens.reset(self._rows(np.array([slot])))
@@ -263,6 +264,7 @@ class Cohort:
             "leads": self._leads.snapshot(slot),
             "beats": self._beats.snapshot(slot),
             **{f"tokens{lead}": self._tokens.snapshot(row) for lead, row in enumerate(rows)},
+            "step": {"made": np.array(self._made[slot])},
         }
         arrays = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
         return arrays, self._at(slot).snapshot()
@@ -285,6 +287,7 @@ class Cohort:
             self._beats.restore(slot, parts["beats"])
             for lead in range(self.leads):
                 self._tokens.restore(slot * self.leads + lead, parts[f"tokens{lead}"])
+            self._made[slot] = parts["step"]["made"].item()
             self._at(slot).restore(plain)
         except (KeyError, ValueError, IndexError, msgspec.ValidationError) as error:
             self.open(slot, self._signal.chain(slot).fs)

@@ -45,7 +45,7 @@ def hop_samples(seconds: float) -> int:
 def rows_of(policy: LeadPolicy, leads: int) -> int:
     """Leads that go through the network: all of them, or the first; raises ``ConfigError`` for none."""
     if not isinstance(leads, Integral) or leads < 1:
-        raise ConfigError(f"leads is {leads}: a stream has at least one")
+        raise ConfigError(f"leads is {leads!r}: give their number, a stream has at least one")
     if leads > MOST_LEADS:
         raise ConfigError(f"leads is {leads}: a stream has {MOST_LEADS} at most, choose some")
     return 1 if policy == "first" else int(leads)

@@ -118,6 +118,8 @@ def open_engine(
         The bundle cannot be opened, lacks the precision, or its graphs are not those of its manifest.
     BackendError
         The backend cannot be used here, or does not reproduce the golden vectors.
+    ConfigError
+        There is no such backend or precision, or ``threads`` is no whole number above 0.
     """
     if backend not in (*BACKENDS, "auto"):
         raise ConfigError(f"no backend {backend!r}: choose auto, {', '.join(BACKENDS)}")

@@ -123,7 +123,8 @@ def annotate_archive(
     Parameters
     ----------
     workers : int
-        Processes on this machine.
+        Processes on this machine. With more than one a script calls this under ``if __name__ ==
+        "__main__":``, since each of them imports the script.
     cluster : str, optional
         Address of a Dask scheduler instead, ``tcp://HOST:PORT``; its workers must see the same paths.
 

@@ -104,12 +104,6 @@ class Member:
         self.queue.append(mark)
         self.left = mark == "leave"
 
-    def forget(self) -> None:
-        """Leave at once, with nothing told of what waits."""
-        with self.lock:
-            self.queue.clear()
-            self.left = True
-
     def take(self) -> Piece | Mark | None:
         """The next piece, if there is one."""
         with self.lock:

@@ -107,22 +107,37 @@ class StreamPool:
             was removed and no poll has yet told what its signal still held.
         """
         patient = None if patient is None else plain_name(patient)
-        fs = plain_rate(fs)
-        tail = self._seats.cohort(rows_of(self._policy, leads)).tail(fs)
-        intake = Intake(fs, int(leads), self._policy, self._hop, tail)
+        intake = self._intake(fs, leads)
         with self._lock:
             if patient is None:
                 while self._names in self._members or self._names in self._leaving:
                     self._names += 1
                 patient = self._names
-            if patient in self._members:
+            self._join([self._new(patient, intake)])
+        return patient
+
+    def _intake(self, fs: float, leads: int) -> Intake:
+        """The way in for a patient with this rate and number of leads; raises as :meth:`add`."""
+        fs = plain_rate(fs)
+        tail = self._seats.cohort(rows_of(self._policy, leads)).tail(fs)
+        return Intake(fs, int(leads), self._policy, self._hop, tail)
+
+    def _new(self, patient: Patient, intake: Intake) -> Member:
+        return Member(patient, intake, round(self._limit * intake.fs))
+
+    def _join(self, members: list[Member]) -> None:
+        """Let all of them in, or nobody; the lock is held. From here on anyone may push for them."""
+        joining: dict[Patient, Member] = {}
+        for member in members:
+            patient = member.patient
+            if patient in self._members or patient in joining:
                 raise ConfigError(f"patient {patient!r} is in the pool already: remove it first")
             if patient in self._leaving:  # events of two signals under one name could not be told apart
                 raise ConfigError(
                     f"patient {patient!r} is leaving still: poll until all is told, or add another"
                 )
-            self._members[patient] = Member(patient, intake, round(self._limit * fs))
-        return patient
+            joining[patient] = member
+        self._members |= joining
 
     def remove(self, patient: Patient) -> None:
         """A patient leaves: the next polls tell what its signal still held."""
@@ -167,6 +182,8 @@ class StreamPool:
 
     def push(self, patient: Patient, chunk: ArrayLike) -> None:
         """Queue the samples that follow; see :meth:`edgeecg.Stream.push` for what may be pushed.
+
+        What cannot be millivolts is told by :meth:`doubt` alone, not in the log.
 
         Raises
         ------
@@ -326,15 +343,16 @@ class StreamPool:
         """
         body = read("pool", self._engine.bundle, data)
         check_settings(body.get("settings"), self._about())
-        joined: list[Patient] = []
+        made: list[Member] = []
         try:
             for saved in body["patients"]:
-                joined.append(self.add(saved["fs"], saved["leads"], saved["patient"]))
-                self._restore_member(self._members[joined[-1]], saved)
+                intake = self._intake(saved["fs"], saved["leads"])
+                made.append(self._new(plain_name(saved["patient"]), intake))
+                self._restore_member(made[-1], saved)
+            with self._lock:
+                self._join(made)
         except BaseException as error:
-            for patient in joined:
-                member = self._members.pop(patient)
-                member.forget()
+            for member in made:
                 with self._polling:
                     self._seats.leave(member)
             foreign = not isinstance(error, EdgeECGError)
@@ -343,7 +361,10 @@ class StreamPool:
                     f"the snapshot is not one of a pool ({error!r}): start without it"
                 ) from error
             raise
-        return joined
+        for member in made:
+            with member.lock:
+                self._announce(member)
+        return [member.patient for member in made]
 
     def _about(self) -> dict[str, Any]:
         return {"lead_policy": self._policy, "hop": self._hop, **self._settings.told}
@@ -363,7 +384,6 @@ class StreamPool:
                 self._seats.take(member)
                 arrays = unpack_arrays(saved["arrays"])
                 self._seats.cohort(member.rows).restore(member.slot, arrays, saved["decoder"])
-            self._announce(member)
 
 
 def check_queue(queue: float, hop: float) -> None:

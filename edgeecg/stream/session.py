@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -210,21 +210,22 @@ class Stream:
         """Push what comes from ``chunks``, an asynchronous iterable, computing beside the event loop; flushes
         at the end.
 
-        Whoever leaves the loop or is cancelled loses nothing: the next call tells the rest.
+        Whoever leaves the loop or is cancelled loses nothing: the next call tells the rest. A chunk that came
+        is taken before the cancellation ends.
         """
         async for chunk in chunks:
-            await asyncio.to_thread(self._push, chunk)
+            await _beside(self._push, chunk)
             while (event := self._next()) is not None:
                 yield event
-        await asyncio.to_thread(self._flush)
+        await _beside(self._flush)
         while (event := self._next()) is not None:
             yield event
 
     def snapshot(self) -> bytes:
         """Everything that the stream remembers; see :meth:`restore`.
 
-        What waits for the next call to tell (see :meth:`push` and :meth:`events`) is not in it: push nothing
-        before.
+        What waits for the next call to tell (see :meth:`push` and :meth:`events`) is not in it: ``push([])``
+        before gives it.
         """
         with self._lock:
             arrays, plain = self._cohort.snapshot(0)
@@ -261,3 +262,13 @@ class Stream:
             "mode": cohort.mode,
             **cohort.settings.told,
         }
+
+
+async def _beside(call: Callable[..., None], *given: Any) -> None:
+    """Run a call in a thread, to its end also for who is cancelled: one that had not begun would be lost."""
+    work = asyncio.get_running_loop().run_in_executor(None, call, *given)
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise

@@ -257,6 +257,7 @@ def age_by(stream: Stream, tokens: int) -> int:
     age = tokens * 8 * 250 // 128
     cohort, state = stream._cohort, stream._state
     state.made += 8 * tokens
+    cohort._made[0] += 8 * tokens
     state.base += age
     beat_rows = cohort._beats
     beat_rows._last[0] += 8.0 * tokens

@@ -95,6 +95,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [p.name for p in tmp_path.iterdir()] == ["r.edg"]
 
 
+def test_the_name_of_a_file_in_place_of_a_record_says_how_to_call_it(tmp_path: Path) -> None:
+    file = write_annotations(tmp_path / "a", Annotations([1], ["N"]), 250.0, extension="edg")
+    with pytest.raises(RecordError, match=r"without extension, .*/a, and the annotator apart"):
+        read_annotations(file)
+
+
 def test_a_missing_file_names_those_that_are_there(tmp_path: Path) -> None:
     write_annotations(tmp_path / "r", Annotations([3], ["N"]), 250.0, extension="qrs")
     with pytest.raises(RecordError, match="qrs"):

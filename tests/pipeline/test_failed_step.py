@@ -141,6 +141,53 @@ def test_a_step_that_fails_costs_no_other_group_of_patients_theirs(
     assert found == Stream(nano, float(FS)).push(heart)
 
 
+@pytest.mark.parametrize("error", [DeviceError, KeyboardInterrupt])
+def test_a_snapshot_behind_a_step_that_fails_goes_on_as_the_stream_does(
+    nano: Engine, heart: NDArray[np.float64], error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        raise error("lost")
+
+    stream, other = Stream(nano, float(FS)), Stream(nano, float(FS))
+    stream.push(heart[: 20 * FS])
+    with monkeypatch.context() as patched:
+        patched.setattr(Cohort, "_score", fails)
+        with pytest.raises(error, match="lost"):
+            stream.push(heart[20 * FS : 20 * FS + FS // 2])
+    other.restore(stream.snapshot())
+    rest = heart[stream.samples :]
+    assert other.push(rest) + other.flush() == stream.push(rest) + stream.flush()
+
+
+def test_a_poll_that_is_interrupted_displaces_nothing_of_those_whose_turn_had_not_come(
+    trained: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+        raise KeyboardInterrupt
+
+    pool, told = StreamPool(trained), []
+    pool.add(float(FS), 1, "first")
+    pool.add(float(FS), 2, "second")
+    two = np.repeat(heart, 2, axis=1)
+    for second in range(60):
+        part = slice(second * FS, (second + 1) * FS)
+        pool.push("first", heart[part])
+        pool.push("second", two[part])
+        with monkeypatch.context() as patched:
+            if second == 20:
+                patched.setattr(Cohort, "_score", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    pool.poll(1)
+        told += pool.poll()
+    whole = Stream(trained, float(FS), 2)
+    expected = [event for event in whole.push(two) if isinstance(event, Beat)]
+    found = [event for patient, event in told if patient == "second" and isinstance(event, Beat)]
+    lost = range(18 * FS, 21 * FS)
+    places = [event.sample for event in found]
+    assert [e.sample for e in expected if e.sample not in lost] == [s for s in places if s not in lost]
+    assert set(places) <= {event.sample for event in expected}
+
+
 @pytest.fixture(scope="module")
 def trained() -> Engine:
     return open_engine("nano", "onnxruntime")

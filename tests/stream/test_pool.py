@@ -11,6 +11,7 @@ from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, InputError, SignalError, StateError
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Beat, Gap
+from edgeecg.stream.member import Member
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
 from edgeecg.stream.sinks.lines import event_line
@@ -473,6 +474,28 @@ def test_a_snapshot_of_another_pool_is_refused(nano: Engine, small: Engine) -> N
     assert list(taken) == ["bed"]
     with pytest.raises(StateError, match="withhold=True"):
         StreamPool(nano, withhold=False).restore(data)
+
+
+def test_nobody_can_push_for_a_patient_whose_state_is_not_back_yet(
+    nano: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread that waits for the patient pushed then would lie before his queue, and be forgotten."""
+    signal, restore, refused = heart(10, FS), StreamPool._restore_member, []
+
+    def watched(self: StreamPool, member: Member, saved: dict[str, Any]) -> None:
+        with pytest.raises(InputError) as error:
+            self.push(member.patient, signal)
+        refused.append(error)
+        restore(self, member, saved)
+
+    pool = StreamPool(nano)
+    for patient in ("first", "second"):
+        pool.push(pool.add(FS, patient=patient), signal)
+    other = StreamPool(nano)
+    monkeypatch.setattr(StreamPool, "_restore_member", watched)
+    assert other.restore(pool.snapshot()) == ["first", "second"]
+    assert len(refused) == 2
+    assert other.poll() == pool.poll()
 
 
 def test_nobody_joins_where_a_restore_fails(nano: Engine) -> None:

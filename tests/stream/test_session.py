@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ FS = 250
         ({"fs": 50}, "outside 100 to 1000 Hz"),
         ({"fs": float("nan")}, "outside 100 to 1000 Hz"),
         ({"leads": 0}, "at least one"),
+        ({"leads": "2"}, "leads is '2': give their number"),
         ({"hop": 0.3}, "multiple of 0.0625 s"),
         ({"hop": 0}, "multiple of 0.0625 s"),
         ({"hop": 100}, "up to 8 s"),
@@ -214,6 +216,39 @@ def test_whoever_is_cancelled_while_it_computes_loses_nothing(nano: Engine) -> N
     stream = Stream(nano, FS)
     told = [*asyncio.run(cancelled(stream)), *stream.push(signal[:0]), *stream.flush()]
     other = Stream(nano, FS)
+    assert_same_events(told, other.push(signal) + other.flush())
+
+
+def test_whoever_is_cancelled_while_all_threads_are_busy_loses_nothing(nano: Engine) -> None:
+    signal, busy = heart(20, FS), threading.Event()
+
+    async def whole() -> AsyncIterator[np.ndarray]:
+        yield signal
+
+    async def listen(stream: Stream) -> None:
+        async for _ in stream.events(whole()):
+            raise AssertionError("its turn has not come")
+
+    async def cancelled(stream: Stream) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        others = loop.run_in_executor(None, busy.wait)
+        task = asyncio.create_task(listen(stream))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        busy.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert stream.samples == len(signal)
+        await others
+
+    stream = Stream(nano, FS)
+    asyncio.run(cancelled(stream))
+    other = Stream(nano, FS)
+    told = [*stream.push(signal[:0]), *stream.flush()]
     assert_same_events(told, other.push(signal) + other.flush())
 
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import GRAPHS, Bundle, GraphName, Precision
-from edgeecg.errors import BackendError, DeviceError
+from edgeecg.errors import BackendError, ConfigError, DeviceError
 from edgeecg.runtime.cuda import Device, Library, open_device
 from edgeecg.runtime.executor import Executor, Tensors
 from edgeecg.runtime.trt.build import (
@@ -66,6 +67,11 @@ class Options:
         Folder of plans.
     progress : callable, optional
         Told of the builder's phases.
+
+    Raises
+    ------
+    ConfigError
+        ``on_device_error`` is none of these.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -77,6 +83,11 @@ class Options:
     on_device_error: OnDeviceError = "rebuild"
     cache: Path | None = None
     progress: Progress | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        known = get_args(OnDeviceError)
+        if self.on_device_error not in known:  # else it would be taken for cpu
+            raise ConfigError(f"no on_device_error {self.on_device_error!r}: choose {', '.join(known)}")
 
 
 def why_not(options: Options = Options()) -> str | None:

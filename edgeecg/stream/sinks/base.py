@@ -56,6 +56,11 @@ class Header:
         Unix time of sample 0, where it is known.
     number : int, optional
         Of the source in a gateway's file, the first is 1: what its log calls it, whoever connects first.
+
+    Raises
+    ------
+    ConfigError
+        If the patient's name is no text, as that of a pool may be: what is written could not be read back.
     """
 
     patient: str
@@ -67,6 +72,10 @@ class Header:
     precision: str = ""
     start: float | None = None
     number: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.patient, str):
+            raise ConfigError(f"patient {self.patient!r}: sinks name patients by text, give str(patient)")
 
 
 class Sink(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgeecg.bundle import Bundle
-from edgeecg.errors import BackendError
+from edgeecg.errors import BackendError, ConfigError
 from edgeecg.runtime import trt
 from edgeecg.runtime.engine import open_engine
 from edgeecg.runtime.trt import Options, open_executor, open_executors, why_not
@@ -131,3 +131,8 @@ def test_without_a_gpu_the_engine_says_so_in_one_line(bundle: Bundle) -> None:
     assert "--backend onnxruntime" in str(caught.value)
     with open_engine(bundle, "auto") as engine:
         assert engine.backend == "onnxruntime"
+
+
+def test_a_policy_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no on_device_error 'rais': choose raise, rebuild, cpu"):
+        Options(on_device_error="rais")  # type: ignore[arg-type]

@@ -35,6 +35,11 @@ HEADER = Header("bed-3", 250.0, ("II", "MLII"), "small", "9f2c", start=1.7e9)
 # WFDB
 
 
+def test_a_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"patient 3: .* give str\(patient\)"):
+        Header(3, 250.0, ("I",), "small", "9f2c")  # type: ignore[arg-type]
+
+
 def test_annotations_ascend_and_carry_aami_classes() -> None:
     marks = to_annotations(
         [Beat(90, "P", 1, 1, None), Rhythm(10, None, "AFIB", 1), Beat(50, "S", 1, 1, None)]
