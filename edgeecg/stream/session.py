@@ -210,10 +210,16 @@ class Stream:
         """Push what comes from ``chunks``, an asynchronous iterable, computing beside the event loop; flushes
         at the end.
 
-        Whoever leaves the loop or is cancelled loses nothing: the next call tells the rest.
+        Whoever leaves the loop or is cancelled loses nothing: the chunk that came last is taken before, and
+        the next call tells the rest.
         """
         async for chunk in chunks:
-            await asyncio.to_thread(self._push, chunk)
+            taking = asyncio.create_task(asyncio.to_thread(self._push, chunk))
+            try:
+                await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                await asyncio.wait([taking])  # no thread may be free for it yet
+                raise
             while (event := self._next()) is not None:
                 yield event
         await asyncio.to_thread(self._flush)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -215,6 +216,33 @@ def test_whoever_is_cancelled_while_it_computes_loses_nothing(nano: Engine) -> N
     told = [*asyncio.run(cancelled(stream)), *stream.push(signal[:0]), *stream.flush()]
     other = Stream(nano, FS)
     assert_same_events(told, other.push(signal) + other.flush())
+
+
+def test_whoever_is_cancelled_while_no_thread_is_free_loses_no_chunk(nano: Engine) -> None:
+    async def cancelled(stream: Stream) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        free = threading.Event()
+        busy = loop.run_in_executor(None, free.wait)
+        came = asyncio.Event()
+
+        async def chunks() -> AsyncIterator[np.ndarray]:
+            came.set()
+            yield heart(1, FS)
+
+        task = asyncio.ensure_future(anext(stream.events(chunks())))
+        await came.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await busy
+
+    stream = Stream(nano, FS)
+    asyncio.run(cancelled(stream))
+    assert stream.samples == FS
 
 
 def test_latency_is_declared_by_stage(small: Engine) -> None:
