@@ -214,15 +214,20 @@ class Blocks:
 
     def flush(self, state: BlockState) -> Sequence[Piece]:
         """End the segment here and give what is left of it; the next sample begins a new one."""
+        out = self.cut(state)
+        if state.base > state.gap_start:
+            out.append(Gap(state.gap_start, state.base - state.gap_start))
+            state.gap_start = state.base
+        return out
+
+    def cut(self, state: BlockState) -> list[Piece]:
+        """As :meth:`flush`, but a gap that has begun is not over: samples that are missing may follow."""
         out: list[Piece] = []
         self._settle(state, out, partial=True)
         if not state.seeking:
             rows = present_rows(state.buffer[: state.fill])
             self._close(state, out, state.fill - trailing(rows))
             _drop(state, state.fill)
-        if state.base > state.gap_start:
-            out.append(Gap(state.gap_start, state.base - state.gap_start))
-            state.gap_start = state.base
         return out
 
     def restored(self, saved: Mapping[str, NDArray[Any]]) -> BlockState:

@@ -8,7 +8,7 @@ How a packet finds its place, best knowledge first:
 
 1. by its own sample count (``Packet.sample``);
 2. by its device clock (``Packet.stamp``), through a rate that follows the device's drift; a stamp that
-   strays less than ``jitter`` from an expected place means that place;
+   strays less than ``jitter`` from an expected place, or no more than drift explains, means that place;
 3. by its turn, when it carries neither; then only the wall clock can tell of a loss: an arrival that is
    ``silence`` seconds later than the samples account for.
 
@@ -19,7 +19,7 @@ at the expected place   it is given out
 behind, all known       a duplicate, or too late: dropped and counted
 behind, partly known    only its new end is given out
 ahead by a little       held until the samples between arrive, or until more than ``reorder`` seconds of
-                        later signal wait; then the samples between are missing (``lost``)
+                        later signal wait or are missing; then those between are missing (``lost``)
 far behind, and old     it was sent again: dropped and counted
 far behind otherwise    a suspect: when the next packet follows on it, the device has begun to count
                         anew (``restart``); the wall clock says how much is missing

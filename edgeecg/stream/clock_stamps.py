@@ -1,7 +1,7 @@
 """A device's own clock: where its stamps put a packet, and how fast it really counts.
 
 A second-order loop follows the stamps: a part of each one's error goes into the anchor, a smaller one into
-the rate, so that jitter evens out and drift is followed.
+the rate, so that jitter evens out and drift is followed. Stamps without jitter are believed at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __all__ = ["PULL", "doubled", "place_by_stamp", "track", "watch_pace"]
 
 ANCHOR_GAIN = 0.1  # of a stamp's error goes into the anchor
 RATE_GAIN = 0.005  # and into the rate: critically damped over about 20 packets
+EXACT = 1.0, 0.25  # both where stamps have no jitter
 PULL = 0.02  # a crystal is never off by more: beyond that the declared rate is wrong
 PACE = 20  # packets from which a wrong rate is told
 RECENT = 32  # stamps by which a doubled packet is known
@@ -27,7 +28,8 @@ def place_by_stamp(stamp: int, anchor: tuple[int, float], state: TimeState, fs: 
     taken = {place for place, _ in state.held}
     ends = [state.next, *(end for place, held in state.held if (end := place + len(held)) not in taken)]
     nearest = min(ends, key=lambda end: abs(end - where))
-    near = abs(nearest - where) <= max(jitter * fs, 0.5)
+    drifted = 2 * PULL * (nearest - anchor[0])  # before the rate is known
+    near = abs(nearest - where) <= max(jitter * fs, 0.5, drifted)
     return nearest if near else round(where)
 
 
@@ -42,12 +44,13 @@ def track(place: int, packet: Packet, state: TimeState, fs: float, jitter: float
         return state
     expected = anchor[1] + passed / state.rate
     error = packet.stamp - expected
-    if abs(error) * 1e-9 > max(jitter, 1 / fs):
+    if abs(error) * 1e-9 > max(jitter, 1 / fs, 2 * PULL * passed / fs):
         return state._replace(anchor=(place, float(packet.stamp)))  # a gap lies between
+    anchor_gain, rate_gain = (ANCHOR_GAIN, RATE_GAIN) if jitter else EXACT
     nominal = fs / 1e9
-    rate = state.rate / (1 + RATE_GAIN * error * state.rate / passed)
+    rate = state.rate / (1 + rate_gain * error * state.rate / passed)
     rate = min(max(rate, nominal * (1 - PULL)), nominal * (1 + PULL))
-    return state._replace(anchor=(place, expected + ANCHOR_GAIN * error), rate=rate)
+    return state._replace(anchor=(place, expected + anchor_gain * error), rate=rate)
 
 
 def watch_pace(stamp: int, state: TimeState, fs: float) -> TimeState:

@@ -84,8 +84,8 @@ class Member:
 
     def gap(self, length: int = 0) -> None:
         """Queue that ``length`` samples are missing, behind those that were dropped, however few."""
-        if self.lost and not self.state.seeking:
-            self.put(self.intake.flush(self.state))  # or so few would be held, and not told
+        if self.lost:
+            self.put(self.intake.blocks.cut(self.state))  # or so few would be held, and not told
         if self.lost or length:
             self.put(self.intake.gap(self.lost + length, self.state))
             self.lost = 0

@@ -235,6 +235,22 @@ def test_stamps_find_losses_in_spite_of_drift_and_jitter(
     assert max(abs(a - b) for a, b in zip(true, told, strict=True)) <= 0.05 * FS  # a length to the jitter
 
 
+@pytest.mark.parametrize("size", [25, 140, 250])
+@pytest.mark.parametrize("drift", [-0.02, -0.005, 0.002, 0.019])
+def test_the_drift_of_stamps_without_jitter_is_no_loss(drift: float, size: int) -> None:
+    """As of messages with a stamp and no count; what is lost is told all the same."""
+    sent = [
+        Packet(ramp(i * size, size), stamp=round(i * size / FS / (1 + drift) * 1e9))
+        for i in range(400)
+        if i not in (200, 310)
+    ]
+    pieces = list(repair(sent, TimeBase(FS, jitter=0.0)))
+    check_unbroken(pieces)
+    assert sum(len(piece.samples) for piece in pieces) == 398 * size
+    missing = {int(piece.samples[0, 0]) // size: piece.missing for piece in pieces if piece.missing}
+    assert missing == {201: pytest.approx(size, abs=2), 311: pytest.approx(size, abs=2)}
+
+
 def test_ten_hours_of_drift_do_not_move_a_gapless_stream() -> None:
     base, state = TimeBase(130.0, jitter=0.05), None
     state = base.initial()

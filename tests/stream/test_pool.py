@@ -89,6 +89,24 @@ def test_what_is_dropped_is_told_however_little(nano: Engine, lost: int) -> None
     assert max(event.sample for event in told if isinstance(event, Beat)) > 18 * FS
 
 
+@pytest.mark.parametrize("before", [5, 0])
+def test_what_is_dropped_behind_an_end_is_told_too(nano: Engine, before: int) -> None:
+    """There the samples before it have made no block yet, and the next segment has not begun."""
+    signal = heart(4, FS)
+    pool = StreamPool(nano, queue=1.0)
+    bed = pool.add(FS)
+    pool.push(bed, signal[:240])
+    pool.flush(bed)
+    pool.push(bed, signal[240 : 240 + before])
+    pool.push(bed, signal[240 + before : 251 + before])
+    assert pool.dropped(bed) == 11
+    told = pool.poll()
+    pool.push(bed, signal[251 + before :])
+    pool.remove(bed)
+    told += pool.poll()
+    assert [event for _, event in told if isinstance(event, Gap)] == [Gap(240 + before, 11)]
+
+
 def test_what_a_mask_hides_is_missing_in_a_pool_too(nano: Engine) -> None:
     signal = np.ma.masked_array(heart(12, FS), mask=False)
     signal[6 * FS : 8 * FS] = np.ma.masked

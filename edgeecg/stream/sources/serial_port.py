@@ -203,33 +203,31 @@ class SerialSource(LiveSource):
         if self._counter is None:
             return [Packet(self._millivolts(values), time=now, heard=heard)]
         counts = self._counts(values[:, self._counter])
+        self._at = counts[-1]
         values = np.delete(values, self._counter, axis=1)
         cuts = np.flatnonzero(np.diff(counts) != 1) + 1
         # by the rows that came and not by their count: a count that leaps would put a run hours too early
         runs = zip((0, *cuts.tolist()), np.split(values, cuts), strict=True)
         return [
-            Packet(self._millivolts(part), sample=int(counts[at]), time=now + at / self.fs, heard=heard)
+            Packet(self._millivolts(part), sample=counts[at], time=now + at / self.fs, heard=heard)
             for at, part in runs
         ]
 
     def _leaps(self, column: NDArray[np.float64]) -> bool:
-        """Whether the last count goes on neither from that of the row before nor from what came before."""
-        before = [self._at + len(column) - 1, *column[-2:-1].tolist()]
-        steps = [(column[-1] - count - 1) % self._wrap for count in before] if len(column) else [0]
-        return all(step > 0 for step in steps)  # a count that is NaN does not
+        """Whether the last count does not go on from what came before it."""
+        return bool(np.diff([self._at, *self._counts(column)])[-1:] != 1)
 
-    def _counts(self, column: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _counts(self, column: NDArray[np.float64]) -> list[int]:
         """The counter without its wraps.
 
         A line without one follows the line before; so does one that leaps if the next goes on as if it had
         not: a digit was garbled.
         """
-        out = np.empty(len(column), dtype=np.int64)
-        for i, value in enumerate(column):
-            garbled = i + 1 < len(column) and (column[i + 1] - self._at - 2) % self._wrap == 0
-            follows = np.isnan(value) or garbled
-            self._at = self._at + 1 if follows else unwrap(int(value), self._at, self._wrap)
-            out[i] = self._at
+        at, out = self._at, list[int]()
+        for value, following in zip(column, [*column[1:], np.nan], strict=True):
+            garbled = (following - at - 2) % self._wrap == 0
+            at = at + 1 if np.isnan(value) or garbled else unwrap(int(value), at, self._wrap)
+            out.append(at)
         return out
 
     def _millivolts(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -67,6 +67,15 @@ def test_lines_that_are_lost_are_told_though_a_leap_waits_for_the_next(at_once: 
     assert (came, missing) == (SAMPLES - 21, 20)
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 104])
+@pytest.mark.parametrize("before", [b"103,512", b"oops"])
+def test_a_garbled_count_behind_lost_lines_is_no_leap(before: bytes, at_once: int) -> None:
+    """Also where the line that tells it is the last that was read with them."""
+    lines = [*counted(2**32)[:100], b"102,512", before, b"9,512", b"105,512"]
+    _, came, missing = played(lines, at_once, board="ad8232", counter=0)
+    assert (came, missing) == (103, 2)
+
+
 def test_a_banner_and_leads_that_are_off_at_the_start_say_nothing_of_the_width() -> None:
     numbers = [b"%d,%d" % (n, 2 * n) for n in range(SAMPLES)]
     banner = [b"boot", b"ADS1292 v1.0", b"ready", *[b"!"] * 30]
