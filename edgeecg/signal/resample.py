@@ -23,6 +23,7 @@ __all__ = ["ResampleState", "Resampler"]
 
 HALF_LENGTH = 5  # model samples; 40 Hz passes and 88 Hz, which folds onto it, is 60 dB down
 FS_RANGE = (100.0, 1000.0)
+ROUNDED = 4e-6  # relative: what three decimals leave open at 128 Hz; a crystal is off by more
 
 # A direct-coupled electrode may stand hundreds of millivolts off zero. The FIR's phases pass a constant
 # equally to 60-90 dB only, so such a constant would come out with a ripple as large as a P wave: what a row
@@ -68,8 +69,15 @@ class Resampler:
 
     @cached_property
     def ratio(self) -> Fraction:
-        """``up / down``: model samples per source sample, as a fraction of small integers."""
-        return MODEL_FS / Fraction(self.fs).limit_denominator(1000)
+        """``up / down``: model samples per source sample, as a fraction of small integers.
+
+        A rounded decimal is taken for the simple fraction that it stands for: 333.333 Hz would need a FIR of
+        three million taps. Samples are counted by the ratio itself, so nothing drifts.
+        """
+        exact = Fraction(self.fs)
+        simple = (exact.limit_denominator(most) for most in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500))
+        near = (rate for rate in simple if abs(rate / exact - 1) <= ROUNDED)
+        return MODEL_FS / next(near, exact.limit_denominator(1000))
 
     @property
     def latency(self) -> int:

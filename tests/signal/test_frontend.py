@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,18 @@ def test_packed_rows_can_be_taken_joined_and_put(fs: float) -> None:
     np.testing.assert_array_equal(part.network, whole.network[due, made:])
     packed[due] = front.pack(after)
     np.testing.assert_array_equal(packed[[0, 2]], front.pack(state)[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("fs", "simple"),
+    [
+        (333.333, "1000/3"),
+        (999.999, "1000"),
+        (166.667, "500/3"),
+        (128.205, "25641/200"),
+        (100.97, "10097/100"),
+    ],
+)
+def test_a_rounded_rate_is_the_fraction_that_it_stands_for(fs: float, simple: str) -> None:
+    assert MODEL_FS / Resampler(fs).ratio == Fraction(simple)
+    assert len(Resampler(fs).taps) <= 300_000
