@@ -19,7 +19,7 @@ from edgeecg.specs import SignalSpec
 
 __all__ = ["FrontEnd", "FrontEndOutput", "FrontEndState"]
 
-SINGLE = 7  # columns of `FrontEnd.pack` that are one number each: of impulses, offset and gain
+SINGLE = 8  # columns of `FrontEnd.pack` that are one number each: of impulses, offset and gain
 
 
 class FrontEndState(NamedTuple):
@@ -93,9 +93,10 @@ class FrontEnd:
 
     def initial(self, rows: int) -> FrontEndState:
         """State of ``rows`` streams that have not begun."""
+        resample = self.resampler.initial(rows)  # first: it refuses a rate out of range
         return FrontEndState(
             self.impulses.initial(rows),
-            self.resampler.initial(rows),
+            resample,
             self.bandpass.initial(rows),
             self.gain.initial(rows),
         )
@@ -178,9 +179,9 @@ class FrontEnd:
         before, rows = self.impulses.slope, len(packed)
         context = before + self.resampler.context
         delays = packed[:, context:-SINGLE].reshape(rows, -1, 2).transpose(1, 0, 2)
-        value, steep, seen, held, offset, level, weight = np.hsplit(packed[:, -SINGLE:], SINGLE)
+        value, steep, usual, seen, held, offset, level, weight = np.hsplit(packed[:, -SINGLE:], SINGLE)
         return FrontEndState(
-            ImpulseState(packed[:, :before], value, steep, seen, held),
+            ImpulseState(packed[:, :before], value, steep, usual, seen, held),
             self.resampler.between(packed[:, before:context], offset, made),
             np.ascontiguousarray(delays),
             GainState(level, weight),

@@ -4,12 +4,14 @@ A glitch of a wire or of a bit, and the spike of a pacemaker, jump further betwe
 patient's QRS ever do, and are back within milliseconds. A QRS that is taken for one is not lost: what does
 not come back is let through.
 
-A sample that lies further from the one before than ``RATIO`` times the steepest *slope* of late is *held*:
-the value before it stands in its place. The next one that lies near it again ends that, or so does the
-sample behind ``HOLD`` seconds: then it was no impulse. A slope is what the steps of ``SLOPE`` seconds in a
-row have in common, at least two of one direction: an impulse has none, so that those of the first beat, and
-of every beat, do not hide the others. Slopes are halved every ``HALF_LIFE`` seconds; in the first ``LEARN``
-seconds nothing is held. Nothing is waited for, and no row knows of another.
+A sample is *held* where it lies further from the one before than ``RATIO`` times the steepest slope of late
+and ``OFTEN`` times the usual step (mains hum has no slope): the value before it stands in its place. The
+next one that lies near it again ends that, or so does the sample behind ``HOLD`` seconds: then it was no
+impulse. A slope is what the steps of ``SLOPE`` seconds in a row have in common, at least two of one
+direction: an impulse has none, so that those of the first beat, and of every beat, do not hide the others.
+Slopes are halved every ``HALF_LIFE`` seconds, the usual step is a mean over some ``USUAL`` seconds. Nothing
+is held before a slope that could be of a QRS has been known for ``LEARN`` seconds, as at the beginning and
+behind a flat line. Nothing is waited for, and no row knows of another.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import scipy.signal
 from numpy.typing import NDArray
 
 __all__ = ["ImpulseState", "Impulses"]
 
-RATIO = 4.0  # of 250,000 beats of mitdb and svdb 116 have a sample that is held
-SLOPE = 0.010  # seconds: the steep part of a QRS lasts longer
+RATIO = 3.0
+SLOPE = 1 / 120  # seconds: three steps at 360 Hz; the steep part of a QRS lasts longer
 HOLD = 0.012  # seconds: three samples at 250 Hz; a QRS lasts five times as long
-HALF_LIFE = 4.0  # seconds: the slopes of a heart of 15 a minute are still known
+OFTEN = 6.0  # of white noise one step in a million is as far
+LEAST = 12.0  # mV a second: a QRS of a quarter of a millivolt
+HALF_LIFE = 10.0  # seconds: a beat behind a long pause is still no impulse
+USUAL = 0.5  # seconds
 LEARN = 1.0  # seconds
 MOST = 16_384  # samples at a time: over more of them the slopes' growth has no number
 
@@ -35,13 +41,14 @@ Floats = NDArray[np.float64]
 
 class ImpulseState(NamedTuple):
     """What a row remembers: ``before`` ``(rows, k)``, its last samples; and, each ``(rows, 1)``, ``value``:
-    what was let through last; ``steep``: the steepest slope of late; ``seen``: samples so far, up to those
-    of ``LEARN``; ``held``: samples held in a row.
+    what was let through last; ``steep``: the steepest slope of late; ``usual``: the mean step; ``seen``:
+    samples for which a slope has been known, up to those of ``LEARN``; ``held``: samples held in a row.
     """
 
     before: Floats
     value: Floats
     steep: Floats
+    usual: Floats
     seen: Floats
     held: Floats
 
@@ -74,14 +81,19 @@ class Impulses:
         return float(0.5 ** (1.0 / (HALF_LIFE * self.fs)))
 
     @cached_property
+    def weight(self) -> float:
+        """Of a step in the mean step."""
+        return 1.0 / (USUAL * self.fs)
+
+    @cached_property
     def enough(self) -> int:
-        """Samples after which the slopes of a row are known."""
+        """Samples for which a slope must have been known."""
         return round(LEARN * self.fs)
 
     def initial(self, rows: int) -> ImpulseState:
         """State of ``rows`` streams that have not begun."""
         nothing, zeros = np.full((rows, self.slope), np.nan), np.zeros((rows, 1))
-        return ImpulseState(nothing, zeros, zeros, zeros, zeros)
+        return ImpulseState(nothing, zeros, zeros, zeros, zeros, zeros)
 
     def step(self, x: Floats, state: ImpulseState) -> tuple[Floats, ImpulseState]:
         """``(rows, n)`` millivolts that follow those before, to the same without impulses."""
@@ -102,21 +114,27 @@ class Impulses:
         age = np.arange(1, count + 1)
         grown = np.concatenate([state.steep, self._slopes(steps) * self.fade**-age], axis=1)
         steep = np.maximum.accumulate(grown, axis=1)
-        limit = RATIO * steep[:, :-1] * self.fade**age
-        far = np.abs(steps[:, self.slope - 1 :]) > limit
-        if state.seen.min() < self.enough:
-            far &= state.seen + age > self.enough
+        steps = np.abs(steps[:, self.slope - 1 :])
+        usual, _ = scipy.signal.lfilter(
+            [self.weight], [1.0, self.weight - 1.0], steps, zi=(1.0 - self.weight) * state.usual
+        )
+        before = np.concatenate([state.usual, usual[:, :-1]], axis=1)
+        slopes = steep[:, :-1] * self.fade**age
+        limit = np.maximum(RATIO * slopes, OFTEN * before)
+        seen = self._seen(slopes >= LEAST / self.fs, state.seen)
+        limit[seen < self.enough] = np.inf
+        far = steps > limit
         after = ImpulseState(
             known[:, -self.slope :],
             x[:, -1:].copy(),
             steep[:, -1:] * self.fade**count,
-            np.minimum(state.seen + count, self.enough),
+            usual[:, -1:],
+            np.minimum(seen[:, -1:], self.enough),
             np.zeros((len(x), 1)),
         )
         rows = np.flatnonzero(far.any(axis=1) | (state.held[:, 0] > 0))
         if len(rows):  # hardly ever
             x = x.copy()
-            limit[state.seen + age <= self.enough] = np.inf
             value = np.where(np.isnan(state.before[:, :1]), x[:, :1], state.value)
             for row in rows.tolist():
                 x[row], after.held[row] = self._held(
@@ -133,6 +151,13 @@ class Impulses:
             part = steps[:, place : place + count]
             low, high = np.minimum(low, part), np.maximum(high, part)
         return np.maximum(np.maximum(low, -high), 0.0)
+
+    def _seen(self, known: NDArray[np.bool_], before: Floats) -> Floats:
+        """Samples in a row up to each at which a slope was known."""
+        place = np.arange(1, known.shape[1] + 1)
+        if known.all():
+            return before + place
+        return place - np.maximum.accumulate(np.where(known, -before, place), axis=1)
 
     def _held(
         self, samples: list[float], limit: list[float], value: float, held: int
