@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import shlex
 import subprocess
@@ -13,6 +15,10 @@ from typing import Any
 import pytest
 
 from edgeecg.cli.main import VERBS, load
+from edgeecg.data.synthetic.patient import KINDS
+from edgeecg.stream.address import Form
+from edgeecg.stream.sinks.registry import SINKS
+from edgeecg.stream.sources.registry import SOURCES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -71,6 +77,35 @@ def test_what_a_page_points_at_is_there(page: Path) -> None:
     linked = {match["path"]: page.parent / match["path"] for match in LINK.finditer(text)}
     named = {match["path"]: ROOT / match["path"] for match in NAMED.finditer(text)}
     assert [path for path, target in (linked | named).items() if not target.exists()] == []
+
+
+ANCHOR = re.compile(r"\]\((?!\w+:)(?P<path>[^)#]*)#(?P<anchor>[^)]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in a link, as GitHub makes it of their text."""
+    heads = re.findall(r"^#+ +(.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_into_a_page_finds_its_heading(page: Path) -> None:
+    links = ANCHOR.finditer(FENCE.sub("", page.read_text(encoding="utf-8")))
+    there = [(m["path"] or page.name, m["anchor"]) for m in links]
+    assert [link for link in there if link[1] not in anchors(page.parent / link[0])] == []
+
+
+@pytest.mark.parametrize("form", [*SOURCES, *SINKS], ids=lambda form: form.shape)
+def test_every_option_of_a_source_or_sink_is_told(form: Form) -> None:
+    text = (ROOT / "docs" / "sources-and-sinks.md").read_text(encoding="utf-8")
+    module, _, name = form.factory.partition(":")
+    _, *options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    assert [option for option in options if not re.search(rf"`{option}[`=]", text)] == []
+
+
+def test_every_kind_of_synthetic_patient_is_told() -> None:
+    text = (ROOT / "docs" / "sources-and-sinks.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
 
 
 QUOTED = re.compile(r"^```python (?P<path>[\w/]+\.py)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
