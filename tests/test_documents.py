@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,3 +177,15 @@ def test_a_translation_leads_to_the_same_places(name: str) -> None:
         return {path for path in found if Path(path).name != f"{Path(name).name}.md"}
 
     assert places(ROOT / f"{name}.zh.md") == places(ROOT / f"{name}.md")
+
+
+def test_the_picture_of_sizes_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    shutil.copy(ROOT / "docs" / "images" / "pareto.py", tmp_path / "images")
+    shutil.copytree(ROOT / "docs" / "models", tmp_path / "models", ignore=shutil.ignore_patterns("images"))
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "images" / "pareto.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "images" / "pareto.png").stat().st_size > 10_000
