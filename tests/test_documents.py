@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edgeecg.cli.main import VERBS, load
+from edgeecg.cli.main import VERBS, load, overview
 from edgeecg.data.synthetic.patient import KINDS
 from edgeecg.stream.address import Form
 from edgeecg.stream.sinks.registry import SINKS
@@ -145,6 +145,11 @@ def test_a_translation_has_the_same_figures(page: Path) -> None:
 
 def test_the_theory_quotes_code() -> None:
     assert {"theory.md", "theory.zh.md"} <= {page.name for page in QUOTING}
+
+
+def test_the_overview_walks_in_the_order_in_which_one_can() -> None:
+    told = re.findall(r"^ *- `edgeecg (\w+)", str(overview.__doc__), re.MULTILINE)
+    assert told == ["train", "export", "calibrate", "quantize", "build", "evaluate", "stream"]
 
 
 def test_the_check_sees_a_wrong_command() -> None:
