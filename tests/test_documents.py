@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +15,11 @@ from typing import Any
 
 import pytest
 
-from edgeecg.cli.main import VERBS, load
+from edgeecg.cli.main import VERBS, load, overview
+from edgeecg.data.synthetic.patient import KINDS
+from edgeecg.stream.address import Form
+from edgeecg.stream.sinks.registry import SINKS
+from edgeecg.stream.sources.registry import SOURCES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("README*.md")), ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -73,6 +80,35 @@ def test_what_a_page_points_at_is_there(page: Path) -> None:
     assert [path for path, target in (linked | named).items() if not target.exists()] == []
 
 
+ANCHOR = re.compile(r"\]\((?!\w+:)(?P<path>[^)#]*)#(?P<anchor>[^)]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in a link, as GitHub makes it of their text."""
+    heads = re.findall(r"^#+ +(.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_into_a_page_finds_its_heading(page: Path) -> None:
+    links = ANCHOR.finditer(FENCE.sub("", page.read_text(encoding="utf-8")))
+    there = [(m["path"] or page.name, m["anchor"]) for m in links]
+    assert [link for link in there if link[1] not in anchors(page.parent / link[0])] == []
+
+
+@pytest.mark.parametrize("form", [*SOURCES, *SINKS], ids=lambda form: form.shape)
+def test_every_option_of_a_source_or_sink_is_told(form: Form) -> None:
+    text = (ROOT / "docs" / "sources-and-sinks.md").read_text(encoding="utf-8")
+    module, _, name = form.factory.partition(":")
+    _, *options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    assert [option for option in options if not re.search(rf"`{option}[`=]", text)] == []
+
+
+def test_every_kind_of_synthetic_patient_is_told() -> None:
+    text = (ROOT / "docs" / "sources-and-sinks.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
 QUOTED = re.compile(r"^```python (?P<path>[\w/]+\.py)\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 QUOTING = [page for page in PAGES if QUOTED.search(page.read_text(encoding="utf-8"))]
 
@@ -111,6 +147,11 @@ def test_the_theory_quotes_code() -> None:
     assert {"theory.md", "theory.zh.md"} <= {page.name for page in QUOTING}
 
 
+def test_the_overview_walks_in_the_order_in_which_one_can() -> None:
+    told = re.findall(r"^ *- `edgeecg (\w+)", str(overview.__doc__), re.MULTILINE)
+    assert told == ["train", "export", "calibrate", "quantize", "build", "evaluate", "stream"]
+
+
 def test_the_check_sees_a_wrong_command() -> None:
     assert complaint(["nothing"]) == "no verb 'nothing'"
     assert complaint(["train", "--speed-of-light"]) == "unknown options ['--speed-of-light'] of 'train'"
@@ -141,3 +182,15 @@ def test_a_translation_leads_to_the_same_places(name: str) -> None:
         return {path for path in found if Path(path).name != f"{Path(name).name}.md"}
 
     assert places(ROOT / f"{name}.zh.md") == places(ROOT / f"{name}.md")
+
+
+def test_the_picture_of_sizes_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    shutil.copy(ROOT / "docs" / "images" / "pareto.py", tmp_path / "images")
+    shutil.copytree(ROOT / "docs" / "models", tmp_path / "models", ignore=shutil.ignore_patterns("images"))
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "images" / "pareto.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "images" / "pareto.png").stat().st_size > 10_000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from edgeecg.bundle import Bundle
+from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.model.checkpoint import network_from_weights
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -23,10 +23,10 @@ def main() -> None:
     for shift, title in zip((0.97, 1.03), SETS, strict=True):
         for label, axes in panels.items():
             sizes, values, below, above = [], [], [], []
-            for source in sorted(MODELS.glob("*.json")):
-                if source.stem == "released":
-                    continue
-                bundle = Bundle.open(source.stem)
+            for name in packaged_names():
+                if not (source := MODELS / f"{name}.json").exists():
+                    continue  # base has no folds
+                bundle = Bundle.open(name)
                 group = next(g for g in json.loads(source.read_text())["groups"] if g["title"] == title)
                 table = next(b for b in group["beats"] if b["mapping"] == "dechazal")
                 f1 = table["classes"][label]["f1"]

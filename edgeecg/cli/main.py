@@ -144,11 +144,12 @@ def overview(
     The whole way, each verb's output being the next one's input:
 
     - `edgeecg train --out runs/mine` on synthetic patients, or on yours with `--config`
-    - `edgeecg evaluate`: EC57 tables per class and record
     - `edgeecg export`: the network as ONNX graphs, checked against torch
+    - `edgeecg calibrate`: how far their values reach, which INT8 needs
     - `edgeecg quantize`: INT8 and FP16 graphs, with what they cost in accuracy
     - `edgeecg build`: one verified `.edgeecg` bundle, and on a GPU its TensorRT engine
-    - `edgeecg stream`: live beats from a record, standard input or a device
+    - `edgeecg evaluate --bundle`: EC57 tables per class and record
+    - `edgeecg stream --bundle`: live beats from a record, standard input or a device
 
     `edgeecg demo` walks it all in minutes. `edgeecg VERB --help` explains each step with examples.
     Not a medical device.

@@ -100,6 +100,8 @@ def quantize(
         )
     show_table(console, agreement(result.graphs, cases, wanted.precisions, human.print))
     write_graphs(out, result.graphs)
+    if precisions is None and evidence is None:
+        human.print("note: FP16 alone was made; INT8 needs --calibration, what edgeecg calibrate writes")
     with_it = f" --calibration {quoted(calibration)}" if calibration is not None else ""
     then = f"edgeecg build {quoted(out)}{with_it} --precision auto --out NAME.edgeecg"
     human.print(f"graphs in {out}; next: {then}")

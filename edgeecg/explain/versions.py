@@ -259,8 +259,9 @@ def feature_view(
     Examples
     --------
     >>> import edgeecg
-    >>> view = edgeecg.explain.feature_view(edgeecg.read_record("mitdb/119"), at=173035)
-    >>> view.predict(view.values)
+    >>> record = edgeecg.read_record("mitdb/119")  # doctest: +SKIP
+    >>> view = edgeecg.explain.feature_view(record, at=173035)  # doctest: +SKIP
+    >>> view.predict(view.values)  # doctest: +SKIP
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     network = load_network(opened)

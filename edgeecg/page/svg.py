@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 __all__ = ["Chart", "bars", "curve", "histogram", "number", "stacks"]
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 14, 40  # the left margin holds the axis' label and "100,000"
 
 
 class Chart:

@@ -49,7 +49,7 @@ class Gateway:
     Examples
     --------
     >>> gateway = Gateway(read_gateway_config("ward.toml"), engine)  # doctest: +SKIP
-    >>> gateway.run(stop)
+    >>> gateway.run(stop)  # doctest: +SKIP
     """
 
     def __init__(self, config: GatewayConfig, engine: Engine) -> None:

@@ -56,9 +56,9 @@ class StreamPool:
     Examples
     --------
     >>> pool = edgeecg.StreamPool(engine)  # doctest: +SKIP
-    >>> bed = pool.add(fs=250)
-    >>> pool.push(bed, chunk)
-    >>> for patient, event in pool.poll():
+    >>> bed = pool.add(fs=250)  # doctest: +SKIP
+    >>> pool.push(bed, chunk)  # doctest: +SKIP
+    >>> for patient, event in pool.poll():  # doctest: +SKIP
     ...     print(patient, event)
     """
 

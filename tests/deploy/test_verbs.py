@@ -75,6 +75,15 @@ def test_the_way_from_checkpoint_to_bundle(walked: Path) -> None:
         assert engine.precision == "mixed"
 
 
+def test_what_is_not_made_without_calibration_is_said(
+    walked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(walked, "quantize @graphs --out @half -r @patients") == 0
+    assert "INT8 needs --calibration" in capsys.readouterr().err
+    assert run(walked, "quantize @graphs --out @asked -r @patients --precision fp16") == 0
+    assert "INT8" not in capsys.readouterr().err
+
+
 def test_the_evidence_names_its_windows(walked: Path) -> None:
     windows = json.loads((walked / "calibration" / "windows.json").read_text())["windows"]
     assert len(windows) == 4

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeecg.cli.profile import summary
 from edgeecg.errors import ConfigError, InputError
+from edgeecg.page.svg import curve
 from edgeecg.profile import collect as collecting
 from edgeecg.profile.collect import (
     ProfileSettings,
@@ -327,6 +328,16 @@ def test_the_page_holds_everything_in_itself(report: Report) -> None:
     for words in ("Time of a hop", "Timeline", "VDD_IN", "compute", "p99.9", "tiny"):
         assert words in text
     assert not re.search(r"\bnan\b|\binf\b", text)
+
+
+def test_large_numbers_stay_clear_of_the_axis_label() -> None:
+    chart = curve([(1, 5_000.0), (64, 250_000.0)], ("batch", "patients"), "")
+    ends = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end">([\d,]+)</text>', chart)
+    label = re.search(r"translate\(([\d.]+) ", chart)
+    assert label
+    assert any(len(text) == 7 for _, text in ends)
+    em = 11.5  # pixels; a digit is some 0.6 of it wide, and the label stands upright
+    assert min(float(x) - 0.6 * em * len(text) for x, text in ends) > float(label[1]) + em / 2
 
 
 def test_names_cannot_break_the_page(report: Report) -> None:

@@ -8,7 +8,8 @@ Examples
 --------
 >>> from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 >>> made = synthesize(SyntheticSettings(draw_patient("ventricular", 1), seconds=60), seed=1)
->>> made.record.signal.shape, made.labels[:3]
+>>> made.record.signal.shape, made.labels[:3].tolist()
+((21600, 2), ['N', 'N', 'N'])
 """
 
 from __future__ import annotations
