@@ -5,13 +5,14 @@ patient's QRS ever do, and are back within milliseconds. A QRS that is taken for
 not come back is let through.
 
 A sample is *held* where it lies further from the one before than ``RATIO`` times the steepest slope of late
-and ``OFTEN`` times the usual step (mains hum has no slope): the value before it stands in its place. The
-next one that lies near it again ends that, or so does the sample behind ``HOLD`` seconds: then it was no
-impulse. A slope is what the steps of ``SLOPE`` seconds in a row have in common, at least two of one
-direction: an impulse has none, so that those of the first beat, and of every beat, do not hide the others.
-Slopes are halved every ``HALF_LIFE`` seconds, the usual step is a mean over some ``USUAL`` seconds. Nothing
-is held before a slope that could be of a QRS has been known for ``LEARN`` seconds, as at the beginning and
-behind a flat line. Nothing is waited for, and no row knows of another.
+and ``OFTEN`` times the usual step (noise and mains hum have steps and no slope): the value of ``SLOPE``
+seconds before stands in its place, since an impulse may rise in two steps. The next one that lies near it
+again ends that, or so does the sample behind ``HOLD`` seconds: then it was no impulse. A slope is what the
+steps of ``SLOPE`` seconds in a row have in common, at least two of one direction: an impulse has none, so
+that those of the first beat, and of every beat, do not hide the others. Slopes are halved every
+``HALF_LIFE`` seconds, the usual step is a mean over some ``USUAL`` seconds. Nothing is held before a slope
+that could be of a QRS has been known for ``LEARN`` seconds, as at the beginning and behind a flat line.
+Nothing is waited for, and no row knows of another.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["ImpulseState", "Impulses"]
 RATIO = 3.0
 SLOPE = 1 / 120  # seconds: three steps at 360 Hz; the steep part of a QRS lasts longer
 HOLD = 0.012  # seconds: three samples at 250 Hz; a QRS lasts five times as long
-OFTEN = 6.0  # of white noise one step in a million is as far
+OFTEN = 6.0  # white noise has one step in a million that is as far
 LEAST = 12.0  # mV a second: a QRS of a quarter of a millivolt
 HALF_LIFE = 10.0  # seconds: a beat behind a long pause is still no impulse
 USUAL = 0.5  # seconds
@@ -120,7 +121,7 @@ class Impulses:
         )
         before = np.concatenate([state.usual, usual[:, :-1]], axis=1)
         slopes = steep[:, :-1] * self.fade**age
-        limit = np.maximum(RATIO * slopes, OFTEN * before)
+        limit = RATIO * slopes + OFTEN * before
         seen = self._seen(slopes >= LEAST / self.fs, state.seen)
         limit[seen < self.enough] = np.inf
         far = steps > limit
@@ -138,7 +139,7 @@ class Impulses:
             value = np.where(np.isnan(state.before[:, :1]), x[:, :1], state.value)
             for row in rows.tolist():
                 x[row], after.held[row] = self._held(
-                    x[row].tolist(), limit[row].tolist(), float(value[row, 0]), int(state.held[row, 0])
+                    known[row].tolist(), limit[row].tolist(), float(value[row, 0]), int(state.held[row, 0])
                 )
                 after.value[row] = x[row, -1]
         return x, after
@@ -160,12 +161,16 @@ class Impulses:
         return place - np.maximum.accumulate(np.where(known, -before, place), axis=1)
 
     def _held(
-        self, samples: list[float], limit: list[float], value: float, held: int
+        self, known: list[float], limit: list[float], value: float, held: int
     ) -> tuple[list[float], int]:
-        """One row, sample by sample; how many of the last ones are held."""
-        for at, sample in enumerate(samples):
-            if abs(sample - value) > limit[at] and held < self.longest:
-                samples[at], held = value, held + 1
+        """One row, sample by sample; ``known`` begins with what came before; how many are held at last."""
+        made = []
+        for at, bound in enumerate(limit):
+            sample = known[self.slope + at]
+            if abs(sample - value) > bound and held < self.longest:
+                value = value if held else known[at]  # from before it rose
+                held += 1
             else:
                 value, held = sample, 0
-        return samples, held
+            made.append(value)
+        return made, held
