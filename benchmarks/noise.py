@@ -1,7 +1,7 @@
 """Noise stress: beats found in electrode-motion noise, each record by the network that never saw its patient.
 
-    python tools/train_release.py small --data DIR --work runs/release    # the networks of the folds, once
-    python benchmarks/noise.py --data DIR --work runs/release/small
+    python tools/kept.py small-1-four --data DIR --work runs/kept    # bundles of the kept networks, once
+    python benchmarks/noise.py --data DIR --work runs/kept/small-1-four
 
 The protocol of WFDB's `nst`: five clean minutes, then two minutes of noise and two clean ones in turn, on
 both leads; the ratio counts as `nst` counts it, and only the noisy parts are scored, within 150 ms, but for
@@ -54,7 +54,7 @@ def score(engine: Engine, noisy: NoisyRecord, withhold: bool) -> Confusion:
 def held_out(work: Path) -> Iterator[tuple[Path, str]]:
     """Bundles of the folds, and the DS1 records that each never saw."""
     for fold in sorted(work.glob("fold*")):
-        meta = json.loads((fold / "checkpoint" / "checkpoint.json").read_text(encoding="utf-8"))["meta"]
+        meta = json.loads((fold / "refined" / "checkpoint.json").read_text(encoding="utf-8"))["meta"]
         for name in meta["validation"]:
             source, _, record = name.partition("/")
             if source == "mitdb" and record in data_set("mitdb").splits["DS1"]:
@@ -63,7 +63,7 @@ def held_out(work: Path) -> Iterator[tuple[Path, str]]:
 
 def noise(
     data: Annotated[Path, typer.Option(help="Folder of the recordings: mitdb and nstdb.")],
-    work: Annotated[Path, typer.Option(help="Folder with the folds of tools/train_release.py.")],
+    work: Annotated[Path, typer.Option(help="Folder with the folds (tools/kept.py makes one).")],
     snr: Annotated[list[float] | None, typer.Option(help="Decibels; may repeat.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the figures as JSON.")] = Path("runs/bench"),
 ) -> None:

@@ -1,6 +1,7 @@
-"""Write `docs/models/PRESET.md` and its pictures from the out-of-fold figures of `tools/train_release.py`.
+"""Write `docs/models/PRESET.md`, its figures and pictures from what `tools/kept.py` measured out of fold.
 
-python tools/model_card.py --data DIR --work runs/release
+for name in nano-four micro-four small-1-four; do python tools/kept.py $name --data DIR --work runs/kept; done
+python tools/model_card.py --data DIR --work runs/kept
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from held_out import Told, corrected, folds, told  # beside this file
+from held_out import REFINED, Told, corrected, folds, told  # beside this file
 from matplotlib.figure import Figure
+from recipes import RECIPES  # beside this file
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle
@@ -21,12 +23,16 @@ from edgeecg.cli.strip import draw_strip
 from edgeecg.data.catalog import load_record, load_reference
 from edgeecg.errors import ConfigError
 from edgeecg.metrics.calibration import by_label
-from edgeecg.model.checkpoint import network_from_weights
+from edgeecg.model.checkpoint import load_checkpoint, network_from_weights
+from edgeecg.model.config import read_config
 from edgeecg.pipeline.annotate import annotate
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "docs" / "models"
+FOLDS = RECIPES / "folds"
 PRESETS = ("nano", "micro", "small", "base")
+KEPT = {"nano": "nano-four", "micro": "micro-four", "small": "small-1-four"}
+"""Networks of the folds of `tools/release/folds` that stand for what is shipped."""
 CLASSES = ("QRS", "V", "S", "F")
 FAILURES = (  # record, what the reference says, what was said
     ("mitdb/207", "V", "N"),
@@ -162,6 +168,17 @@ def failure(work: Path, data: Path, name: str, wanted: str, said: str) -> Path:
     return target
 
 
+def networks(preset: str) -> str:
+    """Which networks the figures are of, and what they lack beside the shipped ones."""
+    config = load_checkpoint(FOLDS / KEPT[preset] / "fold0" / REFINED).meta["config"]
+    steps, all_steps = config["optim"]["steps"], read_config(RECIPES / f"{preset}.toml").optim.steps
+    shorter = f", {steps:,} of the first stage's {all_steps:,} steps" if steps < all_steps else ""
+    return (
+        f"The networks lie in `tools/release/folds/{KEPT[preset]}` (seed {config['seed']}{shorter}, all four "
+        f"stages); `python tools/kept.py {KEPT[preset]} --data ~/ecg` gives these figures again.\n"
+    )
+
+
 def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) -> str:
     """The page of one preset."""
     bundle = Bundle.open(preset)
@@ -183,7 +200,8 @@ def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) 
         return "\n".join(parts)
     protocol = (
         "Every patient annotated by a network that never saw him (five folds, one seed), through the "
-        "deployed path; 95 % intervals by bootstrap over patients. The shipped weights are trained on all.\n"
+        "deployed path; 95 % intervals by bootstrap over patients. The shipped weights learnt from all.\n\n"
+        f"{networks(preset)}"
     )
     parts += [
         "## Out of fold\n",
@@ -204,19 +222,22 @@ def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) 
 
 def write(
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
-    work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
+    work: Annotated[Path, typer.Option(help="Of tools/kept.py.")] = Path("runs/kept"),
     pictures: Annotated[bool, typer.Option(help="Draw the known failures of small too.")] = True,
 ) -> None:
     """All cards, and the pictures of known failures."""
     (MODELS / "images").mkdir(exist_ok=True)
     for preset in PRESETS:
-        source = MODELS / f"{preset}.json"
-        groups = json.loads(source.read_text(encoding="utf-8"))["groups"] if source.exists() else []
-        page = card(preset, groups, work / preset, data)
+        groups, networks_of = [], work / KEPT.get(preset, preset)
+        if preset in KEPT:
+            figures = (networks_of / f"{preset}.json").read_text(encoding="utf-8")
+            (MODELS / f"{preset}.json").write_text(figures, encoding="utf-8")
+            groups = json.loads(figures)["groups"]
+        page = card(preset, groups, networks_of, data)
         (MODELS / f"{preset}.md").write_text(page, encoding="utf-8")
     if pictures:
         for name, wanted, said in FAILURES:
-            typer.echo(failure(work / "small", data, name, wanted, said))
+            typer.echo(failure(work / KEPT["small"], data, name, wanted, said))
 
 
 if __name__ == "__main__":
