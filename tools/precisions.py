@@ -1,6 +1,6 @@
 """What FP16 and INT8 cost patients that neither the network nor its scales have seen.
 
-    python tools/precisions.py small --data DIR --work runs/release    # after train_release.py; 20 minutes
+    python tools/precisions.py small-1-four --data DIR --work runs/kept    # after kept.py; 20 minutes
 
 The network of each fold is calibrated on the recordings that it was trained on, quantized and built, and
 annotates its held-out patients in every precision, through the deployed path. Prints the paired differences
@@ -117,9 +117,9 @@ def show(preset: str, found: Mapping[str, Sequence[Change]], same: Mapping[str, 
 
 
 def precisions(
-    presets: Annotated[list[str], typer.Argument(metavar="PRESET...", help="nano, micro, small.")],
+    presets: Annotated[list[str], typer.Argument(metavar="NAME...", help="Folders of --work.")],
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
-    work: Annotated[Path, typer.Option(help="Of tools/train_release.py.")] = Path("runs/release"),
+    work: Annotated[Path, typer.Option(help="Of tools/kept.py.")] = Path("runs/kept"),
     tables: Annotated[Path, typer.Option(help="Where the differences go.")] = TABLES,
 ) -> None:
     """Quantize the networks of the folds and compare."""
@@ -136,7 +136,8 @@ def precisions(
                 }
                 for precision, some in found.items()
             }
-            table = tables / f"{preset}-precisions.json"
+            bundle = next(iter(folds(work / preset)))[0]  # of `small-1-four` it is called small
+            table = tables / f"{bundle.stem}-precisions.json"
             table.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     except EdgeECGError as error:
         typer.echo(f"error: {error}", err=True)

@@ -115,7 +115,7 @@ def train_together(
         for group in groups:
             for number, member in enumerate(members):
                 group.begin(number, first_weights(group.config, member, data, work, pretrained))
-    seconds = advance("training", groups, first, data, work / "networks")
+    seconds = advance("training", groups, first, data, state_of(work, "networks", names, folds))
     for preset, group in zip(configs, groups, strict=True):
         keep(work / preset, group, data, seconds)
 
@@ -142,7 +142,7 @@ def go_on(
         members = members_of(data, names, folds, recipe.seed)
         networks = [each.network for each in begun[preset]]
         groups.append(Group(config, members, len(data.training), device, initial=networks))
-    seconds = advance(stage, groups, groups[0].config, data, work / f"{stage}-networks")
+    seconds = advance(stage, groups, groups[0].config, data, state_of(work, f"{stage}-networks", names, folds))
     for (preset, first), group in zip(begun.items(), groups, strict=True):
         for each, (name, network) in zip(first, group.networks().items(), strict=True):
             facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
@@ -150,6 +150,11 @@ def go_on(
             if stage == REFINED:
                 facts["thresholds"] = {"bias": BIAS[preset]}
             save_checkpoint(work / preset / name / stage, part_way(each.network, network, share), facts)
+
+
+def state_of(work: Path, what: str, names: Sequence[str], folds: int) -> Path:
+    """Where the state of networks that are being trained lies; of some folds alone, apart from the others'."""
+    return work / (what if len(names) >= folds else "-".join([what, *names]))
 
 
 def part_way(begin: Network, end: Network, share: float) -> Network:
@@ -208,8 +213,13 @@ def first_weights(
 
 
 def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
-    """A checkpoint of each network of a preset, in place of all that was made from former ones."""
-    shutil.rmtree(work, ignore_errors=True)
+    """A checkpoint of each network of a preset, in place of all that was made from former ones; other folds,
+    which were trained alone, stay.
+    """
+    mine = {member.name for member in group.members}
+    for path in work.glob("*"):
+        if path.name in mine or not path.name.startswith("fold"):
+            shutil.rmtree(path)
     for member, network in zip(group.members, group.networks().values(), strict=True):
         meta = {
             "config": group.config.to_dict(),

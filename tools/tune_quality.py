@@ -54,7 +54,8 @@ class Stretch:
 
     def tick(self, sample: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tick of a source sample in the front end's output."""
-        return ((sample * MODEL_FS / self.fs + FrontEnd(SPEC, self.fs).latency) // TICK).astype(np.int64)
+        front = FrontEnd(SPEC, self.fs)
+        return ((sample * float(front.resampler.ratio) + front.latency) // TICK).astype(np.int64)
 
 
 def filtered(x: Floats, fs: float) -> Floats:

@@ -36,6 +36,7 @@ from edgeecg.io.reading import find_annotated, read_record
 from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import find_headers
 from edgeecg.signal.missing import present
+from edgeecg.signal.resample import Resampler
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
 
 __all__ = [
@@ -117,7 +118,8 @@ def prepare_record(
     reference = load_reference(record, name)
     there: NDArray[np.bool_] = present(record.signal)
     used = there.any(axis=0) | ~there.any()
-    scale, signal = MODEL_FS / record.fs, on_model_grid(record.signal[:, used], record.fs)
+    scale = float(Resampler(record.fs).ratio)  # not of the rate as it is written: the signal's grid
+    signal = on_model_grid(record.signal[:, used], record.fs)
     unheard = [span for lead in there.T[used] for span in gaps(~lead, record.fs)]
     inside = (reference.beats * scale < signal.shape[1]) & _heard(reference.beats, there, record.fs)
     af = [(start, end) for start, end, rhythm in reference.rhythms if rhythm == "AFIB"]
@@ -145,7 +147,7 @@ def prepare_record(
 
 def prepare_synthetic(made: SyntheticRecord) -> TrainingRecord:
     """A synthetic recording on the model grid; everything is known of it, P waves too."""
-    scale = MODEL_FS / made.record.fs
+    scale = float(Resampler(made.record.fs).ratio)
     af = [(start, end) for start, end, rhythm in made.rhythms if rhythm == "AFIB"]
     return TrainingRecord(
         name=f"{SYNTHETIC}/{made.record.name}",

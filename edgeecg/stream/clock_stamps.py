@@ -19,7 +19,8 @@ RATE_GAIN = 0.005  # and into the rate: critically damped over about 20 packets
 EXACT = 1.0, 0.25  # both where stamps have no jitter
 PULL = 0.02  # a crystal is never off by more: beyond that the declared rate is wrong
 PACE = 20  # packets from which a wrong rate is told
-RECENT = 32  # stamps by which a doubled packet is known
+RECENT = 32  # stamps by which a doubled packet is known, and behind which the rate is
+SETTLED = 1e-3  # what may be wrong with it then
 
 
 def place_by_stamp(stamp: int, anchor: tuple[int, float], state: TimeState, fs: float, jitter: float) -> int:
@@ -28,9 +29,14 @@ def place_by_stamp(stamp: int, anchor: tuple[int, float], state: TimeState, fs: 
     taken = {place for place, _ in state.held}
     ends = [state.next, *(end for place, held in state.held if (end := place + len(held)) not in taken)]
     nearest = min(ends, key=lambda end: abs(end - where))
-    drifted = 2 * PULL * (nearest - anchor[0])  # before the rate is known
+    drifted = unsure(state) * (nearest - anchor[0])
     near = abs(nearest - where) <= max(jitter * fs, 0.5, drifted)
     return nearest if near else round(where)
+
+
+def unsure(state: TimeState) -> float:
+    """By what share the rate may still be wrong: drift within it is no loss."""
+    return 2 * PULL if len(state.stamps) < RECENT else SETTLED
 
 
 def track(place: int, packet: Packet, state: TimeState, fs: float, jitter: float) -> TimeState:
@@ -44,7 +50,7 @@ def track(place: int, packet: Packet, state: TimeState, fs: float, jitter: float
         return state
     expected = anchor[1] + passed / state.rate
     error = packet.stamp - expected
-    if abs(error) * 1e-9 > max(jitter, 1 / fs, 2 * PULL * passed / fs):
+    if abs(error) * 1e-9 > max(jitter, 1 / fs, unsure(state) * passed / fs):
         return state._replace(anchor=(place, float(packet.stamp)))  # a gap lies between
     anchor_gain, rate_gain = (ANCHOR_GAIN, RATE_GAIN) if jitter else EXACT
     nominal = fs / 1e9

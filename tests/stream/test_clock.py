@@ -251,6 +251,24 @@ def test_the_drift_of_stamps_without_jitter_is_no_loss(drift: float, size: int) 
     assert missing == {201: pytest.approx(size, abs=2), 311: pytest.approx(size, abs=2)}
 
 
+@pytest.mark.parametrize(("fs", "size", "lost"), [(250, 250, 10), (250, 125, 4), (130, 73, 2), (250, 25, 1)])
+@pytest.mark.parametrize("drift", [0.0, 0.01])
+def test_what_is_lost_is_told_however_little_once_the_rate_is_known(
+    fs: int, size: int, lost: int, drift: float
+) -> None:
+    base = TimeBase(fs, jitter=0.0)
+    state, place, missing = base.initial(), 0, 0
+    for number in range(160):
+        if number >= 100 and number % 3 == 0:
+            place += lost
+        stamp = round(place / fs / (1 + drift) * 1e9)
+        pieces, state = base.step(Packet(ramp(place, size), stamp=stamp), state)
+        missing += sum(piece.missing for piece in pieces)
+        place += size
+    pieces, _ = base.flush(state)
+    assert missing + sum(piece.missing for piece in pieces) == 20 * lost
+
+
 def test_ten_hours_of_drift_do_not_move_a_gapless_stream() -> None:
     base, state = TimeBase(130.0, jitter=0.05), None
     state = base.initial()

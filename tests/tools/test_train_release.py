@@ -169,6 +169,7 @@ def test_nothing_to_fit_is_told() -> None:
 
 
 def test_what_former_networks_made_goes_with_them(tmp_path: Path) -> None:
+    (tmp_path / "nano" / "fold3" / "refined").mkdir(parents=True)  # trained alone
     for stale in ("annotations/101.edg", "fold0/annotated", "fold0/refined/checkpoint.json", "all/final/x"):
         (tmp_path / "nano" / stale).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "nano" / stale).touch()
@@ -176,7 +177,7 @@ def test_what_former_networks_made_goes_with_them(tmp_path: Path) -> None:
     config = TrainConfig(preset="nano")
     group = Group(config, [Member("fold0"), Member("all")], len(data.training), torch.device("cpu"))
     stages.keep(tmp_path / "nano", group, data, 1.0)
-    assert sorted(path.name for path in (tmp_path / "nano").iterdir()) == ["all", "fold0"]
+    assert sorted(path.name for path in (tmp_path / "nano").iterdir()) == ["all", "fold0", "fold3"]
     for name in ("fold0", "all"):
         assert [path.name for path in (tmp_path / "nano" / name).iterdir()] == ["checkpoint"]
 
