@@ -142,7 +142,8 @@ def go_on(
         members = members_of(data, names, folds, recipe.seed)
         networks = [each.network for each in begun[preset]]
         groups.append(Group(config, members, len(data.training), device, initial=networks))
-    seconds = advance(stage, groups, groups[0].config, data, state_of(work, f"{stage}-networks", names, folds))
+    out = state_of(work, f"{stage}-networks", names, folds)
+    seconds = advance(stage, groups, groups[0].config, data, out)
     for (preset, first), group in zip(begun.items(), groups, strict=True):
         for each, (name, network) in zip(first, group.networks().items(), strict=True):
             facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
@@ -153,7 +154,7 @@ def go_on(
 
 
 def state_of(work: Path, what: str, names: Sequence[str], folds: int) -> Path:
-    """Where the state of networks that are being trained lies; of some folds alone, apart from the others'."""
+    """Where the state of networks that are being trained lies; of some folds alone, apart from others'."""
     return work / (what if len(names) >= folds else "-".join([what, *names]))
 
 

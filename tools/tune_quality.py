@@ -27,7 +27,7 @@ from edgeecg.io.record import Record
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.signal.noise import COLUMNS, TICK, ratios, tick_features
 from edgeecg.signal.quality import QUALITY_LABELS, UNREADABLE, WINDOW, Quality, QualityInput
-from edgeecg.specs import MODEL_FS, SignalSpec
+from edgeecg.specs import SignalSpec
 
 SPEC = SignalSpec()
 LEVELS = (24, 18, 12, 6, 0, -6)  # decibels, as nst counts them

@@ -19,7 +19,7 @@ from edgeecg.specs import SignalSpec
 
 __all__ = ["FrontEnd", "FrontEndOutput", "FrontEndState"]
 
-SINGLE = 8  # columns of `FrontEnd.pack` that are one number each: of impulses, offset and gain
+SINGLE = 7  # columns of `FrontEnd.pack` that are one number each: of impulses, offset and gain
 
 
 class FrontEndState(NamedTuple):
@@ -160,7 +160,7 @@ class FrontEnd:
     @cached_property
     def width(self) -> int:
         """Columns of :meth:`pack`."""
-        return self.impulses.slope + self.resampler.context + 2 * len(self.bandpass.sections) + SINGLE
+        return 2 * self.impulses.context + self.resampler.context + 2 * len(self.bandpass.sections) + SINGLE
 
     def pack(self, state: FrontEndState) -> NDArray[np.float64]:
         """All that the rows remember but their common phase, as one array ``(rows, width)``.
@@ -171,18 +171,18 @@ class FrontEnd:
         rows, tail = len(state.gain.level), state.resample
         delays = state.filter.transpose(1, 0, 2).reshape(rows, -1)
         return np.concatenate(
-            [state.impulse.before, tail.tail, delays, *state.impulse[1:], tail.offset, *state.gain], axis=1
+            [*state.impulse[:2], tail.tail, delays, *state.impulse[2:], tail.offset, *state.gain], axis=1
         )
 
     def unpack(self, packed: NDArray[np.float64], made: int) -> FrontEndState:
         """State of packed rows that stand between two blocks, ``made`` model samples into a period."""
-        before, rows = self.impulses.slope, len(packed)
-        context = before + self.resampler.context
+        before, rows = self.impulses.context, len(packed)
+        context = 2 * before + self.resampler.context
         delays = packed[:, context:-SINGLE].reshape(rows, -1, 2).transpose(1, 0, 2)
-        value, steep, usual, seen, held, offset, level, weight = np.hsplit(packed[:, -SINGLE:], SINGLE)
+        steep, usual, seen, held, offset, level, weight = np.hsplit(packed[:, -SINGLE:], SINGLE)
         return FrontEndState(
-            ImpulseState(packed[:, :before], value, steep, usual, seen, held),
-            self.resampler.between(packed[:, before:context], offset, made),
+            ImpulseState(packed[:, :before], packed[:, before : 2 * before], steep, usual, seen, held),
+            self.resampler.between(packed[:, 2 * before : context], offset, made),
             np.ascontiguousarray(delays),
             GainState(level, weight),
         )

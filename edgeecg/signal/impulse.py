@@ -5,7 +5,7 @@ patient's QRS ever do, and are back within milliseconds. A QRS that is taken for
 not come back is let through.
 
 A sample is *held* where it lies further from the one before than ``RATIO`` times the steepest slope of late,
-and than ``OFTEN`` times the usual step (noise and mains hum have steps and no slope): the value of ``SLOPE``
+and than ``OFTEN`` times the usual step (noise and mains hum have steps and no slope): the value of ``BACK``
 seconds before stands in its place, since an impulse may rise in two steps. The next one that lies near it
 again ends that, or so does the sample behind ``HOLD`` seconds: then it was no impulse.
 
@@ -29,12 +29,14 @@ from numpy.typing import NDArray
 
 __all__ = ["ImpulseState", "Impulses"]
 
-RATIO = 3.0  # of 150,408 beats of mitdb and svdb 630 have a sample that is held, 403 of them paced (104)
-SLOPE = 1 / 120  # seconds: three steps at 360 Hz; the steep part of a QRS lasts longer
+RATIO = 3.0
+SLOPE = 1 / 120  # seconds: three steps at 360 Hz, two from 180 to 299 Hz
+LONG = 1 / 62  # seconds: a slope of two steps that lasts longer, below 124 Hz, is most of a narrow R wave
+BACK = 0.01  # seconds by which the value that is held lies back
 HOLD = 0.012  # seconds: three samples at 250 Hz; a QRS lasts five times as long
 OFTEN = 6.0  # white noise has one step in a million that is as far
 LEAST = 12.0  # mV a second: a QRS of a quarter of a millivolt
-HALF_LIFE = 5.0  # seconds: of a heart of 15 a minute half is left
+HALF_LIFE = 8.0  # seconds
 USUAL = 0.5  # seconds
 LEARN = 1.0  # seconds
 MOST = 16_384  # samples at a time: over more of them the slopes' growth has no number
@@ -43,13 +45,14 @@ Floats = NDArray[np.float64]
 
 
 class ImpulseState(NamedTuple):
-    """What a row remembers: ``before`` ``(rows, k)``, its last samples; and, each ``(rows, 1)``, ``value``:
-    what was let through last; ``steep``: the steepest slope of late; ``usual``: the mean step; ``seen``:
-    samples for which a slope has been known, up to those of ``LEARN``; ``held``: samples held in a row.
+    """What a row remembers: ``before``, ``clear`` ``(rows, context)``, its last samples as they came and as
+    they were let through; and, each ``(rows, 1)``, ``steep``: the steepest slope of late; ``usual``: the mean
+    step; ``seen``: samples for which a slope has been known, up to those of ``LEARN``; ``held``: samples held
+    in a row.
     """
 
     before: Floats
-    value: Floats
+    clear: Floats
     steep: Floats
     usual: Floats
     seen: Floats
@@ -70,8 +73,23 @@ class Impulses:
 
     @cached_property
     def slope(self) -> int:
-        """Steps that make a slope: samples that a row remembers."""
-        return max(2, int(np.ceil(SLOPE * self.fs)))
+        """Steps that make a slope."""
+        return max(2, round(SLOPE * self.fs))
+
+    @cached_property
+    def back(self) -> int:
+        """Samples by which the value that is held lies back."""
+        return max(2, int(np.ceil(BACK * self.fs)))
+
+    @cached_property
+    def context(self) -> int:
+        """Samples that a row remembers."""
+        return max(self.slope, self.back)
+
+    @cached_property
+    def ratio(self) -> float:
+        """How many times as far as a slope a step must be."""
+        return RATIO * max(1.0, self.slope / self.fs / LONG)
 
     @cached_property
     def longest(self) -> int:
@@ -95,8 +113,8 @@ class Impulses:
 
     def initial(self, rows: int) -> ImpulseState:
         """State of ``rows`` streams that have not begun."""
-        nothing, zeros = np.full((rows, self.slope), np.nan), np.zeros((rows, 1))
-        return ImpulseState(nothing, zeros, zeros, zeros, zeros, zeros)
+        nothing, zeros = np.full((rows, self.context), np.nan), np.zeros((rows, 1))
+        return ImpulseState(nothing, nothing, zeros, zeros, zeros, zeros)
 
     def step(self, x: Floats, state: ImpulseState) -> tuple[Floats, ImpulseState]:
         """``(rows, n)`` millivolts that follow those before, to the same without impulses."""
@@ -110,41 +128,40 @@ class Impulses:
         return np.concatenate(pieces, axis=1), state
 
     def _step(self, x: Floats, state: ImpulseState) -> tuple[Floats, ImpulseState]:
-        count = x.shape[1]
-        before = np.where(np.isnan(state.before), x[:, :1], state.before)  # the first sample, as if for ever
-        known = np.concatenate([before, x], axis=1)
-        steps = known[:, 1:] - known[:, :-1]
-        age = np.arange(1, count + 1)
-        grown = np.concatenate([state.steep, self._slopes(steps) * self.fade**-age], axis=1)
-        steep = np.maximum.accumulate(grown, axis=1)
-        steps = np.abs(steps[:, self.slope - 1 :])
-        usual, _ = scipy.signal.lfilter(
+        first = np.isnan(state.before)  # it is as if the first sample had been there for ever
+        known = np.concatenate([np.where(first, x[:, :1], state.before), x], axis=1)
+        steps = np.diff(known[:, self.context - self.slope :], axis=1)
+        limit, seen, steep, usual = self._limits(steps, state)
+        far = np.abs(steps[:, self.slope - 1 :]) > limit
+        held, clear = np.zeros((len(x), 1)), known
+        rows = np.flatnonzero(far.any(axis=1) | (state.held[:, 0] > 0))
+        if len(rows) or x.shape[1] < self.context:  # hardly ever
+            x, clear = x.copy(), np.concatenate([np.where(first, x[:, :1], state.clear), x], axis=1)
+            for row in rows.tolist():
+                made, held[row] = self._held(
+                    clear[row].tolist(), limit[row].tolist(), int(state.held[row, 0])
+                )
+                clear[row], x[row] = made, made[self.context :]
+        last = np.minimum(seen[:, -1:], self.enough)
+        return x, ImpulseState(
+            known[:, -self.context :], clear[:, -self.context :], steep[:, -1:], usual[:, -1:], last, held
+        )
+
+    def _limits(self, steps: Floats, state: ImpulseState) -> tuple[Floats, Floats, Floats, Floats]:
+        """How far each sample may lie; samples for which a slope was known; slopes of late; mean steps."""
+        slopes, steps = self._slopes(steps), np.abs(steps[:, self.slope - 1 :])
+        fade = self.fade ** np.arange(slopes.shape[1] + 1)
+        grown = np.concatenate([state.steep, slopes / fade[1:]], axis=1)
+        steep = np.maximum.accumulate(grown, axis=1) * fade
+        mean, _ = scipy.signal.lfilter(
             [self.weight], [1.0, self.weight - 1.0], steps, zi=(1.0 - self.weight) * state.usual
         )
-        before = np.concatenate([state.usual, usual[:, :-1]], axis=1)
-        slopes = steep[:, :-1] * self.fade**age
-        limit = np.maximum(RATIO * slopes + (self.slope - 2) * before, OFTEN * before)
-        seen = self._seen(slopes >= LEAST / self.fs, state.seen)
+        usual = np.concatenate([state.usual, mean], axis=1)
+        before = steep[:, :-1] * self.fade  # of the samples before each
+        limit = np.maximum(self.ratio * before + (self.slope - 2) * usual[:, :-1], OFTEN * usual[:, :-1])
+        seen = self._seen(before >= LEAST / self.fs, state.seen)
         limit[seen < self.enough] = np.inf
-        far = steps > limit
-        after = ImpulseState(
-            known[:, -self.slope :],
-            x[:, -1:].copy(),
-            steep[:, -1:] * self.fade**count,
-            usual[:, -1:],
-            np.minimum(seen[:, -1:], self.enough),
-            np.zeros((len(x), 1)),
-        )
-        rows = np.flatnonzero(far.any(axis=1) | (state.held[:, 0] > 0))
-        if len(rows):  # hardly ever
-            x = x.copy()
-            value = np.where(np.isnan(state.before[:, :1]), x[:, :1], state.value)
-            for row in rows.tolist():
-                x[row], after.held[row] = self._held(
-                    known[row].tolist(), limit[row].tolist(), float(value[row, 0]), int(state.held[row, 0])
-                )
-                after.value[row] = x[row, -1]
-        return x, after
+        return limit, seen, steep, usual
 
     def _slopes(self, steps: Floats) -> Floats:
         """What the steps up to each have in common; 0 where they are of two directions."""
@@ -162,17 +179,13 @@ class Impulses:
             return before + place
         return place - np.maximum.accumulate(np.where(known, -before, place), axis=1)
 
-    def _held(
-        self, known: list[float], limit: list[float], value: float, held: int
-    ) -> tuple[list[float], int]:
-        """One row, sample by sample; ``known`` begins with what came before; how many are held at last."""
-        made = []
-        for at, bound in enumerate(limit):
-            sample = known[self.slope + at]
-            if abs(sample - value) > bound and held < self.longest:
-                value = value if held else known[at]  # from before it rose
-                held += 1
+    def _held(self, clear: list[float], limit: list[float], held: int) -> tuple[list[float], int]:
+        """One row, sample by sample, behind what was let through before; how many are held at last."""
+        value = clear[self.context - 1]
+        for at, bound in enumerate(limit, self.context):
+            if abs(clear[at] - value) > bound and held < self.longest:
+                value = value if held else clear[at - self.back]  # from before it rose
+                clear[at], held = value, held + 1
             else:
-                value, held = sample, 0
-            made.append(value)
-        return made, held
+                value, held = clear[at], 0
+        return clear, held
