@@ -60,6 +60,29 @@ def test_the_spike_of_a_pacemaker_is_left_out(fs: int) -> None:
 
 
 @every_rate
+def test_two_impulses_at_any_distance_are_left_out(fs: float) -> None:
+    """As of a pacemaker of both ventricles: what is held is none of the other's height."""
+    x = beats(fs)
+    for apart in range(2, 12):
+        pair = x.copy()
+        for place in range(int(2.1 * fs), x.shape[1] - 12, int(0.8 * fs)):
+            pair[:, [place, place + apart]] += 6.0
+        wrong = np.abs(cleared(pair, fs)[0] - x[0]) > 1.5
+        assert not wrong.any(), apart
+
+
+@pytest.mark.parametrize("fs", [250, 300, 360, 400, 500, 1000])
+@pytest.mark.parametrize("sigma", [0.005, 0.006, 0.008])
+def test_the_narrow_qrs_of_a_child_is_no_impulse(fs: int, sigma: float) -> None:
+    t = np.arange(60 * fs) / fs
+    rng = np.random.default_rng(0)
+    x = 0.005 * rng.standard_normal(len(t))
+    for place in np.arange(0.5, 59.5, 0.45) + rng.uniform(0, 0.01, 132):
+        x += 1.5 * np.exp(-0.5 * ((t - place) / sigma) ** 2)
+    assert (cleared(x[None], fs)[0] != x).sum() <= 6
+
+
+@every_rate
 def test_what_does_not_come_back_is_let_through(fs: float) -> None:
     x = beats(fs)
     x[:, int(10 * fs) :] += 8.0

@@ -140,6 +140,8 @@ class PageSink(BaseSink):
         self._address, (_, self.port) = port, port_of(port, "page")
         self._lock = threading.Lock()  # clients read what the stream's thread writes
         self._beds: dict[str, _Bed] = {}
+        self._drawing = threading.Lock()
+        self._drawn: dict[int, tuple[bytes, float]] = {}  # pages of late, and when they were drawn
         self._listener: Listener | None = None
 
     def _connect(self, header: Header) -> None:
@@ -148,16 +150,20 @@ class PageSink(BaseSink):
 
     def _begin(self, header: Header) -> None:
         with self._lock:
+            if header.number is not None:  # a source that came back as another stream: its old bed is empty
+                self._beds = {n: b for n, b in self._beds.items() if b.header.number != header.number}
             self._beds[header.patient] = _Bed(header)
 
     def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:
         """Take ``(n, leads)`` millivolts from sample ``start`` on."""
         with self._lock:
-            self._beds[patient].take(start, samples)
+            if patient in self._beds:
+                self._beds[patient].take(start, samples)
 
     def _send(self, event: Event, header: Header, time: float | None) -> None:
         with self._lock:
-            self._beds[header.patient].vitals.told(event)
+            if header.patient in self._beds:  # else the last word of a stream whose source came back
+                self._beds[header.patient].vitals.told(event)
 
     def _disconnect(self) -> None:
         if self._listener is not None:
@@ -166,12 +172,24 @@ class PageSink(BaseSink):
     def _answer(self, path: str, query: dict[str, str]) -> Answer | None:
         if path != "/":
             return None
-        begin = query.get("from", "")[:6]
+        text = query.get("from", "")[:6]
+        begin = int(text) if text.isdecimal() else 0
+        with (
+            self._drawing
+        ):  # one at a time, and once for all who look at the same: it takes the stream's time
+            page, at = self._drawn.get(begin, (b"", -AGAIN))
+            if clock.monotonic() - at > AGAIN / 2:
+                page, at = self._draw(begin), clock.monotonic()
+                self._drawn = {b: d for b, d in self._drawn.items() if at - d[1] < AGAIN} | {
+                    begin: (page, at)
+                }
+        return Answer(page, "text/html; charset=utf-8", again=AGAIN)
+
+    def _draw(self, begin: int) -> bytes:
         with self._lock:
             beds = list(self._beds.values())
         everybody = [self._shown(bed) for bed in beds]  # one by one: the stream waits for none of it
-        page = _drawn(everybody, int(begin) if begin.isdecimal() else 0)
-        return Answer(page.encode(), "text/html; charset=utf-8", again=AGAIN)
+        return _drawn(everybody, begin).encode()
 
     def _shown(self, bed: _Bed) -> _Shown:
         with self._lock:
@@ -183,7 +201,7 @@ def _drawn(everybody: Sequence[_Shown], begin: int) -> str:
     ordered = sorted(everybody, key=lambda bed: (bed.silent > STALE, not bed.alarms))
     chosen = ordered[begin : begin + MOST]
     model = f", model {everybody[0].header.model}" if everybody else ""
-    alarmed = sum(bool(bed.alarms) for bed in everybody)
+    alarmed = sum(bool(bed.alarms) and bed.silent <= STALE for bed in everybody)
     lead = f"{counted(len(everybody), 'patient')}, {alarmed} with an alarm{model}."
     links = ""
     if len(everybody) > MOST:

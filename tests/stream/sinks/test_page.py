@@ -30,6 +30,7 @@ def header(name: str) -> Header:
 
 
 def look(sink: Any, path: str = "/") -> str:
+    sink._drawn.clear()  # as if a second had passed
     with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}{path}", timeout=10) as answer:
         assert answer.headers["Refresh"] == str(room.AGAIN)
         return str(answer.read().decode())
@@ -118,6 +119,26 @@ def test_many_patients_come_in_pages(sink: Any) -> None:
         look(sink, f"/?from={odd}")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         look(sink, "/etc/passwd")
+
+
+def test_who_looks_at_once_gets_the_same_page(sink: Any) -> None:
+    admit(sink, "bed-1")
+    first = look(sink)
+    beats(sink, "bed-1")
+    with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/", timeout=10) as answer:
+        assert answer.read().decode() == first
+    assert look(sink) != first
+
+
+def test_a_source_that_comes_back_otherwise_takes_its_old_bed(sink: Any) -> None:
+    for name, number in (("bed-1", 1), ("bed-2", 2), ("bed-1-2", 1)):
+        sink.open(Header(name, FS, ("II",), "small", "9f2c", number=number))
+    sink.signal(0, np.zeros((10, 1)), "bed-1")
+    sink.write(Beat(5, "N", 1, 1, None), "bed-1")  # the last word of the old stream
+    told = look(sink)
+    assert told.count("<article") == 2
+    assert "bed-1-2" in told
+    assert "bed-2" in told
 
 
 @pytest.mark.parametrize("signal", [[], [np.nan] * 50, [0.0], [1e300, -1e300], np.ones(7)])
