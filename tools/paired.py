@@ -1,6 +1,6 @@
 """What two sets of networks say of the same held-out patients: differences, paired over patients.
 
-    python tools/paired.py docs/models/micro.json docs/models/kept/micro-four.json
+    python tools/paired.py docs/models/micro.json runs/kept/micro-half-four/micro.json
 
 Reads the figures that `tools/train_release.py` and `tools/kept.py` keep, and prints by how many points F1 of
 QRS, V and S of the second differs from the first, with 95 % intervals by bootstrap over patients. AF by
