@@ -23,6 +23,7 @@ import scipy.signal
 from rich.console import Console
 from rich.table import Table
 
+from edgeecg.data.synthetic import SyntheticSettings, synthesize
 from edgeecg.signal.block import Block, Blocks
 from edgeecg.signal.cohort import SignalChain
 from edgeecg.signal.quality import QualityInput
@@ -75,9 +76,11 @@ def once(call: Callable[[], Any], count: int) -> float:
 def stages(rows: int) -> list[Cost]:
     """A block of half a second for each of ``rows`` patients that are under way."""
     chain, blocks = SignalChain(SignalSpec(), FS), Blocks(FS)
-    rng, state = np.random.default_rng(0), blocks.initial()
-    first, block = (p for p in blocks.push(rng.normal(size=249), state) if isinstance(p, Block))
-    _, packed = chain.step(chain.gather([first] * rows), chain.initial(rows))
+    heart = synthesize(SyntheticSettings(seconds=10, fs=FS), seed=1).record.signal[:, 0]
+    *before, block = (p for p in blocks.push(heart, blocks.initial()) if isinstance(p, Block))
+    packed = chain.initial(rows)
+    for each in before:  # what is usual of a patient is known by then
+        _, packed = chain.step(chain.gather([each] * rows), packed)
     batch = chain.gather([block] * rows)
     front, quality = chain.frontend, chain.quality
     heard = front.unpack(packed[:, : front.width], batch.phase)
@@ -102,6 +105,7 @@ def stages(rows: int) -> list[Cost]:
 
     x = QualityInput(batch.samples, signal.resampled, signal.filtered)
     cases: list[tuple[str, str, Callable[[], Any], Callable[[], Any]]] = [
+        ("impulses", "all three", lambda: front.impulses.step(batch.samples, heard.impulse), plain),
         ("resample", "upfirdn", lambda: resampler.step(batch.samples, heard.resample), fir),
         ("band-pass", "sosfilt", lambda: front.bandpass.step(signal.resampled, heard.filter), iir),
         ("gain", "lfilter", lambda: front.gain.step(signal.filtered, heard.gain), mean),
