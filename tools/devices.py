@@ -14,6 +14,7 @@ been trained on these very patients: what it scores is too kind, what it loses i
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -41,6 +42,7 @@ from edgeecg.metrics.references import labelled_records
 from edgeecg.metrics.score import said_by_events, score
 from edgeecg.pipeline.annotate import annotate
 from edgeecg.runtime.engine import Engine
+from edgeecg.signal import impulse
 
 SETS = {"mitdb": "mitdb:DS1", "svdb": "svdb:development"}
 CLASSES = ("QRS", "V", "S")
@@ -181,9 +183,12 @@ def devices(
     ),
     only: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="Only this; may repeat.")] = None,
     packaged: Annotated[bool, typer.Option(help="Ask the bundle that ships; see above.")] = False,
+    impulses: Annotated[bool, typer.Option(help="Without the stage against impulses.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the figures as JSON.")] = Path("runs/bench"),
 ) -> None:
     """Print F1 of each device, and what it loses."""
+    if impulses:
+        impulse.RATIO = sys.maxsize
     wanted = [name for name in DEVICES if name in (only or DEVICES) or name == "as recorded"]
     unknown = sorted(set(only or ()) - set(DEVICES))
     if unknown:
