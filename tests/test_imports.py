@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "edgeecg"
 
 FLOORS = (
-    {"errors", "ranges"},
+    {"errors", "ranges", "words"},
     {"specs"},
     {"io", "signal", "decode", "page"},
     {"data"},

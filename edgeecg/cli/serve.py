@@ -14,10 +14,10 @@ from rich.logging import RichHandler
 from edgeecg.cli.builder import shown
 from edgeecg.cli.common import STOPS, human_console, progress_bar
 from edgeecg.cli.unhurried import unhurried_stderr
-from edgeecg.page.html import counted
 from edgeecg.runtime.engine import open_engine
 from edgeecg.stream.gateway import Gateway
 from edgeecg.stream.gateway_config import read_gateway_config
+from edgeecg.words import counted
 
 __all__ = ["nameless", "serve"]
 

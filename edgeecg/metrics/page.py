@@ -9,8 +9,9 @@ from edgeecg import __version__
 from edgeecg.metrics.calibration import Reliability
 from edgeecg.metrics.report import BeatTable, GroupReport, Report
 from edgeecg.metrics.tables import Table, percent, tables
-from edgeecg.page.html import cards_of, counted, document, sections_of, table
+from edgeecg.page.html import cards_of, document, sections_of, table
 from edgeecg.page.svg import Chart, bars
+from edgeecg.words import counted
 
 __all__ = ["render"]
 

@@ -20,7 +20,7 @@ from edgeecg.metrics.report import (
     Report,
     RunRates,
 )
-from edgeecg.page.html import counted
+from edgeecg.words import counted
 
 __all__ = ["Table", "change_table", "percent", "tables", "text"]
 

@@ -29,8 +29,8 @@ from edgeecg.model.team import Team
 from edgeecg.model.train import Trainer
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import validate
-from edgeecg.page.html import counted
 from edgeecg.specs import BEAT_LABELS
+from edgeecg.words import counted
 
 __all__ = ["RunReport", "train_run"]
 

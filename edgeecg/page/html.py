@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["cards_of", "counted", "document", "sections_of", "table"]
+__all__ = ["cards_of", "document", "sections_of", "table"]
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --line: #d9dee7; --paper: #ffffff;
@@ -34,11 +34,6 @@ svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 11.5
 .key i { display: inline-block; width: .8em; height: .8em;
   border-radius: 2px; margin: 0 .35em 0 1em; background: var(--x); }
 """
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things in words: ``1 record``, ``2 records``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], strong: Sequence[str] = ()) -> str:

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.page.html import counted, document
+from edgeecg.page.html import document
 from edgeecg.page.trace import STYLE as TRACE
 from edgeecg.page.trace import trace
 from edgeecg.specs import Event
 from edgeecg.stream.listener import Answer, Listener, answering
 from edgeecg.stream.sinks.base import BaseSink, Header, port_of
 from edgeecg.stream.vitals import Vitals
+from edgeecg.words import counted
 
 __all__ = ["PageSink"]
 
