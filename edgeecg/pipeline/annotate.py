@@ -11,7 +11,7 @@ from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.pipeline.cohort import Cohort
-from edgeecg.pipeline.decoder import DecoderSettings
+from edgeecg.pipeline.decoder_state import DecoderSettings
 from edgeecg.pipeline.intake import Intake, policy_of, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import BlockState, Piece

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from edgeecg.bundle import LeadPolicy
 from edgeecg.errors import DeviceError, StateError
 from edgeecg.pipeline.beats import BeatRows
-from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
+from edgeecg.pipeline.decoder import Decoder
+from edgeecg.pipeline.decoder_state import DecoderSettings, FoundBeat
 from edgeecg.pipeline.intake import policy_of
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks

@@ -8,133 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from edgeecg.bundle import Bundle
-from edgeecg.decode.alarms import AlarmFinder, AlarmSettings, AlarmState
-from edgeecg.decode.grades import GOOD, Stretch, ended, regraded
-from edgeecg.decode.rhythm import RhythmDecoder, RhythmSettings, RhythmState
+from edgeecg.decode.alarms import AlarmFinder, AlarmState
+from edgeecg.decode.grades import GOOD, ended, regraded
+from edgeecg.decode.rhythm import RhythmDecoder
 from edgeecg.decode.silence import faint_since
-from edgeecg.errors import BundleError, ConfigError
+from edgeecg.pipeline.decoder_state import CALM, DecoderSettings, DecoderState, FoundBeat
 from edgeecg.pipeline.leads import Tick
 from edgeecg.signal.quality import FLAT, LEAD_OFF, NOISY, QUALITY_LABELS, TICK, UNREADABLE
-from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap, ModelSpec
+from edgeecg.specs import BEAT_LABELS, Alarm, Beat, Event, Gap
 
-__all__ = ["SHORTEST", "Decoder", "DecoderSettings", "FoundBeat"]
+__all__ = ["SHORTEST", "Decoder"]
 
 SLACK = 0.0625  # seconds by which a beat may be found before the signal begins: it is at its first sample
 RESTLESS = 0.6  # score of a tick: made fibrillation has less in 19 of 20 (scratch), an ECG in mains hum more
-CALM = 20  # ticks at rest behind which what never rests begins anew
 SHORTEST = 0.5  # seconds of a segment that tells beats: in less, as many of them are false as are right
-
-
-class FoundBeat(NamedTuple):
-    """A decided beat, as plain values of ``pending.Decided``."""
-
-    token: int
-    place: float
-    label: int
-    probability: float
-    quality: float
-    afib: float
-
-
-@dataclass(frozen=True)
-class DecoderSettings:
-    """What does not depend on the patient.
-
-    Parameters
-    ----------
-    model : ModelSpec
-    rhythm : RhythmSettings
-    alarms : AlarmSettings
-    withhold : bool
-        Leave out beats on unreadable signal.
-    """
-
-    model: ModelSpec
-    rhythm: RhythmSettings = field(default_factory=RhythmSettings)
-    alarms: AlarmSettings = field(default_factory=AlarmSettings)
-    withhold: bool = True
-
-    @classmethod
-    def of(
-        cls, bundle: Bundle, alarms: AlarmSettings | None = None, withhold: bool = True
-    ) -> DecoderSettings:
-        """The bundle's operating points.
-
-        Raises
-        ------
-        BundleError
-            It names one that is not there.
-        ConfigError
-            ``alarms`` is no ``AlarmSettings``.
-        """
-        if alarms is not None and not isinstance(alarms, AlarmSettings):
-            raise ConfigError(
-                f"alarms is {alarms!r}: give edgeecg.decode.alarms.AlarmSettings(...), or leave it out"
-            )
-        known = {field.name: field.type for field in fields(RhythmSettings)}
-        unknown = sorted(set(bundle.thresholds.rhythm) - set(known))
-        if unknown:
-            raise BundleError(f"bundle {bundle.name} sets rhythm.{unknown[0]}: there are {', '.join(known)}")
-        values: dict[str, Any] = dict(bundle.thresholds.rhythm)
-        if "beats" in values:
-            values["beats"] = round(values["beats"])
-        return cls(bundle.spec, RhythmSettings(**values), alarms or AlarmSettings(), bool(withhold))
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What the caller chose, as builtin values: a snapshot fits no other."""
-        return {"withhold": self.withhold, "alarms": asdict(self.alarms)}
-
-    @property
-    def tick(self) -> int:
-        """Tokens in a tick."""
-        return TICK // self.model.patch
-
-    @property
-    def delay(self) -> int:
-        """Tokens that must have come in after a beat's token for it to be decided."""
-        return self.model.token.lag + self.model.delay
-
-
-@dataclass
-class DecoderState:
-    """What a decoder remembers; plain values.
-
-    ``anchor``: source sample of the segment's model sample 0; ``first``: of its signal; ``early``: ticks
-    that begin before it; ``last``: sample of the last beat told; ``graded``, ``clock``: ticks that were
-    told and that moved the clock of the alarms; ``ticks``: those from ``clock`` on; ``readable``,
-    ``restless``: whether the newest can be read, and whether it never rests; ``open``: the stretch that
-    is not good; ``calm``: ticks since it last was restless, as far as ``CALM``, ``stirred``: where it
-    became so, ``slowed``: the beat with which a bradycardia was told that goes on; ``leads``: of each
-    lead, those without a signal, empty if all have one; ``held``: beats found since the segment has, or
-    may have, ended; ``late``: what a failed step ended and nobody was told.
-    """
-
-    anchor: int = 0
-    first: int = 0
-    early: int = 0
-    last: int | None = None
-    graded: int = 0
-    clock: int = 0
-    ticks: list[Tick] = field(default_factory=list)
-    readable: bool = True
-    restless: bool = False
-    calm: int = CALM
-    stirred: int = 0
-    slowed: int | None = None
-    open: Stretch | None = None
-    leads: list[Stretch | None] = field(default_factory=list)
-    held: list[FoundBeat] = field(default_factory=list)
-    late: list[Alarm] = field(default_factory=list)
-    rhythm: RhythmState = field(default_factory=RhythmState)
-    alarms: AlarmState = field(default_factory=AlarmState)
 
 
 class Decoder:

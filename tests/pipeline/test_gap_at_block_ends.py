@@ -9,7 +9,8 @@ import pytest
 
 from edgeecg import Record, Stream, annotate
 from edgeecg.data.synthetic import SyntheticSettings, synthesize
-from edgeecg.pipeline.decoder import Decoder, DecoderSettings, FoundBeat
+from edgeecg.pipeline.decoder import Decoder
+from edgeecg.pipeline.decoder_state import DecoderSettings, FoundBeat
 from edgeecg.pipeline.leads import Tick
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.quality import QUALITY_LABELS
