@@ -97,7 +97,7 @@ class Bundle:
 
     @classmethod
     def open(cls, source: Union[str, os.PathLike[str]]) -> Bundle:
-        """Open a bundle by path or by packaged name.
+        """Open a bundle by packaged name or by path; a file that is called like one is ``./small``.
 
         Raises
         ------
@@ -247,24 +247,23 @@ def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:
 
 def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
     """Name for messages, and the bytes of a path or of a packaged bundle."""
-    path = Path(source)
+    names, path = packaged_names(), Path(source)
+    if source in names:  # whatever lies in the folder by chance: ./small is a file
+        return str(source), (resources.files("edgeecg") / "zoo" / f"{source}{SUFFIX}").read_bytes()
     try:
         if path.is_file():
             return str(path), path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from error
-    names = packaged_names()
     if path.is_dir() and any((path / name).exists() for name in ("checkpoint", "checkpoint.json")):
         raise BundleError(
             f"{path} is what `edgeecg train` left, not a bundle: edgeecg export {path} --out GRAPHS, then "
             f"edgeecg build GRAPHS --out NAME{SUFFIX}"
         )
-    if path.is_dir() and str(source) not in names:
+    if path.is_dir():
         raise BundleError(
             f"{path} is a folder, not a bundle: edgeecg build {path} --out NAME{SUFFIX} makes one of graphs"
         )
-    if str(source) in names:
-        return str(source), (resources.files("edgeecg") / "zoo" / f"{source}{SUFFIX}").read_bytes()
     have = (
         f"the packaged bundles are {', '.join(names)}"
         if names

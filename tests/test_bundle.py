@@ -256,6 +256,16 @@ def test_a_packaged_name_opens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
         Bundle.open("small")
 
 
+def test_a_file_that_is_called_like_a_packaged_bundle_does_not_stand_in_its_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nano").write_text("notes")
+    assert Bundle.open("nano").name == "nano"
+    with pytest.raises(BundleError, match="nano: not a whole zip file"):
+        Bundle.open("./nano")
+
+
 def test_every_packaged_bundle_opens() -> None:
     assert "small" in packaged_names()
     for name in packaged_names():
