@@ -247,7 +247,10 @@ def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:
 
 def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
     """Name for messages, and the bytes of a path or of a packaged bundle."""
-    names, path = packaged_names(), Path(source)
+    try:
+        names, path = packaged_names(), Path(source)
+    except TypeError as error:
+        raise BundleError(f"{source!r} is no bundle: give a path or a packaged name") from error
     if source in names:  # whatever lies in the folder by chance: ./small is a file
         return str(source), (resources.files("edgeecg") / "zoo" / f"{source}{SUFFIX}").read_bytes()
     try:

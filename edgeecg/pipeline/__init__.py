@@ -5,7 +5,15 @@ from __future__ import annotations
 from edgeecg.pipeline.annotate import Recordings, annotate
 from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder_state import DecoderSettings
-from edgeecg.pipeline.intake import MOST_LEADS, Intake, hop_samples, plain_rate, policy_of, rows_of
+from edgeecg.pipeline.intake import (
+    MOST_LEADS,
+    Intake,
+    bundle_of,
+    hop_samples,
+    plain_rate,
+    policy_of,
+    rows_of,
+)
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.tokens import Mode, step_tokens
 
@@ -18,6 +26,7 @@ __all__ = [
     "Mode",
     "Recordings",
     "annotate",
+    "bundle_of",
     "hop_samples",
     "plain_rate",
     "policy_of",

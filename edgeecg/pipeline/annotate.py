@@ -12,7 +12,7 @@ from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
 from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder_state import DecoderSettings
-from edgeecg.pipeline.intake import Intake, policy_of, rows_of
+from edgeecg.pipeline.intake import Intake, bundle_of, policy_of, rows_of
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import BlockState, Piece
 from edgeecg.specs import Event
@@ -114,7 +114,7 @@ class Recordings(Generic[Key]):
         alarms: AlarmSettings | None = None,
     ) -> None:
         self._engine = engine
-        self._policy = policy_of(engine.bundle, lead_policy)
+        self._policy = policy_of(bundle_of(engine), lead_policy)
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._hop = TOKENS * engine.bundle.spec.patch
         self._cohorts: dict[int, Cohort] = {}

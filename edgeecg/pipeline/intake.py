@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
+from reprlib import repr as shortly
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.bundle import LEAD_POLICIES, Bundle, LeadPolicy
 from edgeecg.errors import ConfigError, SignalError
+from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece
 from edgeecg.signal.chunk import checked, plain
 from edgeecg.specs import MODEL_FS
 
-__all__ = ["MOST_LEADS", "Intake", "hop_samples", "plain_rate", "policy_of", "rows_of"]
+__all__ = ["MOST_LEADS", "Intake", "bundle_of", "hop_samples", "plain_rate", "policy_of", "rows_of"]
 
 MOST_LEADS = 256
 """Leads of a recording, body surface maps included: more would take all memory."""
@@ -49,6 +51,13 @@ def rows_of(policy: LeadPolicy, leads: int) -> int:
     if leads > MOST_LEADS:
         raise ConfigError(f"leads is {leads}: a stream has {MOST_LEADS} at most, choose some")
     return 1 if policy == "first" else int(leads)
+
+
+def bundle_of(engine: Engine) -> Bundle:
+    """The bundle of an engine; raises ``ConfigError`` for what is none, a bundle's name for example."""
+    if not isinstance(engine, Engine):
+        raise ConfigError(f"engine is {shortly(engine)}: give what edgeecg.open_engine(...) opens")
+    return engine.bundle
 
 
 def policy_of(bundle: Bundle, wanted: LeadPolicy | None) -> LeadPolicy:

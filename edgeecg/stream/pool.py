@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, InputError, StateError
-from edgeecg.pipeline import DecoderSettings, Intake, Latency, hop_samples, plain_rate, policy_of, rows_of
+from edgeecg.pipeline import (
+    DecoderSettings,
+    Intake,
+    Latency,
+    bundle_of,
+    hop_samples,
+    plain_rate,
+    policy_of,
+    rows_of,
+)
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import Piece
 from edgeecg.signal.chunk import whole
@@ -74,7 +83,7 @@ class StreamPool:
     ) -> None:
         self._engine, self._hop, self._limit = engine, hop_samples(hop), queue
         check_queue(queue, hop)
-        self._policy = policy_of(engine.bundle, lead_policy)
+        self._policy = policy_of(bundle_of(engine), lead_policy)
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._members: dict[Patient, Member] = {}
         self._leaving: set[Patient] = set()  # patients who were removed and whose last events are to come

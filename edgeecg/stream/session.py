@@ -20,6 +20,7 @@ from edgeecg.pipeline import (
     Intake,
     Latency,
     Mode,
+    bundle_of,
     hop_samples,
     plain_rate,
     policy_of,
@@ -87,7 +88,7 @@ class Stream:
         alarms: AlarmSettings | None = None,
     ) -> None:
         self._lock = threading.RLock()  # two chunks at once would spoil each other
-        fs, policy = plain_rate(fs), policy_of(engine.bundle, lead_policy)
+        fs, policy = plain_rate(fs), policy_of(bundle_of(engine), lead_policy)
         settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._cohort = Cohort(
             engine,

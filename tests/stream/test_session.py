@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +12,11 @@ import pytest
 
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import BundleError, ConfigError, SignalError, StateError
+from edgeecg.io.record import Record
+from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality
+from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
 from tests.contract.engines import assert_same_events, beats, heart
 
@@ -46,6 +49,19 @@ FS = 250
 def test_settings_out_of_range_are_named(nano: Engine, settings: dict[str, Any], message: str) -> None:
     with pytest.raises((ConfigError, SignalError), match=message):
         Stream(nano, **{"fs": FS, **settings})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda it: Stream(it, fs=250),
+        StreamPool,
+        lambda it: annotate(it, Record("made", np.zeros((500, 1)), FS, ("I",))),
+    ],
+)
+def test_what_is_no_engine_is_named(make: Callable[[Any], Any]) -> None:
+    with pytest.raises(ConfigError, match=r"engine is 'small': give what edgeecg.open_engine"):
+        make("small")
 
 
 @pytest.mark.parametrize(
