@@ -176,10 +176,11 @@ def build_plan(
     Raises
     ------
     BackendError
-        The graph does not parse, does not fit the recipe, or the builder gives up or is stopped.
+        TensorRT cannot use CUDA, or the graph does not parse, does not fit the recipe, or the builder gives
+        up or is stopped.
     """
     trt = library.module
-    builder = trt.Builder(library.logger)
+    builder = library.builder()
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(model):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.cuda import CudaError, Device, Stream
 from edgeecg.runtime.executor import STATE, Tensors, TensorSpec, check_inputs, run_in_pieces
-from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
+from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext, Runtime
 from edgeecg.runtime.trt.build import Extent, Plan
 from edgeecg.runtime.trt.cohort import Cohort
 from edgeecg.runtime.trt.lane import Clock, Lane, Transfer
@@ -44,7 +44,7 @@ class TrtExecutor:
     Raises
     ------
     BackendError
-        TensorRT does not load the plan.
+        TensorRT cannot use CUDA, or does not load the plan.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class TrtExecutor:
         self._wait_by = settings.wait
         self._transfer: Transfer = "copy" if settings.transfer == "measure" else settings.transfer
         self._engine: ICudaEngine | None = None
+        self._runtime: Runtime | None = None
         self._open = True
         with device.active():
             self._stream = device.stream()
             self._done = {wait: device.event(wait == "block", timing=False) for wait in WAITS}
             self._clock = Clock(device, self._stream)
-            self._runtime = library.module.Runtime(library.logger)
         try:
             self._load()
             if settings.transfer == "measure" and device.info.integrated:
@@ -81,6 +81,7 @@ class TrtExecutor:
 
     def _load(self) -> None:
         with self._device.active():
+            self._runtime = self._library.runtime()
             self._engine = self._runtime.deserialize_cuda_engine(self._plan.data)
         if self._engine is None:
             key, complaint = self._library.key, self._library.complaint()
@@ -318,7 +319,7 @@ class TrtExecutor:
                 event.free()
             self._stream.free()
             self._engine = None
-            del self._runtime
+            self._runtime = None
         self._open = False
         if self._owns_device:
             self._device.close()
