@@ -196,13 +196,24 @@ def build_plan(
     if progress is not None:
         config.progress_monitor = make_monitor(trt, progress)
     cached = not library.rtx  # RTX tunes at run time: its builder has no timings to keep
-    if cached:
-        config.set_timing_cache(config.create_timing_cache(timing), False)
+    if cached and not use_timings(config, timing):
+        log.warning("timings of earlier builds do not fit this GPU as it is set: building takes longer")
+        use_timings(config, b"")
     data = builder.build_serialized_network(network, config)
     if data is None:
         raise BackendError(f"{library.key} cannot build the graph: {library.complaint()}")
-    kept = bytes(config.get_timing_cache().serialize()) if cached else b""
+    timings = config.get_timing_cache() if cached else None
+    kept = bytes(timings.serialize()) if timings is not None else b""
     return Plan(bytes(data), recipe, inputs, outputs, fallback, kept)
+
+
+def use_timings(config: IBuilderConfig, timing: bytes) -> bool:
+    """Give the builder a timing cache; false where it is damaged or of other properties of the device.
+
+    The builder then has none (``IBuilderConfig.set_timing_cache`` in TensorRT's documentation).
+    """
+    cache = config.create_timing_cache(timing)
+    return cache is not None and config.set_timing_cache(cache, False)
 
 
 def configure(
