@@ -75,10 +75,14 @@ class _Calls:
         """Result of a driver function without its status, or :class:`CudaError`."""
         status, *results = getattr(self.driver, function)(*arguments)
         if int(status):
-            _, text = self.driver.cuGetErrorString(status)
-            reason = text.decode() if isinstance(text, bytes) else str(status)
-            raise CudaError(function, reason, is_sticky(int(status), reason))
+            raise self.error(function, status)
         return results[0] if len(results) == 1 else tuple(results)
+
+    def error(self, function: str, status: Any) -> CudaError:
+        """What a driver function's status means, in the driver's words."""
+        _, text = self.driver.cuGetErrorString(status)
+        reason = text.decode() if isinstance(text, bytes) else str(status)
+        return CudaError(function, reason, is_sticky(int(status), reason))
 
 
 class _Stream(Resource):
@@ -116,7 +120,7 @@ class _Event(Resource):
         if status == results.CUDA_ERROR_NOT_READY:
             return False
         if status != results.CUDA_SUCCESS:
-            raise CudaError("cuEventQuery", status.name, is_sticky(int(status), status.name))
+            raise self._calls.error("cuEventQuery", status)
         return True
 
     def synchronize(self) -> None:
