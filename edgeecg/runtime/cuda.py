@@ -42,6 +42,7 @@ ADVICE = "or run on the CPU with --backend onnxruntime (backend='onnxruntime' in
 
 STICKY = {
     214: "uncorrectable ECC error",
+    226: "Invalid access of peer GPU memory over nvlink or a hardware error",
     700: "illegal memory access",
     702: "launch timed out",
     709: "context is destroyed",
@@ -52,8 +53,13 @@ STICKY = {
     717: "not supported on global/shared address space",
     718: "invalid program counter",
     719: "unspecified launch failure",
+    721: "tensor memory not completely freed",
 }
-"""Errors after which every further call in the context fails: code and what cuGetErrorString says."""
+"""Errors after which every further call in the context fails: code and what cuGetErrorString says.
+
+They are those that leave the process in an inconsistent state, as CUDA's manual (``CUresult``) says, but for
+911, which is of devices beside the GPU, and those that take the context alone.
+"""
 
 GONE = ("context is destroyed", "invalid device context")
 """Words of errors that only tell that somebody else has reset the context already (709 and 201)."""

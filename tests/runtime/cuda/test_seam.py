@@ -110,11 +110,18 @@ def test_a_missing_library_is_one_line_with_the_cpu_as_way_out(
         (2, "out of memory", False),
         (0, "cuStreamSynchronize failed: an illegal memory access was encountered", True),
         (0, "cuLaunchKernel failed: unspecified launch failure", True),
+        (0, "cuEventQuery failed: tensor memory not completely freed", True),
         (0, "cuMemAlloc failed: out of memory", False),
     ],
 )
 def test_errors_that_take_the_context_with_them(code: int, reason: str, sticky: bool) -> None:
     assert is_sticky(code, reason) is sticky
+
+
+def test_errors_that_leave_the_process_in_an_inconsistent_state_by_the_manual_are_sticky() -> None:
+    driver = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-python")
+    told = {int(code) for code in driver.CUresult if "inconsistent state" in (code.__doc__ or "")}
+    assert told - {911} <= set(cuda.STICKY)  # 911: of a device beside the GPU
 
 
 def test_an_error_says_what_is_lost() -> None:
