@@ -99,7 +99,7 @@ class DeviceInfo:
     """What a GPU is.
 
     ``capability`` is its compute capability; ``integrated`` says that it shares the host's memory, as
-    on Jetson; ``memory`` is in bytes.
+    on Jetson; ``memory`` is in bytes; ``multiprocessors`` are those that are on.
     """
 
     index: int
@@ -107,11 +107,18 @@ class DeviceInfo:
     capability: tuple[int, int]
     integrated: bool
     memory: int
+    multiprocessors: int
 
     @property
     def key(self) -> str:
-        """Short text that tells apart GPUs that cannot share an engine."""
-        return f"{self.name} sm_{self.capability[0]}{self.capability[1]} {self.memory >> 20} MiB"
+        """Short text that tells apart GPUs that cannot share an engine.
+
+        So a Jetson in another power mode, if nvpmodel switches off some of its multiprocessors there
+        (``TPC_PG_MASK``): TensorRT holds their number against that of the build, and warns of the engine
+        (https://docs.nvidia.com/deeplearning/tensorrt/11.1.0/inference-library/engine-compatibility.html).
+        """
+        chip = f"{self.name} sm_{self.capability[0]}{self.capability[1]}"
+        return f"{chip} {self.memory >> 20} MiB {self.multiprocessors} SM"
 
 
 class Resource:

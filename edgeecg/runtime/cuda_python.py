@@ -199,13 +199,15 @@ class _Device:
 
     def _describe(self, index: int) -> DeviceInfo:
         kinds = self._calls.driver.CUdevice_attribute
-        major, minor, integrated = (
+        major, minor, integrated, multiprocessors = (
             int(self._calls("cuDeviceGetAttribute", getattr(kinds, f"CU_DEVICE_ATTRIBUTE_{kind}"), self._raw))
-            for kind in ("COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED")
-        )
+            for kind in (
+                "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED", "MULTIPROCESSOR_COUNT"
+            )
+        )  # fmt: skip
         name = self._calls("cuDeviceGetName", 128, self._raw).split(b"\0")[0].decode()
         memory = int(self._calls("cuDeviceTotalMem", self._raw))
-        return DeviceInfo(index, name, (major, minor), bool(integrated), memory)
+        return DeviceInfo(index, name, (major, minor), bool(integrated), memory, multiprocessors)
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -127,7 +127,7 @@ def main(library: str) -> None:
     device = open_device(library=library)
     assert device.library == library
     assert (device.info.name, device.info.capability, device.info.integrated) == ("Host", (8, 7), True)
-    assert device.info.memory == 8 << 30
+    assert (device.info.memory, device.info.multiprocessors) == (8 << 30, 16)
     with pytest.raises(BackendError, match="there is no GPU 3"):
         open_device(3, library)
     with device.active():

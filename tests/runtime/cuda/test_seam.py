@@ -131,12 +131,13 @@ def test_an_error_says_what_is_lost() -> None:
 
 def test_gpus_that_cannot_share_an_engine_have_other_keys() -> None:
     keys = {
-        DeviceInfo(0, name, capability, True, memory).key
-        for name, capability, memory in (
-            ("Orin", (8, 7), 8 << 30), ("Orin", (8, 7), 16 << 30), ("Thor", (11, 0), 8 << 30)
+        DeviceInfo(0, name, capability, True, memory, multiprocessors).key
+        for name, capability, memory, multiprocessors in (
+            ("Orin", (8, 7), 8 << 30, 8), ("Orin", (8, 7), 16 << 30, 8), ("Thor", (11, 0), 8 << 30, 8),
+            ("Orin", (8, 7), 8 << 30, 4),  # in a power mode that switches half of it off
         )
     }  # fmt: skip
-    assert len(keys) == 3
+    assert len(keys) == 4
 
 
 @pytest.mark.gpu
