@@ -297,7 +297,8 @@ class TrtExecutor:
     def close(self) -> None:
         """Free contexts, buffers and graphs, and the device where it is the executor's own.
 
-        Of a lost context nothing can be freed, and nothing is left to free: it is let go.
+        Of a lost context nothing can be freed, and nothing is left to free: it is let go. One that somebody
+        else has reset is not reset again, which would take the new one.
         """
         with self._lock:
             if not self._open:
@@ -305,10 +306,12 @@ class TrtExecutor:
             try:
                 self._free()
             except CudaError as error:
-                if not error.sticky:
+                if not error.lost:
                     raise
-                with suppress(CudaError):
-                    self.abandon()
+                self._forget()
+                if not error.gone:
+                    with suppress(CudaError):
+                        self._device.reset()
 
     def _free(self) -> None:
         with self._device.active():
@@ -328,10 +331,13 @@ class TrtExecutor:
         """After a sticky error: reset the device, which frees all, without another call into the engine."""
         with self._lock:
             if self._open:
-                self._open = False
-                self._lanes.clear()
-                self._engine = None
+                self._forget()
                 self._device.reset()
+
+    def _forget(self) -> None:
+        self._open = False
+        self._lanes.clear()
+        self._engine = None
 
     def __enter__(self) -> TrtExecutor:
         return self
