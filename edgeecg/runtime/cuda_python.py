@@ -72,8 +72,16 @@ class _Calls:
         self.driver = driver
 
     def __call__(self, function: str, *arguments: Any) -> Any:
-        """Result of a driver function without its status, or :class:`CudaError`."""
-        status, *results = getattr(self.driver, function)(*arguments)
+        """Result of a driver function without its status; :class:`CudaError`, or ``BackendError`` where the
+        driver is too old to have it.
+        """
+        try:
+            status, *results = getattr(self.driver, function)(*arguments)
+        except RuntimeError as error:
+            raise BackendError(
+                f"cuda-python is newer than the driver ({error}): install the one of the driver's CUDA, e.g. "
+                f"'cuda-python<13' before driver 580, {ADVICE}"
+            ) from error
         if int(status):
             raise self.error(function, status)
         return results[0] if len(results) == 1 else tuple(results)

@@ -12,12 +12,13 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgeecg.errors import BackendError
-from edgeecg.runtime import cuda
+from edgeecg.runtime import cuda, cuda_python
 from edgeecg.runtime.cuda import CudaError, DeviceInfo, choose_library, is_sticky, open_device
 
 HERE = Path(__file__).parent
@@ -116,6 +117,15 @@ def test_a_missing_library_is_one_line_with_the_cpu_as_way_out(
 )
 def test_errors_that_take_the_context_with_them(code: int, reason: str, sticky: bool) -> None:
     assert is_sticky(code, reason) is sticky
+
+
+def test_a_function_that_an_older_driver_lacks_is_told() -> None:
+    def lacking() -> None:
+        raise RuntimeError('Function "cuEventElapsedTime" not found')  # as cuda-python does
+
+    calls = cuda_python._Calls(SimpleNamespace(cuEventElapsedTime=lacking))
+    with pytest.raises(BackendError, match=r"newer than the driver .*not found.*'cuda-python<13'"):
+        calls("cuEventElapsedTime")
 
 
 def test_errors_that_leave_the_process_in_an_inconsistent_state_by_the_manual_are_sticky() -> None:
