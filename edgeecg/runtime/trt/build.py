@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -157,10 +160,12 @@ def build_plan(
     progress: Progress | None = None,
     timing: bytes = b"",
     capability: tuple[int, int] | None = None,
+    active: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Plan:
-    """Build an ONNX graph.
+    """Build an ONNX graph, in a thread of its own: Ctrl-C ends the build with its present step.
 
-    TensorRT-RTX builds on any machine, without a GPU too; TensorRT only on the GPU that will run it.
+    TensorRT-RTX builds on any machine, without a GPU too; TensorRT only on the GPU that will run it. In the
+    thread that is interrupted their bindings would meet that in a callback, print it, and build on.
 
     Parameters
     ----------
@@ -172,6 +177,8 @@ def build_plan(
         Timing cache of an earlier build, or nothing.
     capability : (major, minor), optional
         Of the GPU that is to run it, where there is one.
+    active : callable
+        Makes its context current in a thread, for a block: ``Device.active``.
 
     Raises
     ------
@@ -179,6 +186,31 @@ def build_plan(
         TensorRT cannot use CUDA, or the graph does not parse, does not fit the recipe, or the builder gives
         up or is stopped.
     """
+    stopped = threading.Event()
+
+    def told(phase: str, step: int, steps: int) -> bool:
+        return not stopped.is_set() and (progress is None or progress(phase, step, steps))
+
+    def build() -> Plan:
+        with active():
+            return _build(library, model, recipe, told, timing, capability)
+
+    with ThreadPoolExecutor(1, "tensorrt") as thread:
+        try:
+            return thread.submit(build).result()
+        except BaseException:
+            stopped.set()
+            raise
+
+
+def _build(
+    library: TensorRTLibrary,
+    model: bytes,
+    recipe: Recipe,
+    progress: Progress,
+    timing: bytes,
+    capability: tuple[int, int] | None,
+) -> Plan:
     trt = library.module
     builder = library.builder()
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -193,8 +225,7 @@ def build_plan(
         if capability is not None:
             target(config, trt, capability)
     fallback = use_dla(trt, builder, config, network, recipe.dla) if recipe.dla is not None else ()
-    if progress is not None:
-        config.progress_monitor = make_monitor(trt, progress)
+    config.progress_monitor = make_monitor(trt, progress)
     cached = not library.rtx  # RTX tunes at run time: its builder has no timings to keep
     if cached and not use_timings(config, timing):
         log.warning("timings of earlier builds do not fit this GPU as it is set: building takes longer")

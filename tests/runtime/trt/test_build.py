@@ -6,6 +6,8 @@ This proves that the graphs are valid and strongly typed, not that they are fuse
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import onnx
@@ -92,6 +94,20 @@ def test_every_preset_compiles_in_every_precision(
 def test_a_build_can_be_stopped(library: TensorRTLibrary, bundle: Bundle) -> None:
     with pytest.raises(BackendError, match="cannot build the graph"):
         build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), lambda *_: False)
+
+
+def test_ctrl_c_ends_a_build(library: TensorRTLibrary, bundle: Bundle) -> None:
+    """Raised in a callback of TensorRT's it was printed there, and forgotten."""
+    sent: list[str] = []
+
+    def interrupt(phase: str, step: int, steps: int) -> bool:
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), interrupt)
 
 
 def quantized_model(scale_type: int = TensorProto.FLOAT, zero: int = 0) -> bytes:
