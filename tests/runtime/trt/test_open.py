@@ -128,12 +128,15 @@ def test_a_tensorrt_that_cannot_use_cuda_leaves_the_cpu(
     def refuse(logger: object) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
+    open_executor(bundle, "token", "fp32", Options(cache=tmp_path)).close()
+    kept = list(tmp_path.rglob("*.plan"))
     library = fake_library(workshop.devices[0])
     monkeypatch.setattr(library.module, "Runtime", refuse)
     monkeypatch.setattr(trt, "load_library", lambda: library)
     with open_engine(bundle, "auto", tensorrt=Options(cache=tmp_path)) as engine:
         assert engine.backend == "onnxruntime"
     assert not workshop.devices[0].owned
+    assert list(tmp_path.rglob("*.plan")) == kept, "the plan is as good as it was"
 
 
 def test_without_a_gpu_the_engine_says_so_in_one_line(bundle: Bundle) -> None:
