@@ -16,6 +16,10 @@ __all__ = ["Energy", "EnergyMeter", "integrate", "total"]
 TOTALS = ("VDD_IN", "VIN", "POM_5V_IN")
 """Rails that carry the whole board; where there is none, the rails add up."""
 
+WITHIN = ("VDDQ_VDD2_1V8AO",)
+"""Rails that another one feeds: an AGX Orin's memory is part of ``VIN_SYS_5V0`` (Jetson Linux Developer Guide
+R36.4.3, Jetson AGX Orin, Software-Based Power Consumption Modeling)."""
+
 
 @dataclass(frozen=True)
 class Energy:
@@ -43,11 +47,11 @@ class Energy:
 
 
 def total(rails: Mapping[str, float]) -> float:
-    """Power of the whole board: the rail that carries it all, else the sum."""
+    """Power of the whole board: the rail that carries it all, else the sum of those that no other feeds."""
     for name in TOTALS:
         if name in rails:
             return rails[name]
-    return sum(rails.values())
+    return sum(watts for name, watts in rails.items() if name not in WITHIN)
 
 
 class EnergyMeter:

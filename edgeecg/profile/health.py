@@ -70,7 +70,7 @@ def version_pair(text: str) -> tuple[int, int]:
 def check_python(machine: Machine) -> Finding:
     """Python against what JetPack brings."""
     version = ".".join(map(str, sys.version_info[:3]))
-    if not machine.jetson:
+    if not machine.jetson or too_old(machine):
         return Finding("Python", "well", version)
     wanted = (3, 10) if machine.jetpack.startswith("6") else (3, 12)
     if sys.version_info[:2] != wanted:
@@ -92,13 +92,18 @@ def _sees_system_packages() -> bool:
     return any("dist-packages" in path for path in sys.path)
 
 
+def too_old(machine: Machine) -> bool:
+    """Whether this JetPack's TensorRT cannot be used, and so no Python has to go with it."""
+    return bool(machine.jetpack) and version_pair(machine.jetpack) < (6, 1)
+
+
 def check_jetson(machine: Machine) -> list[Finding]:
     """JetPack, TensorRT and power mode of a Jetson; nothing elsewhere."""
     if not machine.jetson:
         return []
     name = f"JetPack {machine.jetpack}" if machine.jetpack else "a JetPack newer than this EdgeECG knows"
     findings = [Finding("JetPack", "well", f"{name} ({machine.release})")]
-    if machine.jetpack and version_pair(machine.jetpack) < (6, 1):
+    if too_old(machine):
         says = f"{name} ({machine.release}) brings TensorRT {machine.expected_tensorrt}, which is too old"
         advice = "flash JetPack 6.1 or newer, or run on the CPU with --backend onnxruntime"
         findings = [Finding("JetPack", "ill", says, advice)]
@@ -168,7 +173,10 @@ def check_tensorrt(machine: Machine) -> list[Finding]:
     """Python modules of TensorRT where none comes with the board."""
     if machine.jetson:
         return []
-    there = [f"{name} {version}" for name in FLAVOURS if (version := installed(name))]
+    # a package for one CUDA may have come without the one that chooses it
+    packages = ([f"{flavour}{cuda}" for cuda in ("", "_cu12", "_cu13")] for flavour in FLAVOURS)
+    found = (next(filter(installed, names), None) for names in packages)
+    there = [f"{name} {installed(name)}" for name in found if name]
     if there:
         return [Finding("TensorRT for Python", "well", ", ".join(there))]
     advice = "with an NVIDIA GPU: pip install tensorrt" if machine.driver else ""

@@ -52,7 +52,7 @@ def parse_tegrastats(line: str) -> TegraStats | None:
     memory = re.search(r"\bRAM (\d+)/(\d+)MB", line)
     if memory is None:
         return None
-    load = re.search(r"\bGR3D_FREQ (\d+)%(?:@\[?(\d+))?", line)
+    load = re.search(r"\bGR3D_FREQ (?:(\d+)%)?(?:@\[?(\d+))?", line)  # Thor tells no load
     cores = re.search(r"\bCPU \[([^\]]*)\]", line)
     clocks = {}
     for index, core in enumerate(cores[1].split(",") if cores else []):
@@ -69,9 +69,8 @@ def parse_tegrastats(line: str) -> TegraStats | None:
         if float(value) > OFF
     }
     rails = {name: int(now) for name, now in RAIL.findall(line) if name not in ("RAM", "SWAP", "IRAM", "NC")}
-    return TegraStats(
-        int(memory[1]), int(memory[2]), int(load[1]) if load else None, clocks, temperatures, rails
-    )
+    percent = int(load[1]) if load and load[1] else None
+    return TegraStats(int(memory[1]), int(memory[2]), percent, clocks, temperatures, rails)
 
 
 def conditions(root: Path = Path("/"), run: Run = run_command) -> Conditions:
@@ -91,8 +90,8 @@ def clocks(root: Path) -> dict[str, float]:
             found[path.parent.parent.name] = int(value) / 1e3
     for path in sorted(root.glob("sys/class/devfreq/*gpu*/cur_freq")):
         value = read_text(path)
-        if value.isdigit():
-            found["gpu"] = int(value) / 1e6
+        if value.isdigit():  # of a Thor's gpu-gpc-0 and gpu-nvd-0 the latter is the codecs'
+            found.setdefault("gpu", int(value) / 1e6)
     return found
 
 

@@ -42,6 +42,7 @@ ADVICE = "or run on the CPU with --backend onnxruntime (backend='onnxruntime' in
 
 STICKY = {
     214: "uncorrectable ECC error",
+    226: "Invalid access of peer GPU memory over nvlink or a hardware error",
     700: "illegal memory access",
     702: "launch timed out",
     709: "context is destroyed",
@@ -52,8 +53,13 @@ STICKY = {
     717: "not supported on global/shared address space",
     718: "invalid program counter",
     719: "unspecified launch failure",
+    721: "tensor memory not completely freed",
 }
-"""Errors after which every further call in the context fails: code and what cuGetErrorString says."""
+"""Errors after which every further call in the context fails: code and what cuGetErrorString says.
+
+They are those that leave the process in an inconsistent state, as CUDA's manual (``CUresult``) says, but for
+911, which is of devices beside the GPU, and those that take the context alone.
+"""
 
 GONE = ("context is destroyed", "invalid device context")
 """Words of errors that only tell that somebody else has reset the context already (709 and 201)."""
@@ -93,7 +99,7 @@ class DeviceInfo:
     """What a GPU is.
 
     ``capability`` is its compute capability; ``integrated`` says that it shares the host's memory, as
-    on Jetson; ``memory`` is in bytes.
+    on Jetson; ``memory`` is in bytes; ``multiprocessors`` are those that are on.
     """
 
     index: int
@@ -101,11 +107,18 @@ class DeviceInfo:
     capability: tuple[int, int]
     integrated: bool
     memory: int
+    multiprocessors: int
 
     @property
     def key(self) -> str:
-        """Short text that tells apart GPUs that cannot share an engine."""
-        return f"{self.name} sm_{self.capability[0]}{self.capability[1]} {self.memory >> 20} MiB"
+        """Short text that tells apart GPUs that cannot share an engine.
+
+        So a Jetson in another power mode, if nvpmodel switches off some of its multiprocessors there
+        (``TPC_PG_MASK``): TensorRT holds their number against that of the build, and warns of the engine
+        (https://docs.nvidia.com/deeplearning/tensorrt/11.1.0/inference-library/engine-compatibility.html).
+        """
+        chip = f"{self.name} sm_{self.capability[0]}{self.capability[1]}"
+        return f"{chip} {self.memory >> 20} MiB {self.multiprocessors} SM"
 
 
 class Resource:

@@ -162,10 +162,14 @@ class _Device:
         if not 0 <= index < count:
             raise BackendError(f"there is no GPU {index}: this machine has {count}, {ADVICE}")
         self._raw = self._driver.Device(index)
-        integrated = self._raw.get_attribute(self._driver.device_attribute.INTEGRATED)
-        capability = self._raw.compute_capability()
+        attribute, kinds = self._raw.get_attribute, self._driver.device_attribute
         self.info = DeviceInfo(
-            index, self._raw.name(), capability, bool(integrated), self._raw.total_memory()
+            index,
+            self._raw.name(),
+            self._raw.compute_capability(),
+            bool(attribute(kinds.INTEGRATED)),
+            self._raw.total_memory(),
+            attribute(kinds.MULTIPROCESSOR_COUNT),
         )
         with checked(self._driver):
             self._context = self._raw.retain_primary_context()

@@ -72,13 +72,25 @@ class _Calls:
         self.driver = driver
 
     def __call__(self, function: str, *arguments: Any) -> Any:
-        """Result of a driver function without its status, or :class:`CudaError`."""
-        status, *results = getattr(self.driver, function)(*arguments)
+        """Result of a driver function without its status; :class:`CudaError`, or ``BackendError`` where the
+        driver is too old to have it.
+        """
+        try:
+            status, *results = getattr(self.driver, function)(*arguments)
+        except RuntimeError as error:
+            raise BackendError(
+                f"cuda-python is newer than the driver ({error}): install the one of the driver's CUDA, e.g. "
+                f"'cuda-python<13' before driver 580, {ADVICE}"
+            ) from error
         if int(status):
-            _, text = self.driver.cuGetErrorString(status)
-            reason = text.decode() if isinstance(text, bytes) else str(status)
-            raise CudaError(function, reason, is_sticky(int(status), reason))
+            raise self.error(function, status)
         return results[0] if len(results) == 1 else tuple(results)
+
+    def error(self, function: str, status: Any) -> CudaError:
+        """What a driver function's status means, in the driver's words."""
+        _, text = self.driver.cuGetErrorString(status)
+        reason = text.decode() if isinstance(text, bytes) else str(status)
+        return CudaError(function, reason, is_sticky(int(status), reason))
 
 
 class _Stream(Resource):
@@ -116,7 +128,7 @@ class _Event(Resource):
         if status == results.CUDA_ERROR_NOT_READY:
             return False
         if status != results.CUDA_SUCCESS:
-            raise CudaError("cuEventQuery", status.name, is_sticky(int(status), status.name))
+            raise self._calls.error("cuEventQuery", status)
         return True
 
     def synchronize(self) -> None:
@@ -195,13 +207,15 @@ class _Device:
 
     def _describe(self, index: int) -> DeviceInfo:
         kinds = self._calls.driver.CUdevice_attribute
-        major, minor, integrated = (
+        major, minor, integrated, multiprocessors = (
             int(self._calls("cuDeviceGetAttribute", getattr(kinds, f"CU_DEVICE_ATTRIBUTE_{kind}"), self._raw))
-            for kind in ("COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED")
-        )
+            for kind in (
+                "COMPUTE_CAPABILITY_MAJOR", "COMPUTE_CAPABILITY_MINOR", "INTEGRATED", "MULTIPROCESSOR_COUNT"
+            )
+        )  # fmt: skip
         name = self._calls("cuDeviceGetName", 128, self._raw).split(b"\0")[0].decode()
         memory = int(self._calls("cuDeviceTotalMem", self._raw))
-        return DeviceInfo(index, name, (major, minor), bool(integrated), memory)
+        return DeviceInfo(index, name, (major, minor), bool(integrated), memory, multiprocessors)
 
     @contextmanager
     def active(self) -> Iterator[None]:

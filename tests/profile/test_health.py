@@ -70,6 +70,12 @@ def test_the_python_of_jetpack_is_asked_for(orin: Machine, monkeypatch: pytest.M
     assert check_python(thor).state == "well"
 
 
+@pytest.mark.parametrize("jetpack", ["4", "5", "6.0"])
+def test_a_jetpack_whose_tensorrt_is_too_old_asks_for_no_python(orin: Machine, jetpack: str) -> None:
+    """It runs on the CPU, in any; JetPack 5 has Python 3.8, and was told to take 3.12."""
+    assert check_python(dataclasses.replace(orin, jetpack=jetpack)).state == "well"
+
+
 def test_an_environment_of_its_own_does_not_see_jetpack(
     orin: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +115,8 @@ def test_python_modules_of_tensorrt_are_told(orin: Machine, monkeypatch: pytest.
     elsewhere = dataclasses.replace(identify(), release="", driver="580.1")
     monkeypatch.setattr(health, "installed", lambda package: "1.7.1" if package == "tensorrt_rtx" else "")
     assert check_tensorrt(elsewhere)[0].says == "tensorrt_rtx 1.7.1"
+    monkeypatch.setattr(health, "installed", lambda package: "10.13.3" if package == "tensorrt_cu12" else "")
+    assert check_tensorrt(elsewhere)[0].says == "tensorrt_cu12 10.13.3"
     monkeypatch.setattr(health, "installed", lambda package: "")
     assert "pip install tensorrt" in check_tensorrt(elsewhere)[0].advice
 

@@ -42,6 +42,21 @@ def test_a_busy_agx_orin() -> None:
     assert sum(stats.rails.values()) == 2412 + 1607 + 4707
 
 
+def test_a_thor_tells_clocks_of_its_gpu_and_no_load() -> None:
+    stats = parse_tegrastats(boards.THOR_LINE)
+    assert stats is not None
+    assert (stats.gpu_load, stats.clocks["gpu"], stats.clocks["cpu13"]) == (None, 0, 972)
+    assert stats.rails == {"VDD_GPU": 0, "VDD_CPU_SOC_MSS": 4165, "VIN_SYS_5V0": 4126}
+    assert stats.temperatures["soc345"] == 34.5
+
+
+def test_a_thor_computes_at_the_clock_of_its_gpc(tmp_path: Path) -> None:
+    """Its codecs have a devfreq of their own beside it."""
+    boards.write(tmp_path, "sys/class/devfreq/gpu-gpc-0/cur_freq", "1575000000\n")
+    boards.write(tmp_path, "sys/class/devfreq/gpu-nvd-0/cur_freq", "1692000000\n")
+    assert conditions(tmp_path, lambda command: None).clocks == {"gpu": 1575.0}
+
+
 def test_cores_that_are_off_and_rails_without_a_unit() -> None:
     stats = parse_tegrastats(boards.XAVIER_NX_LINE)
     assert stats is not None

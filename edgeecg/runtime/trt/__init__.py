@@ -179,9 +179,9 @@ def _open_on(
         except BackendError as error:
             log.warning("the cached plan is no good (%s): building it again", error)
             store.discard(key)
-    with device.active():
-        timing = store.timing(library.key, device.info.key)
-        plan = build_plan(library, model, recipe, options.progress, timing, device.info.capability)
+    timing = store.timing(library.key, device.info.key)
+    capability = device.info.capability
+    plan = build_plan(library, model, recipe, options.progress, timing, capability, device.active)
     executor = TrtExecutor(library, plan, device, options.settings, owns_device=True)
     try:
         prove(executor, bundle, name, precision)
@@ -227,8 +227,7 @@ def run_once(model: bytes, inputs: Tensors, options: Options) -> dict[str, NDArr
     extents = {name: Extent(*[array.shape[1]] * 3) for name, array in inputs.items()}
     library = load_library()
     with closing(open_device(options.gpu, options.cuda, False)) as device:
-        with device.active():
-            recipe, capability = Recipe(extents, (rows,)), device.info.capability
-            plan = build_plan(library, model, recipe, options.progress, b"", capability)
+        recipe, capability = Recipe(extents, (rows,)), device.info.capability
+        plan = build_plan(library, model, recipe, options.progress, b"", capability, device.active)
         with TrtExecutor(library, plan, device, Settings(graphs=False, transfer="copy")) as executor:
             return executor.run(inputs)

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -157,10 +160,12 @@ def build_plan(
     progress: Progress | None = None,
     timing: bytes = b"",
     capability: tuple[int, int] | None = None,
+    active: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Plan:
-    """Build an ONNX graph.
+    """Build an ONNX graph, in a thread of its own: Ctrl-C ends the build with its present step.
 
-    TensorRT-RTX builds on any machine, without a GPU too; TensorRT only on the GPU that will run it.
+    TensorRT-RTX builds on any machine, without a GPU too; TensorRT only on the GPU that will run it. In the
+    thread that is interrupted their bindings would meet that in a callback, print it, and build on.
 
     Parameters
     ----------
@@ -172,14 +177,42 @@ def build_plan(
         Timing cache of an earlier build, or nothing.
     capability : (major, minor), optional
         Of the GPU that is to run it, where there is one.
+    active : callable
+        Makes its context current in a thread, for a block: ``Device.active``.
 
     Raises
     ------
     BackendError
-        The graph does not parse, does not fit the recipe, or the builder gives up or is stopped.
+        TensorRT cannot use CUDA, or the graph does not parse, does not fit the recipe, or the builder gives
+        up or is stopped.
     """
+    stopped = threading.Event()
+
+    def told(phase: str, step: int, steps: int) -> bool:
+        return not stopped.is_set() and (progress is None or progress(phase, step, steps))
+
+    def build() -> Plan:
+        with active():
+            return _build(library, model, recipe, told, timing, capability)
+
+    with ThreadPoolExecutor(1, "tensorrt") as thread:
+        try:
+            return thread.submit(build).result()
+        except BaseException:
+            stopped.set()
+            raise
+
+
+def _build(
+    library: TensorRTLibrary,
+    model: bytes,
+    recipe: Recipe,
+    progress: Progress,
+    timing: bytes,
+    capability: tuple[int, int] | None,
+) -> Plan:
     trt = library.module
-    builder = trt.Builder(library.logger)
+    builder = library.builder()
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(model):
@@ -192,16 +225,26 @@ def build_plan(
         if capability is not None:
             target(config, trt, capability)
     fallback = use_dla(trt, builder, config, network, recipe.dla) if recipe.dla is not None else ()
-    if progress is not None:
-        config.progress_monitor = make_monitor(trt, progress)
+    config.progress_monitor = make_monitor(trt, progress)
     cached = not library.rtx  # RTX tunes at run time: its builder has no timings to keep
-    if cached:
-        config.set_timing_cache(config.create_timing_cache(timing), False)
+    if cached and not use_timings(config, timing):
+        log.warning("timings of earlier builds do not fit this GPU as it is set: building takes longer")
+        use_timings(config, b"")
     data = builder.build_serialized_network(network, config)
     if data is None:
         raise BackendError(f"{library.key} cannot build the graph: {library.complaint()}")
-    kept = bytes(config.get_timing_cache().serialize()) if cached else b""
+    timings = config.get_timing_cache() if cached else None
+    kept = bytes(timings.serialize()) if timings is not None else b""
     return Plan(bytes(data), recipe, inputs, outputs, fallback, kept)
+
+
+def use_timings(config: IBuilderConfig, timing: bytes) -> bool:
+    """Give the builder a timing cache; false where it is damaged or of other properties of the device.
+
+    The builder then has none (``IBuilderConfig.set_timing_cache`` in TensorRT's documentation).
+    """
+    cache = config.create_timing_cache(timing)
+    return cache is not None and config.set_timing_cache(cache, False)
 
 
 def configure(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.cuda import CudaError, Device, Stream
 from edgeecg.runtime.executor import STATE, Tensors, TensorSpec, check_inputs, run_in_pieces
-from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
+from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext, Runtime
 from edgeecg.runtime.trt.build import Extent, Plan
 from edgeecg.runtime.trt.cohort import Cohort
 from edgeecg.runtime.trt.lane import Clock, Lane, Transfer
@@ -44,7 +44,7 @@ class TrtExecutor:
     Raises
     ------
     BackendError
-        TensorRT does not load the plan.
+        TensorRT cannot use CUDA, or does not load the plan.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class TrtExecutor:
         self._wait_by = settings.wait
         self._transfer: Transfer = "copy" if settings.transfer == "measure" else settings.transfer
         self._engine: ICudaEngine | None = None
+        self._runtime: Runtime | None = None
         self._open = True
         with device.active():
             self._stream = device.stream()
             self._done = {wait: device.event(wait == "block", timing=False) for wait in WAITS}
             self._clock = Clock(device, self._stream)
-            self._runtime = library.module.Runtime(library.logger)
         try:
             self._load()
             if settings.transfer == "measure" and device.info.integrated:
@@ -81,6 +81,7 @@ class TrtExecutor:
 
     def _load(self) -> None:
         with self._device.active():
+            self._runtime = self._library.runtime()
             self._engine = self._runtime.deserialize_cuda_engine(self._plan.data)
         if self._engine is None:
             key, complaint = self._library.key, self._library.complaint()
@@ -296,7 +297,8 @@ class TrtExecutor:
     def close(self) -> None:
         """Free contexts, buffers and graphs, and the device where it is the executor's own.
 
-        Of a lost context nothing can be freed, and nothing is left to free: it is let go.
+        Of a lost context nothing can be freed, and nothing is left to free: it is let go. One that somebody
+        else has reset is not reset again, which would take the new one.
         """
         with self._lock:
             if not self._open:
@@ -304,10 +306,12 @@ class TrtExecutor:
             try:
                 self._free()
             except CudaError as error:
-                if not error.sticky:
+                if not error.lost:
                     raise
-                with suppress(CudaError):
-                    self.abandon()
+                self._forget()
+                if not error.gone:
+                    with suppress(CudaError):
+                        self._device.reset()
 
     def _free(self) -> None:
         with self._device.active():
@@ -318,7 +322,7 @@ class TrtExecutor:
                 event.free()
             self._stream.free()
             self._engine = None
-            del self._runtime
+            self._runtime = None
         self._open = False
         if self._owns_device:
             self._device.close()
@@ -327,10 +331,13 @@ class TrtExecutor:
         """After a sticky error: reset the device, which frees all, without another call into the engine."""
         with self._lock:
             if self._open:
-                self._open = False
-                self._lanes.clear()
-                self._engine = None
+                self._forget()
                 self._device.reset()
+
+    def _forget(self) -> None:
+        self._open = False
+        self._lanes.clear()
+        self._engine = None
 
     def __enter__(self) -> TrtExecutor:
         return self

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from edgeecg.errors import BackendError
+from edgeecg.errors import BackendError, DeviceError
 from edgeecg.runtime.cuda import ADVICE
 from edgeecg.runtime.trt import rtx
-from edgeecg.runtime.trt.api import TensorRT, missing_names
+from edgeecg.runtime.trt.api import Builder, Runtime, TensorRT, missing_names
 
 __all__ = ["FLAVOURS", "TensorRTLibrary", "find_library", "load_library", "on_jetson"]
 
@@ -56,6 +56,31 @@ class TensorRTLibrary:
     def rtx(self) -> bool:
         """Whether this is TensorRT-RTX: it tunes kernels on the device at run time, not in the build."""
         return self.flavour == "tensorrt_rtx"
+
+    def builder(self) -> Builder:
+        """A builder; ``DeviceError`` where TensorRT finds no CUDA that it can use."""
+        try:
+            return self.module.Builder(self.logger)
+        except TypeError as error:
+            raise self._unusable() from error
+
+    def runtime(self) -> Runtime:
+        """A runtime; ``DeviceError`` where TensorRT finds no CUDA that it can use."""
+        try:
+            return self.module.Runtime(self.logger)
+        except TypeError as error:
+            raise self._unusable() from error
+
+    def _unusable(self) -> DeviceError:
+        """What the bindings' bare ``TypeError`` (``factory function returned nullptr``) comes from.
+
+        CUDA's error 35, a driver that is older than TensorRT's CUDA, is the common one
+        (https://github.com/NVIDIA/TensorRT/issues/2913); 2 is a device without memory.
+        """
+        return DeviceError(
+            f"{self.key} cannot use CUDA here ({self.complaint()}): see that the GPU has memory left and "
+            f"that the NVIDIA driver is new enough for this TensorRT's CUDA, {ADVICE}"
+        )
 
     def complaint(self) -> str:
         """TensorRT's last error, shortened to a line."""

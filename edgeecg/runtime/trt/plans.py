@@ -31,7 +31,7 @@ class PlanKey:
     library : str
         TensorRT and its version.
     gpu : str
-        Name, compute capability and memory of the GPU.
+        Name, compute capability, memory and multiprocessors of the GPU.
     recipe : str
         Digest of the recipe.
     """

@@ -60,7 +60,8 @@ CUresult cuDeviceGet(int *device, int index) { if (index) return INVALID_DEVICE;
 CUresult cuDeviceGetName(char *name, int size, int device) { snprintf(name, size, "Host"); return OK; }
 CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)8 << 30; return OK; }
 CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : 0;   /* 8.7, integrated */
+  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1   /* 8.7, integrated */
+         : attribute == 16 ? 16 : 0;                     /* multiprocessors */
   return OK;
 }
 CUresult cuDeviceComputeCapability(int *major, int *minor, int device) { *major = 8; *minor = 7; return OK; }

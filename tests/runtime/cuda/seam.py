@@ -102,11 +102,16 @@ def lose(library: str, driver) -> None:
     with device.active():
         stream = device.stream()
         memory = device.pinned((4,), FLOAT)
-        there = device.allocate(16)
-        driver.hostcuda_fail(700)
-        with pytest.raises(CudaError, match="illegal memory access") as caught:
-            device.copy_in(there.address, memory.array, stream)
-        assert caught.value.sticky
+        there, event = device.allocate(16), device.event()
+        event.record(stream)
+        words = {201: "invalid device context", 700: "an illegal memory access was encountered"}
+        for code, reason in words.items():
+            driver.hostcuda_fail(code)
+            for call in (lambda: device.copy_in(there.address, memory.array, stream), event.done):
+                with pytest.raises(CudaError) as caught:
+                    call()
+                assert caught.value.reason == reason  # the driver's words: by them a lost context is known
+                assert caught.value.lost
     device.reset()
     device.reset()
     assert driver.hostcuda_resets() == 1
@@ -122,7 +127,7 @@ def main(library: str) -> None:
     device = open_device(library=library)
     assert device.library == library
     assert (device.info.name, device.info.capability, device.info.integrated) == ("Host", (8, 7), True)
-    assert device.info.memory == 8 << 30
+    assert (device.info.memory, device.info.multiprocessors) == (8 << 30, 16)
     with pytest.raises(BackendError, match="there is no GPU 3"):
         open_device(3, library)
     with device.active():

@@ -12,12 +12,13 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgeecg.errors import BackendError
-from edgeecg.runtime import cuda
+from edgeecg.runtime import cuda, cuda_python
 from edgeecg.runtime.cuda import CudaError, DeviceInfo, choose_library, is_sticky, open_device
 
 HERE = Path(__file__).parent
@@ -110,11 +111,27 @@ def test_a_missing_library_is_one_line_with_the_cpu_as_way_out(
         (2, "out of memory", False),
         (0, "cuStreamSynchronize failed: an illegal memory access was encountered", True),
         (0, "cuLaunchKernel failed: unspecified launch failure", True),
+        (0, "cuEventQuery failed: tensor memory not completely freed", True),
         (0, "cuMemAlloc failed: out of memory", False),
     ],
 )
 def test_errors_that_take_the_context_with_them(code: int, reason: str, sticky: bool) -> None:
     assert is_sticky(code, reason) is sticky
+
+
+def test_a_function_that_an_older_driver_lacks_is_told() -> None:
+    def lacking() -> None:
+        raise RuntimeError('Function "cuEventElapsedTime" not found')  # as cuda-python does
+
+    calls = cuda_python._Calls(SimpleNamespace(cuEventElapsedTime=lacking))
+    with pytest.raises(BackendError, match=r"newer than the driver .*not found.*'cuda-python<13'"):
+        calls("cuEventElapsedTime")
+
+
+def test_errors_that_leave_the_process_in_an_inconsistent_state_by_the_manual_are_sticky() -> None:
+    driver = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-python")
+    told = {int(code) for code in driver.CUresult if "inconsistent state" in (code.__doc__ or "")}
+    assert told - {911} <= set(cuda.STICKY)  # 911: of a device beside the GPU
 
 
 def test_an_error_says_what_is_lost() -> None:
@@ -124,12 +141,13 @@ def test_an_error_says_what_is_lost() -> None:
 
 def test_gpus_that_cannot_share_an_engine_have_other_keys() -> None:
     keys = {
-        DeviceInfo(0, name, capability, True, memory).key
-        for name, capability, memory in (
-            ("Orin", (8, 7), 8 << 30), ("Orin", (8, 7), 16 << 30), ("Thor", (11, 0), 8 << 30)
+        DeviceInfo(0, name, capability, True, memory, multiprocessors).key
+        for name, capability, memory, multiprocessors in (
+            ("Orin", (8, 7), 8 << 30, 8), ("Orin", (8, 7), 16 << 30, 8), ("Thor", (11, 0), 8 << 30, 8),
+            ("Orin", (8, 7), 8 << 30, 4),  # in a power mode that switches half of it off
         )
     }  # fmt: skip
-    assert len(keys) == 3
+    assert len(keys) == 4
 
 
 @pytest.mark.gpu

@@ -99,7 +99,7 @@ class Workshop:
         return self.devices[-1]
 
     def build(
-        self, library: Any, model: bytes, recipe: Recipe, progress: Any, timing: bytes, gpu: Any
+        self, library: Any, model: bytes, recipe: Recipe, progress: Any, timing: bytes, gpu: Any, active: Any
     ) -> Plan:
         self.built.append(model)
         self.recipes.append(recipe)

@@ -115,7 +115,7 @@ class FakeDevice:
     library = "fake"
 
     def __init__(self, integrated: bool = False, captures: bool = True) -> None:
-        self.info = DeviceInfo(0, "Fake", (8, 7), integrated, 8 << 30)
+        self.info = DeviceInfo(0, "Fake", (8, 7), integrated, 8 << 30, 16)
         self.captures = captures
         self.owned: set[Resource] = set()
         self.streams: dict[int, FakeStream] = {}

@@ -5,6 +5,10 @@ This proves that the graphs are valid and strongly typed, not that they are fuse
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import signal
+
 import numpy as np
 import onnx
 import pytest
@@ -92,6 +96,20 @@ def test_a_build_can_be_stopped(library: TensorRTLibrary, bundle: Bundle) -> Non
         build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), lambda *_: False)
 
 
+def test_ctrl_c_ends_a_build(library: TensorRTLibrary, bundle: Bundle) -> None:
+    """Raised in a callback of TensorRT's it was printed there, and forgotten."""
+    sent: list[str] = []
+
+    def interrupt(phase: str, step: int, steps: int) -> bool:
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), interrupt)
+
+
 def quantized_model(scale_type: int = TensorProto.FLOAT, zero: int = 0) -> bytes:
     """One linear layer with explicit Q/DQ, in the form that our quantizer writes."""
     weight = np.random.default_rng(0).integers(-127, 128, (16, 32)).astype(np.int8)
@@ -123,6 +141,27 @@ def quantized_model(scale_type: int = TensorProto.FLOAT, zero: int = 0) -> bytes
 def test_explicit_int8_compiles(library: TensorRTLibrary) -> None:
     recipe = Recipe({"x": Extent(1, 8, 64)}, (1, 2))
     assert build_plan(library, quantized_model(), recipe).data
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
+@pytest.mark.parametrize("member", ["create_timing_cache", "set_timing_cache"])
+def test_timings_that_the_builder_refuses_are_made_anew(
+    library: TensorRTLibrary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, member: str
+) -> None:
+    """RTX's real builder in the place of TensorRT's, which keeps timings; its refusals are played."""
+    owner = library.module.IBuilderConfig  # type: ignore[attr-defined]
+    honest, refusals = getattr(owner, member), [None]
+
+    def refuse_once(*arguments: object) -> object:
+        return refusals.pop() if refusals else honest(*arguments)
+
+    monkeypatch.setattr(owner, member, refuse_once)
+    tuning = dataclasses.replace(library, flavour="tensorrt")
+    recipe = Recipe({"x": Extent(1, 8, 64)}, (1,))
+    plan = build_plan(tuning, quantized_model(), recipe, timing=b"of another device")
+    assert plan.data
+    assert plan.timing
+    assert "building takes longer" in caplog.text
 
 
 def test_an_asymmetric_zero_point_is_refused_with_the_node(library: TensorRTLibrary) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edgeecg.errors import BackendError
 from edgeecg.runtime.trt import Options, why_not
-from edgeecg.runtime.trt.library import FLAVOURS, check_module, find_library, load_library, on_jetson
+from edgeecg.runtime.trt.build import Recipe, build_plan
+from edgeecg.runtime.trt.library import (
+    FLAVOURS,
+    TensorRTLibrary,
+    check_module,
+    find_library,
+    load_library,
+    on_jetson,
+)
 
 
 def module_of(version: str) -> ModuleType:
@@ -62,6 +71,22 @@ def test_a_library_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(BackendError, match=r"broken_trt does not load \(libnvinfer.so.10"):
         find_library(("broken_trt",), jetson=False)
     sys.modules.pop("broken_trt", None)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda library: build_plan(library, b"", Recipe({})), lambda library: library.runtime()]
+)
+def test_a_driver_that_is_too_old_for_its_cuda_is_told(make: Any) -> None:
+    """TensorRT logs error 35 and makes nothing, of which its bindings make a bare TypeError."""
+
+    def refuse(logger: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    logger = SimpleNamespace(complaint="CUDA initialization failure with error: 35")
+    module: Any = SimpleNamespace(Builder=refuse, Runtime=refuse)
+    with pytest.raises(BackendError, match=r"error: 35.*driver is new enough") as caught:
+        make(TensorRTLibrary(module, "tensorrt", "10.16.1", logger))
+    assert "--backend onnxruntime" in one_line(caught.value)
 
 
 def test_a_jetson_is_known_by_its_release_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from edgeecg.runtime.engine import open_engine
 from edgeecg.runtime.trt import Options, open_executor, open_executors, why_not
 from edgeecg.runtime.trt.build import Plan
 from tests.runtime.trt.conftest import Workshop, zeros_for
-from tests.runtime.trt.fakes import FakeDevice
+from tests.runtime.trt.fakes import FakeDevice, fake_library
 
 
 def test_what_is_built_is_kept_and_loaded(workshop: Workshop, bundle: Bundle, tmp_path: Path) -> None:
@@ -120,6 +120,23 @@ def test_both_graphs_open_and_run(workshop: Workshop, bundle: Bundle, tmp_path: 
         assert [spec.name for spec in token.inputs] == ["signal", "state"]
         assert [spec.name for spec in beat.inputs] == ["beats", "state"]
     assert len(workshop.built) == 2
+
+
+def test_a_tensorrt_that_cannot_use_cuda_leaves_the_cpu(
+    workshop: Workshop, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(logger: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    open_executor(bundle, "token", "fp32", Options(cache=tmp_path)).close()
+    kept = list(tmp_path.rglob("*.plan"))
+    library = fake_library(workshop.devices[0])
+    monkeypatch.setattr(library.module, "Runtime", refuse)
+    monkeypatch.setattr(trt, "load_library", lambda: library)
+    with open_engine(bundle, "auto", tensorrt=Options(cache=tmp_path)) as engine:
+        assert engine.backend == "onnxruntime"
+    assert not workshop.devices[0].owned
+    assert list(tmp_path.rglob("*.plan")) == kept, "the plan is as good as it was"
 
 
 def test_without_a_gpu_the_engine_says_so_in_one_line(bundle: Bundle) -> None:

@@ -126,6 +126,19 @@ def test_a_context_that_somebody_else_reset_is_not_reset_again(
     assert len(recovery.incidents) == 1
 
 
+@pytest.mark.parametrize(("code", "reason"), [(709, "context is destroyed"), (201, "invalid device context")])
+def test_closing_on_a_context_that_somebody_else_reset_leaves_the_new_one(
+    machine: Machine, signal, code: int, reason: str
+) -> None:
+    token, _ = machine.reopen()
+    token.run(signal())
+    machine.devices[0].lost = CudaError("cuStreamSynchronize", reason, is_sticky(code, reason))
+    token.close()
+    assert machine.devices[0].resets == 0
+    with pytest.raises(BackendError, match="closed"):
+        token.run(signal())
+
+
 @pytest.mark.parametrize("policy", ["rebuild", "cpu"])
 def test_two_threads_that_fail_together_replace_once(
     machine: Machine, signal, policy: OnDeviceError, monkeypatch: pytest.MonkeyPatch
