@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterator
 from numbers import Real
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
-from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, InputError, StateError
+from edgeecg.errors import ConfigError, EdgeECGError, InputError, StateError
 from edgeecg.pipeline import (
     DecoderSettings,
     Intake,
@@ -25,10 +24,10 @@ from edgeecg.pipeline import (
     rows_of,
 )
 from edgeecg.runtime.engine import Engine
-from edgeecg.signal.block import Piece
 from edgeecg.signal.chunk import whole
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient, plain_name
+from edgeecg.stream.rounds import Rounds
 from edgeecg.stream.seats import Seats
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
 
@@ -86,14 +85,10 @@ class StreamPool:
         self._policy = policy_of(bundle_of(engine), lead_policy)
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._members: dict[Patient, Member] = {}
-        self._leaving: set[Patient] = set()  # patients who were removed and whose last events are to come
         self._names = 0
         self._seats = Seats(engine, self._hop, self._policy, self._settings)
-        self._ready: deque[Member] = deque()
-        # events that no poll has given yet; None behind the last one of a patient who has left
-        self._told: deque[tuple[Patient, Event | None]] = deque()
+        self._rounds = Rounds(self._seats)
         self._lock = threading.Lock()  # of the members
-        self._polling = threading.Lock()  # of the cohorts
 
     # ---- patients -------------------------------------------------------------------------------
 
@@ -119,7 +114,7 @@ class StreamPool:
         intake = self._intake(fs, leads)
         with self._lock:
             if patient is None:
-                while self._names in self._members or self._names in self._leaving:
+                while self._names in self._members or self._names in self._rounds.leaving:
                     self._names += 1
                 patient = self._names
             self._join([self._new(patient, intake)])
@@ -141,7 +136,7 @@ class StreamPool:
             patient = member.patient
             if patient in self._members or patient in joining:
                 raise ConfigError(f"patient {patient!r} is in the pool already: remove it first")
-            if patient in self._leaving:  # events of two signals under one name could not be told apart
+            if patient in self._rounds.leaving:  # events of two signals could not be told apart
                 raise ConfigError(
                     f"patient {patient!r} is leaving still: poll until all is told, or add another"
                 )
@@ -153,7 +148,7 @@ class StreamPool:
         with self._lock:
             member = self._member(patient)
             del self._members[patient]
-            self._leaving.add(patient)
+            self._rounds.leaving.add(patient)
         self._mark(member, "leave")
 
     def __len__(self) -> int:
@@ -205,8 +200,7 @@ class StreamPool:
         with member.lock:
             _check_there(member)
             member.push(chunk)
-            if member.queue and not member.ready:
-                self._announce(member)
+            self._rounds.announce(member)
 
     def gap(self, patient: Patient, length: int) -> None:
         """Queue that the next ``length`` samples are missing."""
@@ -214,7 +208,7 @@ class StreamPool:
         with member.lock:
             _check_there(member)
             member.gap(whole(length))
-            self._announce(member)
+            self._rounds.announce(member)
 
     def flush(self, patient: Patient) -> None:
         """Queue that the signal ends here: the next polls tell what it still held."""
@@ -224,13 +218,7 @@ class StreamPool:
         with member.lock:
             _check_there(member)
             member.end(mark)
-            self._announce(member)
-
-    def _announce(self, member: Member) -> None:
-        """Let the poll know of a queue that holds something; its lock is held."""
-        if member.queue and not member.ready:
-            member.ready = True
-            self._ready.append(member)
+            self._rounds.announce(member)
 
     def _member(self, patient: Patient) -> Member:
         try:
@@ -253,8 +241,8 @@ class StreamPool:
         (patient, event) pairs; those of a patient in the order in which they became known. Where a step fails
         and the caller goes on, the next call gives what was known before.
         """
-        self._compute(rounds)
-        return list(iter(self._next, None))
+        self._rounds.compute(rounds)
+        return list(iter(self._rounds.next, None))
 
     async def events(self, interval: float = 0.1) -> AsyncIterator[tuple[Patient, Event]]:
         """Poll every ``interval`` seconds beside the event loop, for ever.
@@ -262,72 +250,10 @@ class StreamPool:
         Whoever cancels it or leaves the loop loses nothing: the next one, or :meth:`poll`, gives the rest.
         """
         while True:
-            await asyncio.to_thread(self._compute)
-            for told in iter(self._next, None):
+            await asyncio.to_thread(self._rounds.compute)
+            for told in iter(self._rounds.next, None):
                 yield told
             await asyncio.sleep(interval)
-
-    def _compute(self, rounds: int | None = None) -> None:
-        """Compute what is queued; what became known waits for whoever takes it.
-
-        Not what comes meanwhile, or it might never end: somebody may push as fast as it is computed.
-        """
-        with self._polling:
-            members = dict.fromkeys(self._announced())
-            waiting = max((len(member.queue) for member in members), default=0)
-            try:
-                for _ in range(waiting if rounds is None else min(rounds, waiting)):
-                    self._round(members, self._told)
-                    members |= dict.fromkeys(self._announced())  # who comes late waits for nobody's backlog
-            finally:
-                self._ready.extend(members)
-
-    def _announced(self) -> list[Member]:
-        """Members whose queues have come to hold something."""
-        return [self._ready.popleft() for _ in range(len(self._ready))]
-
-    def _next(self) -> tuple[Patient, Event] | None:
-        """The next event that nobody was given yet; several threads may take them."""
-        while self._told:
-            try:
-                patient, event = self._told.popleft()
-            except IndexError:  # another thread was faster
-                break
-            if event is not None:
-                return patient, event
-            self._leaving.discard(patient)
-        return None
-
-    def _round(self, members: dict[Member, None], told: deque[tuple[Patient, Event | None]]) -> None:
-        """One piece of each; those that have no more are taken out of ``members``."""
-        work: dict[int, list[tuple[int, Piece]]] = {rows: [] for rows in self._seats}
-        names: dict[int, dict[int, Patient]] = {rows: {} for rows in work}
-        for member in list(members):
-            piece = member.take()
-            if piece is None:
-                del members[member]
-                continue
-            if member.slot < 0:
-                self._seats.take(member)
-            slot, rows = member.slot, member.rows
-            if isinstance(piece, str):
-                told += [(member.patient, event) for event in self._seats.cohort(rows).flush(slot)]
-                if piece == "leave":
-                    self._seats.leave(member)
-                    told.append((member.patient, None))
-                continue
-            work[rows].append((slot, piece))
-            names[rows][slot] = member.patient
-        failed: list[DeviceError] = []
-        for rows, pairs in work.items():
-            called = names[rows]
-            try:
-                for slot, event in self._seats.cohort(rows).advance(pairs):
-                    told.append((called[slot], event))
-            except DeviceError as error:  # the others' pieces are taken too
-                failed.append(error)
-        if failed:
-            raise failed[0]
 
     # ---- snapshot -------------------------------------------------------------------------------
 
@@ -336,7 +262,7 @@ class StreamPool:
 
         Events that wait for :meth:`poll`, and patients who were removed, are not in it: poll before.
         """
-        with self._polling, self._lock:
+        with self._rounds.lock, self._lock:
             saved = [self._saved(member) for member in self._members.values()]
         return write("pool", self._engine.bundle, {"settings": self._about(), "patients": saved})
 
@@ -362,7 +288,7 @@ class StreamPool:
                 self._join(made)
         except BaseException as error:
             for member in made:
-                with self._polling:
+                with self._rounds.lock:
                     self._seats.leave(member)
             foreign = not isinstance(error, EdgeECGError)
             if foreign and isinstance(error, (LookupError, TypeError, ValueError, OverflowError)):
@@ -372,7 +298,7 @@ class StreamPool:
             raise
         for member in made:
             with member.lock:
-                self._announce(member)
+                self._rounds.announce(member)
         return [member.patient for member in made]
 
     def _about(self) -> dict[str, Any]:
@@ -387,7 +313,7 @@ class StreamPool:
             return saved
 
     def _restore_member(self, member: Member, saved: dict[str, Any]) -> None:
-        with self._polling, member.lock:
+        with self._rounds.lock, member.lock:
             member.restore(saved)
             if "arrays" in saved:
                 self._seats.take(member)

@@ -583,7 +583,7 @@ def check_a_failed_step(engine: Engine, monkeypatch: pytest.MonkeyPatch, place: 
         try:
             told += pool.poll()
         except DeviceError:
-            waiting = list(pool._ready)
+            waiting = list(pool._rounds._ready)
             assert len(set(waiting)) == len(waiting)
     samples = [event.sample for who, event in told if who == "one" and isinstance(event, Beat)]
     assert all(min(abs(sample - true) for true in wanted) <= 0.05 * FS for sample in samples)
