@@ -20,7 +20,7 @@ from edgeecg.stream.sources.live import TICK, LiveSource
 
 __all__ = ["StdinSource", "decode_floats"]
 
-BLOCK = 1 << 16  # bytes a read
+BLOCK = 1 << 12  # bytes a read: what is piped in faster than it is computed waits in the pipe, not in memory
 
 
 def decode_floats(data: bytes, leads: int) -> tuple[NDArray[np.float64], bytes]:
