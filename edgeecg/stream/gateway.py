@@ -167,6 +167,7 @@ class Gateway:
             time.sleep(0.01)
         for bed in self.beds:
             bed.settle()
+            bed.warn_of_rest()
         self._tell()
         path = self.config.snapshot_path
         if path is not None and not over:
