@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -420,6 +421,28 @@ def test_a_snapshot_that_does_not_fit_is_set_aside(
     )
     after = events_of(tmp_path / "events.jsonl")["a"][before:]
     assert min(event.sample for event in after if isinstance(event, Beat)) < 5 * FS
+
+
+def test_a_snapshot_that_cannot_be_read_stops_no_start(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a card that is worn out, or written by a gateway that ran as root once."""
+    (tmp_path / "context").write_bytes(b"once written")
+
+    read = Path.read_bytes
+
+    def worn(path: Path) -> bytes:
+        if path.name == "context":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", worn)
+    source = f"{record(tmp_path, 'r', 30)}?speed=0"
+    gateway(nano, tmp_path, {"a": source}, snapshot="context").run(threading.Event())
+    monkeypatch.undo()
+    assert (tmp_path / "context.refused").read_bytes() == b"once written"
+    assert any("cannot be read: Input/output error; " in line and "anew" in line for line in caplog.messages)
+    assert events_of(tmp_path / "events.jsonl")["a"]
 
 
 class Silent(LiveSource):
