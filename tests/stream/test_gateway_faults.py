@@ -487,6 +487,20 @@ def test_what_a_stop_could_not_wait_for_is_counted_in_the_log(
     assert int(told[0]) > 300  # also what the link, which holds 256, had not read yet
 
 
+@pytest.mark.parametrize("data", [b"", b"0.1\n0.2\ncut o"])
+def test_standard_input_that_is_over_is_not_asked_again(nano: Engine, tmp_path: Path, data: bytes) -> None:
+    """Else a gateway whose only sensor has died would look for it for ever, in a pipe without another end."""
+    near, far = os.pipe()
+    os.write(far, data)
+    os.close(far)
+    made = gateway(nano, tmp_path, {"a": f"-?fs={FS}&fd={near}"})
+    with running(made) as raised:
+        eventually(lambda: made.report()["patients"]["a"]["state"] == "failed", 20)
+        eventually(lambda: raised, 20)  # by itself
+    os.close(near)
+    assert "no patient's source can be used" in str(raised[0])
+
+
 class Clinging(Scripted):
     """A source that is let go of when ``free`` says so."""
 

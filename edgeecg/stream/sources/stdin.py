@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import ConfigError, PacketError
+from edgeecg.errors import ConfigError, PacketError, SignalError
 from edgeecg.stream.sources.base import Packet, check_rate, default_leads, named_leads, scale
 from edgeecg.stream.sources.lines import LineSplitter, parse_line
 from edgeecg.stream.sources.live import TICK, LiveSource
@@ -99,7 +99,7 @@ class StdinSource(LiveSource):
             if not data:
                 break
         if self._text and not self._first:
-            raise PacketError("standard input ended before the first sample", public=True)
+            raise SignalError("standard input ended before the first sample", public=True)  # for good
         if self._text and not self.leads:
             self.leads = default_leads(len(self._first[0]))
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from edgeecg.errors import ConfigError, PacketError
+from edgeecg.errors import ConfigError, PacketError, SignalError
 from edgeecg.stream.sources import open_source
 from tests.stream.peers import everything
 
@@ -47,7 +47,7 @@ def test_standard_input_that_cannot_be_used_is_told_with_its_line(
 ) -> None:
     with (
         pipe(data) as fd,
-        pytest.raises(PacketError, match=told),
+        pytest.raises(SignalError, match=told),
         open_source("-", fs=FS, fd=fd, **options) as source,
     ):
         list(source)
