@@ -132,6 +132,19 @@ class Bed:
             dropped,
         )
 
+    def warn_of_rest(self) -> None:
+        """Say in the log what has come and will be told to nobody, at a stop that could not wait for it."""
+        inbox, source = self.link.inbox, self._source
+        with inbox.mutex:
+            left = sum(isinstance(item, Packet) for item in inbox.queue)
+        left += source.waiting if isinstance(source, LiveSource) else 0
+        if left and not self.failed:
+            log.warning(
+                "source %d: the last %d packets are not told, as they came faster than they are computed",
+                self.link.number,
+                left,
+            )
+
     def _reached(self, opened: Opened) -> None:
         source = opened.source
         self._overrun_before, self._source = self.overrun, source

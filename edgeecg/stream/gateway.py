@@ -167,6 +167,7 @@ class Gateway:
             time.sleep(0.01)
         for bed in self.beds:
             bed.settle()
+            bed.warn_of_rest()
         self._tell()
         path = self.config.snapshot_path
         if path is not None and not over:
@@ -264,7 +265,11 @@ class Gateway:
             clear_partials(path)
         if path is None or not path.is_file():
             return
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:  # a worn disk, or somebody else's file
+            log.error("the snapshot cannot be read: %s; %s", cause(error), _set_aside(path))
+            return
         if data.strip(b"\0") and not is_snapshot(data):  # a power cut leaves zeros
             raise ConfigError(f"snapshot = {path} is another kind of file: name one of its own")
         try:
@@ -272,7 +277,7 @@ class Gateway:
         except (MissingExtra, DeviceError):  # of a sink, or of the engine: the snapshot is not to blame
             raise
         except EdgeECGError as error:  # to watch nobody is worse than to have forgotten
-            log.error("%s; %s, and every stream begins anew", cause(error), _set_aside(path))
+            log.error("%s; %s", cause(error), _set_aside(path))
             self._begin()
         else:
             log.info("went on with %d patients of the snapshot", sum(b.feed is not None for b in self.beds))
@@ -349,5 +354,5 @@ def _set_aside(path: Path) -> str:
     try:
         path.replace(path.with_name(f"{path.name}.refused"))
     except OSError as error:  # a folder of that name, say
-        return f"the snapshot cannot be set aside ({cause(error)}) and will be overwritten"
-    return "the snapshot's name ends in .refused now"
+        return f"it cannot be set aside ({cause(error)}) and will be overwritten: every stream begins anew"
+    return "the snapshot's name ends in .refused now, and every stream begins anew"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -18,7 +19,7 @@ from edgeecg.io.reading import check_reader
 from edgeecg.pipeline import step_tokens
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
-from edgeecg.stream.address import build, check_extra, split
+from edgeecg.stream.address import Form, build, check_extra, split
 from edgeecg.stream.gateway_conflicts import check_conflicts
 from edgeecg.stream.pool import check_queue
 from edgeecg.stream.sinks.registry import SINKS
@@ -154,13 +155,23 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
     try:
         config = msgspec.convert({**told, "folder": str(path.parent)}, GatewayConfig, dec_hook=_decode)
         for patient in config.patients:
-            build("source", patient.source, SOURCES, {})
-        for sink in config.sinks:
-            build("sink", sink, SINKS, {})
+            _check_buildable(f"the source of {patient.name!r}", "source", patient.source, SOURCES)
+        for number, sink in enumerate(config.sinks, 1):
+            _check_buildable(f"sink {number}", "sink", sink, SINKS)
+        if config.snapshot_path is not None and config.snapshot_path.is_dir():
+            raise ConfigError(f"snapshot = {config.snapshot!r} is a folder: name a file in it")
         check_conflicts(config, path)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
     return config
+
+
+def _check_buildable(place: str, kind: str, text: str, forms: Sequence[Form]) -> None:
+    """Refuse a source or sink that cannot be made, and say which of many it is."""
+    try:
+        build(kind, text, forms, {})
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def _tables(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -95,8 +96,10 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
             "two patients would share wfdb files called 'bed_1'",
         ),
         (GOOD.replace("synthetic:1", "nowhere://x"), "names no source"),
-        (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "no option 'speeed'"),
-        ('sinks = ["fax:1"]\n' + GOOD, "names no sink"),
+        (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "the source of 'a': .* no option 'speeed'"),
+        ('sinks = ["-", "fax:1"]\n' + GOOD, "sink 2: .* names no sink"),
+        ('snapshot = ""\n' + GOOD, "snapshot = '' is a folder: name a file in it"),
+        ('snapshot = "/"\n' + GOOD, "snapshot = '/' is a folder"),
         ('health = "high"\n' + GOOD, "names no port"),
         ("poll = 0\n" + GOOD, "poll must lie"),
         ("queue = 0.5\n" + GOOD, "at least two hops"),
@@ -418,6 +421,28 @@ def test_a_snapshot_that_does_not_fit_is_set_aside(
     )
     after = events_of(tmp_path / "events.jsonl")["a"][before:]
     assert min(event.sample for event in after if isinstance(event, Beat)) < 5 * FS
+
+
+def test_a_snapshot_that_cannot_be_read_stops_no_start(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a card that is worn out, or written by a gateway that ran as root once."""
+    (tmp_path / "context").write_bytes(b"once written")
+
+    read = Path.read_bytes
+
+    def worn(path: Path) -> bytes:
+        if path.name == "context":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", worn)
+    source = f"{record(tmp_path, 'r', 30)}?speed=0"
+    gateway(nano, tmp_path, {"a": source}, snapshot="context").run(threading.Event())
+    monkeypatch.undo()
+    assert (tmp_path / "context.refused").read_bytes() == b"once written"
+    assert any("cannot be read: Input/output error; " in line and "anew" in line for line in caplog.messages)
+    assert events_of(tmp_path / "events.jsonl")["a"]
 
 
 class Silent(LiveSource):

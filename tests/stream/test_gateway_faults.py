@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import sys
 import threading
 import time
@@ -460,6 +461,44 @@ def test_a_source_that_opens_slowly_holds_up_a_stop_for_a_moment_only(
         begin = time.monotonic()
     assert time.monotonic() - begin < 2.5
     assert not raised
+
+
+def test_what_a_stop_could_not_wait_for_is_counted_in_the_log(
+    nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of signal in a pipe, of which a stop has time for seconds."""
+    monkeypatch.setattr(room, "PATIENCE", 0.5)
+    near, far = os.pipe()
+
+    def flood() -> None:
+        with os.fdopen(far, "wb") as writer, contextlib.suppress(BrokenPipeError):
+            writer.write(np.tile(heart(60, FS), (200, 1)).astype("<f4").tobytes())
+
+    threading.Thread(target=flood, daemon=True).start()
+    made = gateway(nano, tmp_path, {"a": f"-?fs={FS}&format=f32&fd={near}"})
+    with running(made) as raised:
+        eventually(lambda: getattr(made.beds[0].link._source, "waiting", 0) > 1000)
+    os.close(near)
+    assert not raised
+    told = [
+        found[1] for line in caplog.messages if (found := re.match(r"source 1: the last (\d+) packets", line))
+    ]
+    assert len(told) == 1
+    assert int(told[0]) > 300  # also what the link, which holds 256, had not read yet
+
+
+@pytest.mark.parametrize("data", [b"", b"0.1\n0.2\ncut o"])
+def test_standard_input_that_is_over_is_not_asked_again(nano: Engine, tmp_path: Path, data: bytes) -> None:
+    """Else a gateway whose only sensor has died would look for it for ever, in a pipe without another end."""
+    near, far = os.pipe()
+    os.write(far, data)
+    os.close(far)
+    made = gateway(nano, tmp_path, {"a": f"-?fs={FS}&fd={near}"})
+    with running(made) as raised:
+        eventually(lambda: made.report()["patients"]["a"]["state"] == "failed", 20)
+        eventually(lambda: raised, 20)  # by itself
+    os.close(near)
+    assert "no patient's source can be used" in str(raised[0])
 
 
 class Clinging(Scripted):

@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.errors import ConfigError, PacketError
+from edgeecg.errors import ConfigError, PacketError, SignalError
 from edgeecg.stream.sources.base import Packet, check_rate, default_leads, named_leads, scale
 from edgeecg.stream.sources.lines import LineSplitter, parse_line
 from edgeecg.stream.sources.live import TICK, LiveSource
 
 __all__ = ["StdinSource", "decode_floats"]
 
-BLOCK = 1 << 16  # bytes a read
+BLOCK = 1 << 12  # bytes a read: what is piped in faster than it is computed waits in the pipe, not in memory
 
 
 def decode_floats(data: bytes, leads: int) -> tuple[NDArray[np.float64], bytes]:
@@ -99,7 +99,7 @@ class StdinSource(LiveSource):
             if not data:
                 break
         if self._text and not self._first:
-            raise PacketError("standard input ended before the first sample", public=True)
+            raise SignalError("standard input ended before the first sample", public=True)  # for good
         if self._text and not self.leads:
             self.leads = default_leads(len(self._first[0]))
 

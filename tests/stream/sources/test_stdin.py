@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from edgeecg.errors import ConfigError, PacketError
+from edgeecg.errors import ConfigError, PacketError, SignalError
 from edgeecg.stream.sources import open_source
 from tests.stream.peers import everything
 
@@ -46,7 +47,7 @@ def test_standard_input_that_cannot_be_used_is_told_with_its_line(
 ) -> None:
     with (
         pipe(data) as fd,
-        pytest.raises(PacketError, match=told),
+        pytest.raises(SignalError, match=told),
         open_source("-", fs=FS, fd=fd, **options) as source,
     ):
         list(source)
@@ -123,3 +124,14 @@ def test_standard_input_gives_samples_as_soon_as_they_come() -> None:
     source.close()
     os.close(near)
     os.close(far)
+
+
+def test_a_flood_waits_in_the_pipe_and_not_in_memory() -> None:
+    near, far = os.pipe()
+    taken, most = 0, 1 << 25  # bytes: nine hours of 250 Hz
+    with open_source("-", fs=FS, fd=near, format="f32"):  # nobody reads it
+        while taken < most and select.select([], [far], [], 1.0)[1]:
+            taken += os.write(far, bytes(select.PIPE_BUF))
+    os.close(near)
+    os.close(far)
+    assert taken < most
