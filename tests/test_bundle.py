@@ -361,6 +361,23 @@ def test_damaged_golden_vectors_are_one_line(data: bytes) -> None:
     one_line(error)
 
 
+def test_golden_vectors_that_unpack_without_end_are_refused() -> None:
+    """Zeros pack a thousandfold: of a bundle of a few MB the memory of a device would be full."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("token.signal.npy", "w") as member,
+    ):
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (1 << 27,)}
+        np.lib.format.write_array_header_1_0(member, shape)
+        for _ in range(32):
+            member.write(bytes(1 << 24))
+    bundle = made(parts={**PARTS, "golden.npz": packed.getvalue()})
+    with pytest.raises(BundleError, match="golden vectors of 536871040 bytes, over 256 MiB") as error:
+        bundle.golden()
+    one_line(error)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_damage_in_other_compressions_is_one_line(tmp_path: Path, method: int) -> None:
     bundle = made()
