@@ -89,8 +89,22 @@ def test_names_of_patients_cannot_leave_the_folder(tmp_path: Path) -> None:
     assert file_name("../../etc/passwd") == "______etc_passwd"
     with open_sink(f"wfdb:{tmp_path}") as sink:
         sink.open(Header("a/b", 250.0, ("I",), "small", ""))
-        with pytest.raises(ConfigError, match="share the file"):
-            sink.open(Header("a b", 250.0, ("I",), "small", ""))
+        for other in ("a b", "A/B"):
+            with pytest.raises(ConfigError, match="share files"):
+                sink.open(Header(other, 250.0, ("I",), "small", ""))
+
+
+@pytest.mark.parametrize("kind", ["wfdb", "fhir"])
+def test_a_name_that_is_too_long_for_a_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """At the end of the night its events would be lost, and meanwhile the findings of all others wait."""
+    with open_sink(f"{kind}:{tmp_path}") as sink:
+        for patient in ("x" * 180, "y" * 180):
+            sink.open(Header(patient, 250.0, ("I",), "small", ""))
+        with pytest.raises(ConfigError, match="name of 181 characters is too long for a file's"):
+            sink.open(Header("x" * 181, 250.0, ("I",), "small", ""))
+        sink.write(Alarm(7, None, "no-beat"), "x" * 180)
+        sink.flush()
+    assert any(file.name.startswith("x" * 180) for file in tmp_path.iterdir())
 
 
 MOMENTS = {Beat(5, "N", 1, 1, None): 5, Gap(6, 2): 6, Alarm(7, None, "pause"): 7, Alarm(7, 9, "pause"): 9}
