@@ -23,6 +23,7 @@ from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
 from edgeecg.stream.cause import cause
 from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.mqtt_link import MqttAddress
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sources import Packet, open_source, pmd
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
@@ -448,6 +449,16 @@ def test_credentials_stay_out_of_messages() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(LinkError) as caught:
         open_source("ws://nurse:secret@127.0.0.1:1/ecg?token=secret")
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(MqttAddress.parse("mqtt://nurse:secret@broker/ward"))
+
+
+def test_credentials_of_a_proxy_stay_out_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("websockets", reason="no websockets: pip install websockets")
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
+    monkeypatch.setenv("http_proxy", "ftp://nurse:secret@127.0.0.1:1")
+    with pytest.raises(LinkError, match="proxy in the environment") as caught:
+        open_source("ws://ward.example/ecg")
     assert "secret" not in str(caught.value)
 
 
