@@ -184,6 +184,8 @@ def test_another_schema_says_which_way_to_go(path: Path, schema: object, advice:
         lambda m: m["thresholds"].update(bias={"X": 1.0}),
         lambda m: m["labels"].update(beats=["V", "N", "S", "F", "P"]),
         lambda m: m["parts"].update({"golden.npz": "?"}),
+        lambda m: m.update(name="tiny\x1b]0;x\x07"),
+        lambda m: m.update(created="2026\n"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_one_line(
