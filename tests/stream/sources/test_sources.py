@@ -274,6 +274,15 @@ def test_lsl_outlets_that_cannot_be_used_are_told() -> None:
     assert cause(error.value) == "no such LSL stream was found in 0.2 s: is its outlet running?"
 
 
+@pytest.mark.parametrize(
+    ("labels", "leads"), [(("\x1b[2JI", "V\n1"), ("?[2JI", "V?1")), (("I", ""), ("ECG1", "ECG2"))]
+)
+def test_labels_of_an_outlet_are_names(labels: tuple[str, str], leads: tuple[str, str]) -> None:
+    """Anybody in the network can have an outlet; what it writes is shown in a terminal."""
+    with lsl_outlet(FS, labels, units="mV") as (name, _), open_source(f"lsl:{name}") as source:
+        assert source.leads == leads
+
+
 def test_lsl_gap_is_found_by_its_stamps() -> None:
     with lsl_outlet(FS, ("I", "V1"), units="mV") as (name, outlet):
         x = waves(700, 2)
