@@ -70,6 +70,7 @@ SUFFIX = ".edgeecg"
 """How the name of a bundle's file ends."""
 
 _LARGEST = 1 << 30  # bytes; no part of a compact network comes near
+_LARGEST_GOLDEN = 1 << 28  # bytes of them unpacked, hundreds of times those of the packaged bundles
 _DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same parts give the same file, whenever it is written
 
@@ -168,9 +169,16 @@ class Bundle:
         Raises
         ------
         BundleError
-            They are no arrays, or not those of its graphs.
+            They are no arrays, or more than golden vectors of any network are.
         """
         try:
+            with zipfile.ZipFile(io.BytesIO(self.parts[GOLDEN])) as archive:
+                size = sum(info.file_size for info in archive.infolist())
+            if size > _LARGEST_GOLDEN:
+                raise BundleError(
+                    f"bundle {self.name} has golden vectors of {size} bytes, over "
+                    f"{_LARGEST_GOLDEN >> 20} MiB: not a good bundle"
+                )
             with np.load(io.BytesIO(self.parts[GOLDEN]), allow_pickle=False) as arrays:
                 return dict(arrays)
         except (*_DAMAGED, ValueError, TypeError, MemoryError) as error:

@@ -156,7 +156,7 @@ def parse_manifest(text: bytes) -> Manifest:
     Raises
     ------
     BundleError
-        Not JSON, of another schema, or with labels in another order.
+        Not JSON, of another schema, with labels in another order, or a name that steers terminals.
     """
     try:
         schema = msgspec.json.decode(text, type=dict).get("schema")
@@ -175,4 +175,6 @@ def parse_manifest(text: bytes) -> Manifest:
         raise BundleError(
             "its labels are ordered otherwise than this release reads them: build the bundle again"
         )
+    if not f"{manifest.name}{manifest.created}".isprintable():
+        raise BundleError("its name or its date holds what cannot be printed: build the bundle again")
     return manifest

@@ -184,6 +184,8 @@ def test_another_schema_says_which_way_to_go(path: Path, schema: object, advice:
         lambda m: m["thresholds"].update(bias={"X": 1.0}),
         lambda m: m["labels"].update(beats=["V", "N", "S", "F", "P"]),
         lambda m: m["parts"].update({"golden.npz": "?"}),
+        lambda m: m.update(name="tiny\x1b]0;x\x07"),
+        lambda m: m.update(created="2026\n"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_one_line(
@@ -368,6 +370,23 @@ def test_parts_that_are_none_of_a_bundle_are_refused() -> None:
 def test_damaged_golden_vectors_are_one_line(data: bytes) -> None:
     with pytest.raises(BundleError, match="damaged golden vectors") as error:
         made(parts={**PARTS, "golden.npz": data}).golden()
+    one_line(error)
+
+
+def test_golden_vectors_that_unpack_without_end_are_refused() -> None:
+    """Zeros pack a thousandfold: of a bundle of a few MB the memory of a device would be full."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("token.signal.npy", "w") as member,
+    ):
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (1 << 27,)}
+        np.lib.format.write_array_header_1_0(member, shape)
+        for _ in range(32):
+            member.write(bytes(1 << 24))
+    bundle = made(parts={**PARTS, "golden.npz": packed.getvalue()})
+    with pytest.raises(BundleError, match="golden vectors of 536871040 bytes, over 256 MiB") as error:
+        bundle.golden()
     one_line(error)
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from edgeecg.bundle import GRAPHS, Bundle, Precision, graph_part
 from edgeecg.cli.common import atomic_path, check_file, data_console
+from edgeecg.cli.plain import plain_line
 from edgeecg.data.shown import trainings
 from edgeecg.errors import BackendError, BundleError
 from edgeecg.pipeline.latency import Latency
@@ -123,7 +124,7 @@ def _table(told: Mapping[str, Any]) -> Table:
     table.add_column()
     table.add_column(overflow="fold")  # a digest that is cut off is none
     for name, value in told.items():
-        table.add_row(f"{name}  ", str(value))
+        table.add_row(f"{name}  ", "\n".join(map(plain_line, str(value).splitlines())))
     return table
 
 

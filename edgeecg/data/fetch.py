@@ -27,6 +27,7 @@ __all__ = ["FetchSummary", "FetchedFile", "fetch", "physionet"]
 
 CHECKSUMS = "SHA256SUMS.txt"
 CHUNK = 1 << 16
+LONGEST_LISTING = 1 << 26  # bytes; the longest of a set here has less than a hundredth
 CONNECTIONS = 2  # as wfdb: the servers are free and shared
 RETRIES = 4
 TIMEOUT_SECONDS = (15.0, 60.0)  # to connect, between bytes
@@ -125,27 +126,33 @@ def _listing(session: Session, address: str) -> list[FetchedFile]:
     """All files of a set with their checksums."""
     import requests
 
+    wrong = InputError(f"{address}/{CHECKSUMS} is not a list of checksums: correct --base")
+    content = bytearray()
     with _open(session, f"{address}/{CHECKSUMS}") as response:
         try:
-            text = response.content.decode("utf-8", errors="replace")
+            for chunk in response.iter_content(CHUNK):
+                content += chunk
+                if len(content) > LONGEST_LISTING:
+                    raise wrong
         except requests.RequestException as error:
             raise _broken_line(f"{address}/{CHECKSUMS}") from error
     files = []
-    for line in text.splitlines():
+    for line in content.decode("utf-8", errors="replace").splitlines():
         digest, _, path = line.partition(" ")
         path = path.strip().lstrip("*")
         if not path:
             continue
         if not re.fullmatch(r"[0-9a-fA-F]{64}", digest) or not _stays_inside(path):
-            raise InputError(f"{address}/{CHECKSUMS} is not a list of checksums: correct --base")
+            raise wrong
         files.append(FetchedFile(path, digest.lower()))
     return files
 
 
 def _stays_inside(path: str) -> bool:
-    """Whether a path from a server stays in the folder it is put into."""
+    """Whether a path from a server stays in the folder it is put into, and is one."""
     parts = PurePosixPath(path).parts
-    return bool(parts) and ".." not in parts and not PurePosixPath(path).is_absolute() and "\\" not in path
+    inside = bool(parts) and ".." not in parts and not PurePosixPath(path).is_absolute()
+    return inside and "\\" not in path and path.isprintable()
 
 
 def _wanted(

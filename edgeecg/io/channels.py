@@ -21,6 +21,7 @@ __all__ = [
     "chosen_channels",
     "in_millivolts",
     "millivolts_per_unit",
+    "printable",
     "typical_span",
 ]
 
@@ -82,7 +83,7 @@ def chosen_channels(
         an ECG lead in a known unit.
     """
     channels = [
-        channel._replace(name=_printable(channel.name), unit=channel.unit and _printable(channel.unit))
+        channel._replace(name=printable(channel.name), unit=channel.unit and printable(channel.unit))
         for channel in channels
     ]
     names = [channel.name for channel in channels]
@@ -113,7 +114,7 @@ def chosen_channels(
     return known
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A lead's name, or its unit, without characters that would steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in name)
 

@@ -19,7 +19,9 @@ __all__ = ["check_reader", "find_annotated", "is_record", "read_record"]
 
 _EDF = (".edf", ".bdf")
 _TABLES = (".csv", ".tsv", ".parquet")
-_FOREIGN = (*BROKEN, NotImplementedError, MemoryError)  # BROKEN holds ArrowInvalid and OverflowError too
+_FOREIGN = (*BROKEN, RuntimeError, NameError, MemoryError)
+"""What libraries raise on damaged files, slips of their own too: BROKEN holds ArrowInvalid and OverflowError,
+RuntimeError those of soundfile."""
 _LIBRARIES = dict.fromkeys(_EDF, "edfio") | dict.fromkeys(_TABLES, "pyarrow")
 
 

@@ -34,7 +34,7 @@ def read_header(wfdb: ModuleType, stem: Path) -> Any:
         raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
     if path.stat().st_size == 0:
         raise RecordError(f"header {path} is empty: fetch it again")
-    _check_rate(path)
+    _check_first_line(path)
     try:
         header = wfdb.rdheader(str(stem))
     except (*BROKEN, OSError) as error:
@@ -49,16 +49,24 @@ def read_header(wfdb: ModuleType, stem: Path) -> Any:
     return header
 
 
-def _check_rate(path: Path) -> None:
-    """Refuse a rate that is no number: wfdb would take 250 Hz for it, or the digits that it begins with."""
-    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            words = line.split()
-            if len(words) > 2 and not _RATE.fullmatch(words[2]):
-                raise RecordError(
-                    f"{path}: rate {words[2]!r} is not a number of hertz: correct the first line"
-                )
-            return
+def _check_first_line(path: Path) -> None:
+    """Refuse a rate that is no number, and more signals than are described.
+
+    wfdb would take 250 Hz for such a rate, or the digits that it begins with, and memory for every signal.
+    """
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    said = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    first = said[0] if said else []
+    if len(first) > 2 and not _RATE.fullmatch(first[2]):
+        raise RecordError(f"{path}: rate {first[2]!r} is not a number of hertz: correct the first line")
+    described = len(said) - 1
+    if described > 0 and "/" not in first[0]:
+        count = first[1] if len(first) > 1 else ""
+        if count.isdecimal() and float(count) > described:
+            raise RecordError(
+                f"header {path} breaks off: it states {count[:20]} signals, {described} are there: "
+                "fetch it again"
+            )
 
 
 def check_sizes(stem: Path, header: Any) -> None:

@@ -290,7 +290,7 @@ class Cohort:
                 self._tokens.restore(slot * self.leads + lead, parts[f"tokens{lead}"])
             self._made[slot] = parts["step"]["made"].item()
             self._at(slot).restore(plain)
-        except (KeyError, ValueError, IndexError, msgspec.ValidationError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, msgspec.ValidationError) as error:
             self.open(slot, self._signal.chain(slot).fs)
             raise StateError(f"the snapshot does not fit this model ({error}): start without it") from error
 

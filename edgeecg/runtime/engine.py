@@ -15,6 +15,7 @@ from edgeecg.bundle import GRAPHS, PRECISIONS, Bundle, GraphName, Precision
 from edgeecg.errors import BackendError, BundleError, ConfigError, SignalError
 from edgeecg.runtime import native
 from edgeecg.runtime.executor import Executor, check_inputs
+from edgeecg.runtime.native.constants import check_whole
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
 
@@ -128,6 +129,8 @@ def open_engine(
     if wanted not in PRECISIONS:
         raise ConfigError(f"no precision {wanted!r}: choose one of {', '.join(opened.precisions)}")
     graphs = {name: opened.graph(name, wanted) for name in GRAPHS}
+    for graph in graphs.values():
+        check_whole(graph)
     chosen = _usable() if backend == "auto" else backend
     executors: tuple[Executor, Executor] | None = None
     if chosen == "tensorrt":
@@ -229,7 +232,9 @@ def check_fit(bundle: Bundle, name: GraphName, executor: Executor) -> None:
         state = spec.beat.state_size()
         wanted = {"beats": spec.beat_inputs, "state": state, "state_out": state}
         wanted |= {"classes": len(BEAT_LABELS), "rhythm": len(RHYTHM_LABELS)}
-    found = {tensor.name: tensor.shape[-1] for tensor in (*executor.inputs, *executor.outputs)}
+    found = {
+        tensor.name: tensor.shape[-1] for tensor in (*executor.inputs, *executor.outputs) if tensor.shape
+    }
     for key, size in wanted.items():
         if found.get(key) != size:
             raise BundleError(

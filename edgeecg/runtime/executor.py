@@ -29,6 +29,7 @@ __all__ = [
     "check_inputs",
     "check_threads",
     "run_in_pieces",
+    "unit_of",
 ]
 
 ROWS = "rows"
@@ -205,12 +206,13 @@ def _fits(size: int, want: Union[int, str], sizes: dict[str, int]) -> bool:
     """Whether a dimension is as wanted; takes down the number that a word stands for."""
     if isinstance(want, int):
         return size == want
-    unit, name = _unit(want)
+    unit, name = unit_of(want)
     return size % unit == 0 and size // unit == sizes.setdefault(name, size // unit)
 
 
 @lru_cache(maxsize=64)
-def _unit(word: str) -> tuple[int, str]:
-    """``8*tokens`` taken apart."""
+def unit_of(word: str) -> tuple[int, str]:
+    """``8*tokens`` taken apart; 1 where no number is in front."""
     head, star, tail = word.partition("*")
-    return (int(head), tail) if star and head.isdigit() else (1, word)
+    unit = int(head) if star and head.isdecimal() else 0
+    return (unit, tail) if unit else (1, word)

@@ -21,6 +21,7 @@ from edgeecg.runtime.executor import (
     TensorSpec,
     check_threads,
     run_in_pieces,
+    unit_of,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ class OrtExecutor:
         self._inputs = tuple(TensorSpec(i.name, tuple(i.shape)) for i in self._session.get_inputs())
         self._outputs = tuple(TensorSpec(o.name, tuple(o.shape)) for o in self._session.get_outputs())
         self._names = [spec.name for spec in self._outputs]
-        longest = int(self._session.get_modelmeta().custom_metadata_map.get("longest", 0))
-        self._check = InputCheck(self._inputs, longest)
+        self._check = InputCheck(self._inputs, _longest_of(self._session))
         self._unit = _unit_of(self._inputs, self._names)
 
     @property
@@ -165,12 +165,27 @@ def _open_session(model: bytes, threads: int, profile_folder: str | None) -> ort
         ) from error
 
 
+def _longest_of(session: ort.InferenceSession) -> int:
+    """Most positions that a graph says it takes at once; 0 where it says nothing."""
+    said = session.get_modelmeta().custom_metadata_map.get("longest", "0")
+    try:
+        return int(said)
+    except ValueError as error:
+        raise BackendError(
+            f"the graph says that it takes {said[:20]!r} positions at once, no number: export it again"
+        ) from error
+
+
 def _unit_of(inputs: tuple[TensorSpec, ...], outputs: list[str]) -> int:
     """Samples of a position of a graph that carries a state, so that a step of it can be cut; else 0."""
-    if [spec.name for spec in inputs[1:]] != [STATE] or outputs[-1] != STATE_OUT:
+    if (
+        [spec.name for spec in inputs[1:]] != [STATE]
+        or outputs[-1:] != [STATE_OUT]
+        or len(inputs[0].shape) < 2
+    ):
         return 0
     length = inputs[0].shape[1]
-    return int(length.split("*")[0]) if isinstance(length, str) and "*" in length else 1
+    return unit_of(length)[0] if isinstance(length, str) else 1
 
 
 @cache

@@ -23,7 +23,7 @@ from edgeecg.stream.address import Form, build, check_extra, split
 from edgeecg.stream.gateway_conflicts import check_conflicts
 from edgeecg.stream.pool import check_queue
 from edgeecg.stream.sinks.registry import SINKS
-from edgeecg.stream.sinks.wfdb_files import file_name
+from edgeecg.stream.sinks.wfdb_files import check_file_name
 from edgeecg.stream.sources.registry import SOURCES
 
 if sys.version_info >= (3, 11):
@@ -108,18 +108,17 @@ class GatewayConfig:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigError(f"two patients are called {twice[0]!r}: names must differ")
-        self._check_files([file_name(name) for name in names])
+        self._check_files(names)
         if not 0 < self.poll <= 10 or not self.snapshot_every > 0:
             raise ConfigError("poll must lie between 0 and 10 s, and snapshot_every be more than 0 s")
         step_tokens(self.hop)  # refuses a hop that there is not
         check_queue(self.queue, self.hop)
 
-    def _check_files(self, files: list[str]) -> None:
-        """Refuse patients who would share a file of a sink that writes one for each."""
-        alike = sorted({file for file in files if files.count(file) > 1})
-        kinds = sorted({sink.partition(":")[0] for sink in self.sinks} & {"wfdb", "fhir"})
-        if alike and kinds:
-            raise ConfigError(f"two patients would share {kinds[0]} files called {alike[0]!r}: rename one")
+    def _check_files(self, names: list[str]) -> None:
+        """Refuse patients who would share a file of a sink that writes one for each, or get none."""
+        if {sink.partition(":")[0] for sink in self.sinks} & {"wfdb", "fhir"}:
+            for number, name in enumerate(names):
+                check_file_name(name, names[:number])
 
     def check_extras(self) -> None:
         """Import what the sources and sinks need; raises ``MissingExtra`` where that is not installed."""
@@ -180,7 +179,7 @@ def _tables(path: Path) -> dict[str, Any]:
         told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     if type(told.get("health")) is int:
         told["health"] = str(told["health"])

@@ -328,7 +328,7 @@ def test_inspect_tells_what_a_bundle_is(
     spoiled = dict(opened.parts) | {"graphs/beat.fp32.onnx": opened.parts["graphs/beat.fp32.onnx"][:-50]}
     monkeypatch.setattr(Bundle, "open", lambda *_: replace(opened, parts=spoiled))
     assert main(["inspect", bundle]) == 1
-    assert "refuses the graph" in " ".join(capsys.readouterr().out.split())
+    assert "is no ONNX model" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("said", ["by hand", {"sets": ["mitdb"], "attribution": "Moody GB"}, None])
@@ -340,6 +340,20 @@ def test_inspect_takes_whatever_was_written_about_a_training(
     monkeypatch.setattr(Bundle, "open", lambda *_: replace(opened, manifest=manifest))
     assert main(["inspect", bundle]) == 0
     assert ("Moody GB" in capsys.readouterr().out) == isinstance(said, dict)
+
+
+def test_inspect_shows_what_others_wrote_as_text(
+    bundle: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle is inspected before it is trusted: it must not steer the terminal."""
+    opened = Bundle.open(bundle)
+    said = {"sets": {"\x1b[2Jmitdb": 1}, "attribution": ["\x1b]0;x\x07Moody GB"]}
+    manifest = replace(opened.manifest, provenance={"training": said})
+    monkeypatch.setattr(Bundle, "open", lambda *_: replace(opened, manifest=manifest))
+    assert main(["inspect", bundle]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "?[2Jmitdb" in shown
 
 
 def test_a_bundle_and_an_engine_say_in_a_line_what_they_are(bundle: str) -> None:

@@ -184,7 +184,7 @@ def test_only_some_records(tmp_path: Path, mirror: Mirror) -> None:
 
 def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path: Path, mirror: Mirror) -> None:
     listing = mirror.root / "mitdb" / "1.0.0" / "SHA256SUMS.txt"
-    for path in ("../evil.hea", "/etc/evil.hea", "a/../../evil.hea"):
+    for path in ("../evil.hea", "/etc/evil.hea", "a/../../evil.hea", "e\0vil.hea", "\x1b[31mevil.hea"):
         listing.write_text(f"{'0' * 64} {path}\n")
         with pytest.raises(InputError, match="not a list of checksums"):
             fetch("mitdb", tmp_path / "here", base=mirror.url)
@@ -192,6 +192,17 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(tmp_path: Path, mirror: 
     with pytest.raises(InputError, match="not a list of checksums"):
         fetch("mitdb", tmp_path / "here", base=mirror.url)
     assert not (tmp_path / "here").exists()
+
+
+def test_a_list_without_end_is_refused(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mirror may send what it likes: its files have a hash, the list of them none."""
+    monkeypatch.setattr("edgeecg.data.fetch.LONGEST_LISTING", 1 << 18)
+    listing = mirror.root / "mitdb" / "1.0.0" / "SHA256SUMS.txt"
+    listing.write_text(listing.read_text() + "\n" * (1 << 18))
+    with pytest.raises(InputError, match="not a list of checksums"):
+        fetch("mitdb", tmp_path / "here", base=mirror.url)
 
 
 def test_what_is_not_there_is_one_error(tmp_path: Path, mirror: Mirror) -> None:

@@ -70,3 +70,26 @@ def test_an_error_of_a_library_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"far\.parquet is damaged.*OverflowError") as caught:
         read_record(path)
     assert isinstance(caught.value.__cause__, OverflowError)
+
+
+def test_a_header_of_more_signals_than_it_describes_takes_no_memory_for_them(tmp_path: Path) -> None:
+    path = make(tmp_path, ".hea")
+    first, *rest = path.read_text().splitlines()
+    name, _, *words = first.split()
+    path.write_text("\n".join([" ".join([name, "999999999", *words]), *rest]) + "\n")
+    with pytest.raises(RecordError, match="breaks off: it states 999999999 signals, 2 are there"):
+        read_record(path)
+
+
+def test_errors_that_only_a_library_knows_are_named(tmp_path: Path) -> None:
+    """A record compressed by FLAC whose file is none, and a slip of edfio where a data record takes 0 s."""
+    header = make(tmp_path, ".hea")
+    header.write_text("r 1 250 400\nr.dat 516 200(0)/mV 16 0 0 0 0 II\n")
+    header.with_suffix(".dat").write_bytes(b"fLaC" + bytes(800))
+    edf = make(tmp_path, ".edf")
+    content = bytearray(edf.read_bytes())
+    content[244:252] = b"0       "
+    edf.write_bytes(content)
+    for path in (header, edf):
+        with pytest.raises(RecordError, match="is damaged"):
+            read_record(path)

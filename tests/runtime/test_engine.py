@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,20 @@ def with_golden(bundle: Bundle, **changes: np.ndarray) -> Bundle:
         created=bundle.manifest.created,
         model=bundle.spec,
         parts={**parts, "golden.npz": buffer.getvalue()},
+    )
+
+
+def with_token(bundle: Bundle, change: Callable[[Any], None]) -> Bundle:
+    """The bundle with another token graph, its hashes right, as a forger would make it."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(bundle.graph("token"))
+    change(model)
+    parts = {key: data for key, data in bundle.parts.items() if key != "manifest.json"}
+    return make_bundle(
+        name=bundle.name,
+        created=bundle.manifest.created,
+        model=bundle.spec,
+        parts={**parts, "graphs/token.fp32.onnx": model.SerializeToString()},
     )
 
 
@@ -132,6 +148,59 @@ def test_graphs_of_another_network_than_the_manifest_says_are_refused(
     manifest = replace(nano.bundle.manifest, model=replace(nano.bundle.spec, **{graph: stack}))
     with pytest.raises(BundleError, match="they are of two networks"):
         open_engine(replace(nano.bundle, manifest=manifest), "onnxruntime")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "native"])
+@pytest.mark.parametrize("place", ["initializer", "constant", "inner graph"])
+def test_a_graph_runs_no_weights_from_a_file_beside_it(
+    nano: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, backend: Any
+) -> None:
+    """Whoever can write to the folder that a gateway starts in would change its model, and no hash would."""
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+
+    def move_out(model: Any) -> None:
+        tensor = next(t for t in model.graph.initializer if t.name == "block0.grow.weight")
+        Path("weights.bin").write_bytes(tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights.bin")
+        if place != "initializer":
+            node = onnx.helper.make_node("Constant", [], ["unused"], value=tensor)
+            model.graph.initializer.remove(tensor)
+            inner = onnx.helper.make_graph([node], "inner", [], [])
+            attribute = {"then_branch": inner, "else_branch": inner}
+            outer = onnx.helper.make_node("If", ["yes"], ["unused"], **attribute)
+            model.graph.node.append(node if place == "constant" else outer)
+
+    bundle = with_token(nano.bundle, move_out)
+    with pytest.raises(BundleError, match=r"tensor block0\.grow\.weight of its graph lies in another file"):
+        open_engine(bundle, backend)
+
+
+def _longest(model: Any, value: str) -> None:
+    next(prop for prop in model.metadata_props if prop.key == "longest").value = value
+
+
+def _length(model: Any, word: str) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = word
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: _longest(model, "many"),
+        lambda model: _longest(model, ""),
+        lambda model: _length(model, "0*tokens"),
+        lambda model: _length(model, "²*tokens"),
+        lambda model: _length(model, "*"),
+        lambda model: model.graph.ClearField("output"),
+    ],
+)
+def test_what_a_graph_says_of_itself_is_no_traceback(nano: Engine, change: Any) -> None:
+    """Nothing else happens to a bundle that was made with ill will than to one that is damaged."""
+    with suppress(BackendError, BundleError):
+        open_engine(with_token(nano.bundle, change), "onnxruntime").close()
 
 
 def test_golden_vectors_see_a_state_that_is_not_carried(nano: Engine) -> None:

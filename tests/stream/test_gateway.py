@@ -82,6 +82,7 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
     [
         ("", "has no patient|missing required field"),
         ("patients = [", "is not TOML"),
+        (f"patients = {'[' * 100_000}", "is not TOML"),
         (GOOD + "colour = 3\n", "no key 'colour'; there are name, source"),
         ("colour = 3\n" + GOOD, "no key 'colour'"),
         (
@@ -93,7 +94,7 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         (GOOD + GOOD, "two patients are called 'a'"),
         (
             'sinks = ["wfdb:x"]\n' + GOOD.replace('"a"', '"bed 1"') + GOOD.replace('"a"', '"bed/1"'),
-            "two patients would share wfdb files called 'bed_1'",
+            "two patients would share files called 'bed_1'",
         ),
         (GOOD.replace("synthetic:1", "nowhere://x"), "names no source"),
         (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "the source of 'a': .* no option 'speeed'"),

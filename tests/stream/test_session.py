@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
+from edgeecg.stream.snapshot import read, write
 from tests.contract.engines import assert_same_events, beats, heart
 
 FS = 250
@@ -322,6 +324,17 @@ def test_a_damaged_snapshot_is_refused_and_the_stream_is_fresh(nano: Engine) -> 
         other.restore(newer)
     signal = heart(8, FS, seed=3)
     assert_same_events(other.push(signal), Stream(nano, FS).push(signal))
+
+
+def test_a_snapshot_of_arrays_of_another_shape_is_refused(nano: Engine) -> None:
+    """Its hash is right, as a program that has gone wrong would make it."""
+    stream = Stream(nano, FS)
+    stream.push(heart(8, FS))
+    body = read("stream", nano.bundle, stream.snapshot())
+    for name in body["arrays"]:
+        arrays = body["arrays"] | {name: ["f8", [], bytes(8)]}
+        with suppress(StateError):
+            stream.restore(write("stream", nano.bundle, body | {"arrays": arrays}))
 
 
 def test_a_bundle_with_unknown_operating_points_is_named(nano: Engine) -> None:

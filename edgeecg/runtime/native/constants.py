@@ -1,7 +1,7 @@
 """The weights in an ONNX graph, read without the ``onnx`` package, which a gateway does not need.
 
-Only the four messages and the few fields that lead to an initializer are described to Protocol Buffers (which
-ONNX Runtime brings along); it skips all else. Field numbers are those of ``onnx.proto3``.
+Only the messages and the few fields that lead to a tensor are described to Protocol Buffers (which ONNX
+Runtime brings along); it skips all else. Field numbers are those of ``onnx.proto3``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, BundleError
 
-__all__ = ["read_constants"]
+__all__ = ["check_whole", "read_constants"]
 
 FLOAT = 1  # TensorProto.DataType
+EXTERNAL = 1  # TensorProto.DataLocation
 
 
 def read_constants(model: bytes) -> dict[str, NDArray[np.float32]]:
@@ -30,13 +31,8 @@ def read_constants(model: bytes) -> dict[str, NDArray[np.float32]]:
     BackendError
         Protocol Buffers is not installed.
     """
-    message, broken = _reader()
-    try:
-        tensors = message.FromString(model).graph.initializer
-    except broken as error:
-        raise BundleError("its graph is no ONNX model: build the bundle again") from error
     found = {}
-    for tensor in tensors:
+    for tensor in _parsed(model).graph.initializer:
         if tensor.data_type != FLOAT:
             continue
         shape = tuple(tensor.dims)
@@ -47,6 +43,37 @@ def read_constants(model: bytes) -> dict[str, NDArray[np.float32]]:
     return found
 
 
+def check_whole(model: bytes) -> None:
+    """Refuse a serialized ONNX model with a tensor in another file, which no hash of a bundle covers.
+
+    Raises
+    ------
+    BundleError
+        It has one, wherever in it, or is no ONNX model.
+    BackendError
+        Protocol Buffers is not installed.
+    """
+    waiting = [_parsed(model)]
+    while waiting:
+        message = waiting.pop()
+        if getattr(message, "data_location", 0) == EXTERNAL:
+            raise BundleError(
+                f"tensor {message.name} of its graph lies in another file: get the bundle from its builder"
+            )
+        for field, value in message.ListFields():
+            if field.message_type:  # one message, or a list of them
+                waiting += [value] if hasattr(value, "ListFields") else value
+
+
+def _parsed(model: bytes) -> Any:
+    """The message; raises ``BundleError`` where it is none."""
+    message, broken = _reader()
+    try:
+        return message.FromString(model)
+    except broken as error:
+        raise BundleError("its graph is no ONNX model: build the bundle again") from error
+
+
 @cache
 def _reader() -> tuple[Any, type[Exception]]:
     """The class of a model message, and what it raises."""
@@ -55,7 +82,7 @@ def _reader() -> tuple[Any, type[Exception]]:
         from google.protobuf.message_factory import GetMessageClass
     except ImportError as error:
         raise BackendError(
-            "the native backend reads weights by Protocol Buffers: pip install 'protobuf>=4.25'"
+            "the graphs of a bundle are read by Protocol Buffers: pip install 'protobuf>=4.25'"
         ) from error
     field = descriptor_pb2.FieldDescriptorProto
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
@@ -63,18 +90,38 @@ def _reader() -> tuple[Any, type[Exception]]:
     file.syntax = "proto3"
     for name, fields in {
         "Tensor": (
-            ("dims", 1, many, field.TYPE_INT64, ""),
-            ("data_type", 2, one, field.TYPE_INT32, ""),
-            ("float_data", 4, many, field.TYPE_FLOAT, ""),
-            ("name", 8, one, field.TYPE_STRING, ""),
-            ("raw_data", 9, one, field.TYPE_BYTES, ""),
+            ("dims", 1, many, field.TYPE_INT64),
+            ("data_type", 2, one, field.TYPE_INT32),
+            ("float_data", 4, many, field.TYPE_FLOAT),
+            ("name", 8, one, field.TYPE_STRING),
+            ("raw_data", 9, one, field.TYPE_BYTES),
+            ("data_location", 14, one, field.TYPE_INT32),
         ),
-        "Graph": (("initializer", 5, many, field.TYPE_MESSAGE, ".edgeecg_onnx.Tensor"),),
-        "Model": (("graph", 7, one, field.TYPE_MESSAGE, ".edgeecg_onnx.Graph"),),
+        "Sparse": (("values", 1, one, "Tensor"), ("indices", 2, one, "Tensor")),
+        "Attribute": (
+            ("t", 5, one, "Tensor"),
+            ("g", 6, one, "Graph"),
+            ("tensors", 10, many, "Tensor"),
+            ("graphs", 11, many, "Graph"),
+            ("sparse_tensor", 22, one, "Sparse"),
+            ("sparse_tensors", 23, many, "Sparse"),
+        ),
+        "Node": (("attribute", 5, many, "Attribute"),),
+        "Function": (("node", 7, many, "Node"),),
+        "Graph": (
+            ("node", 1, many, "Node"),
+            ("initializer", 5, many, "Tensor"),
+            ("sparse_initializer", 15, many, "Sparse"),
+        ),
+        "Model": (("graph", 7, one, "Graph"), ("functions", 25, many, "Function")),
     }.items():
         described = file.message_type.add(name=name)
-        for title, number, label, kind, inner in fields:
-            described.field.add(name=title, number=number, label=label, type=kind, type_name=inner or None)
+        for title, number, label, kind in fields:
+            made = described.field.add(name=title, number=number, label=label)
+            if isinstance(kind, str):
+                made.type, made.type_name = field.TYPE_MESSAGE, f".edgeecg_onnx.{kind}"
+            else:
+                made.type = kind
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return GetMessageClass(pool.FindMessageTypeByName("edgeecg_onnx.Model")), message.DecodeError

@@ -238,7 +238,7 @@ def port_of(text: str, kind: str) -> tuple[str, int]:
         If there is no port between 0 and 65535 (0: any free one), or the host cannot be a machine's name.
     """
     host, _, port = text.rpartition(":")
-    if not port.isdigit() or not 0 <= int(port) <= 65535:
+    if not port.isdecimal() or float(port) > 65535:
         raise ConfigError(f"{kind}:{text} names no port: write {kind}:PORT or {kind}:HOST:PORT")
     try:
         host.encode("idna")  # as the system would, which calls it no error of its own

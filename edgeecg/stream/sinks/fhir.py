@@ -26,7 +26,7 @@ from edgeecg.specs import Alarm, Event, Rhythm
 from edgeecg.stream.address import need
 from edgeecg.stream.sinks.base import BaseSink, Header, event_name
 from edgeecg.stream.sinks.lines import iso_time
-from edgeecg.stream.sinks.wfdb_files import file_name
+from edgeecg.stream.sinks.wfdb_files import check_file_name, file_name
 
 __all__ = ["FhirSink"]
 
@@ -110,8 +110,7 @@ class FhirSink(BaseSink):
             raise LinkError(f"{self._folder} cannot be made: {error.strerror}") from error
 
     def _begin(self, header: Header) -> None:
-        if any(file_name(header.patient) == file_name(other) for other in self._strips):
-            raise ConfigError(f"two patients would share the name {file_name(header.patient)}: rename one")
+        check_file_name(header.patient, self._strips)
         self._strips[header.patient] = _Strip(deque(), [])
 
     def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:

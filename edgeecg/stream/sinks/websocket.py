@@ -2,7 +2,7 @@
 
 A client gets the headers of all patients first, then events as they come. Events are not kept for clients
 that come later; a client that does not read is dropped when it no longer answers pings. What clients say is
-read and forgotten.
+read and forgotten. Whoever comes on top of a hundred takes the place of who has held one for longest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from edgeecg.stream.sources.websocket import quiet_logger
 __all__ = ["WebSocketSink"]
 
 LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")  # any page could read events else
+CLIENTS = 100  # at a time, those that have but connected too: no files could be opened any more
 WAIT = 10.0  # seconds for the server to start, and for the last words at the end
 
 
@@ -77,12 +78,32 @@ class WebSocketSink(BaseSink):
             self._welcome,
             self._host,
             self.port,
+            create_connection=self._bounded(),
             logger=quiet_logger(),
             origins=[None, LOCAL, *self._origins],
             ping_interval=10,
             ping_timeout=10,
             close_timeout=5,
         )
+
+    def _bounded(self) -> Any:
+        """The library's connection, of which there are so many at a time."""
+        held: dict[Any, None] = {}  # in the order in which they came
+
+        class Connection(self._lib.ServerConnection):  # type: ignore[name-defined, misc]
+            def connection_made(self, transport: Any) -> None:
+                if len(held) >= CLIENTS:
+                    oldest = next(iter(held))
+                    del held[oldest]
+                    oldest.transport.abort()
+                held[self] = None
+                super().connection_made(transport)
+
+            def connection_lost(self, error: Exception | None) -> None:
+                held.pop(self, None)
+                super().connection_lost(error)
+
+        return Connection
 
     async def _welcome(self, client: Any) -> None:
         """Headers first; they and later events keep their order, since both are sent from this loop."""

@@ -21,7 +21,10 @@ from edgeecg.io.record import Annotations
 from edgeecg.specs import AAMI, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks.base import BaseSink, Header, event_sample
 
-__all__ = ["WfdbSink", "file_name", "to_annotations"]
+__all__ = ["WfdbSink", "check_file_name", "file_name", "to_annotations"]
+
+LONGEST = 180
+"""Characters of a patient's name in a file's, which may have 255 with all that stands around it."""
 
 
 def to_annotations(events: Iterable[Event]) -> Annotations:
@@ -60,6 +63,26 @@ def file_name(patient: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", patient) or "ecg"
 
 
+def check_file_name(patient: str, others: Iterable[str]) -> None:
+    """Refuse a patient whose name is too long for a file's, or gives that of another patient.
+
+    Names that differ in capitals alone are one on the file systems of memory cards.
+
+    Raises
+    ------
+    ConfigError
+        It is.
+    """
+    name = file_name(patient)
+    if len(name) > LONGEST:
+        raise ConfigError(
+            f"a patient's name of {len(name)} characters is too long for a file's: give {LONGEST} at most",
+            public=True,
+        )
+    if name.casefold() in {file_name(other).casefold() for other in others}:
+        raise ConfigError(f"two patients would share files called {name!r}: rename one")
+
+
 class WfdbSink(BaseSink):
     """Annotation files ``FOLDER/PATIENT.edg``.
 
@@ -73,7 +96,7 @@ class WfdbSink(BaseSink):
     Raises
     ------
     ConfigError
-        If two patients would share a file.
+        If two patients would share a file, or a name is too long for one.
     """
 
     def __init__(self, folder: str, *, extension: str = "edg") -> None:
@@ -91,9 +114,7 @@ class WfdbSink(BaseSink):
             raise LinkError(str(error)) from error
 
     def _begin(self, header: Header) -> None:
-        taken = {file_name(patient) for patient in self._events}
-        if file_name(header.patient) in taken:
-            raise ConfigError(f"two patients would share the file {file_name(header.patient)}: rename one")
+        check_file_name(header.patient, self._events)
         self._events[header.patient] = []
         self._changed.add(header.patient)
 

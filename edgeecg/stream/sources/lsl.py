@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import ConfigError, LinkError, SignalError
+from edgeecg.io.channels import printable
 from edgeecg.stream.address import need
 from edgeecg.stream.sources.base import MILLIVOLTS, Packet, default_leads, scale
 from edgeecg.stream.sources.live import TICK, LiveSource
@@ -103,8 +104,9 @@ class LslSource(LiveSource):
         if info.channel_format() == self._lsl.cf_string:
             raise SignalError(f"the stream with {shown} carries text, not samples: name the ECG stream")
         self.fs = float(rate)
-        labels = tuple(info.get_channel_labels() or ())
-        names = labels if len(labels) == info.channel_count() else default_leads(info.channel_count())
+        labels, count = info.get_channel_labels() or (), info.channel_count()
+        named = len(labels) == count and all(labels)
+        names = tuple(map(printable, labels)) if named else default_leads(count)
         self.leads = self._wanted or names
         missing = [lead for lead in self.leads if lead not in names]
         if missing:

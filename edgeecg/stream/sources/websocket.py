@@ -81,6 +81,8 @@ class WebSocketSource(MessageSource):
             self._connection = self._held.enter_context(opened)
         except errors.InvalidURI:
             raise self._wrong(LinkError, f"cannot be reached: {SHAPE}") from None
+        except errors.InvalidProxy:  # its text quotes the proxy, whose address may hold a password
+            raise self._wrong(LinkError, "cannot be reached: correct the proxy in the environment") from None
         except (OSError, errors.WebSocketException) as error:  # also one that closes while it is asked
             raise LinkError(f"{self._peer} cannot be reached: {error}") from error
         except ValueError:  # its text quotes the address; a bad certificate, also one, is an OSError

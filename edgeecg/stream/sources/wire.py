@@ -32,6 +32,9 @@ from edgeecg.stream.wallclock import CALENDAR
 
 __all__ = ["Message", "decode_message", "encode_binary", "encode_json"]
 
+LONGEST = 1 << 20
+"""Bytes of a message, as a WebSocket has at most: each MiB of JSON takes a second, of everybody else too."""
+
 MAGIC = b"ECG1"
 HEAD = struct.Struct("<4sIHHdqqd")
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -66,6 +69,10 @@ def decode_message(data: bytes | str) -> Message:
         If it is neither, or holds what no packet can hold.
     """
     raw = data.encode() if isinstance(data, str) else bytes(data)
+    if len(raw) > LONGEST:
+        raise PacketError(
+            f"a message has {len(raw)} bytes, more than {LONGEST}: send packets of a few seconds"
+        )
     message = _decode_binary(raw) if raw[:4] == MAGIC else _decode_json(raw)
     if any(not lead.strip() or not lead.isprintable() for lead in message.leads):
         raise PacketError("a message names a lead that is empty or cannot be printed: write I, II, V1 ...")
@@ -85,7 +92,7 @@ def _decode_json(raw: bytes) -> Message:
         raise PacketError(f"a message is neither a JSON packet nor a binary one: {error}") from None
     if said.units not in MILLIVOLTS:
         raise PacketError(f"a message has units {said.units[:10]!r}: write {', '.join(MILLIVOLTS)}")
-    samples = _table(said.samples, len(said.leads) or 1) * MILLIVOLTS[said.units]
+    samples = _table(said.samples, len(said.leads) or 1, MILLIVOLTS[said.units])
     return Message(Packet(samples, said.sample, said.stamp, _moment(said.time)), said.fs, said.leads)
 
 
@@ -98,7 +105,8 @@ def _moment(time: float | None) -> float | None:
     return time
 
 
-def _table(rows: Sequence[float | list[Number] | None], leads: int) -> NDArray[np.float64]:
+def _table(rows: Sequence[float | list[Number] | None], leads: int, millivolts: float) -> NDArray[np.float64]:
+    """``(n, leads)`` millivolts; NaN for what is no number, or none of millivolts."""
     if not rows:
         return np.empty((0, leads))
     listed = [row if isinstance(row, list) else [row] for row in rows]
@@ -106,7 +114,8 @@ def _table(rows: Sequence[float | list[Number] | None], leads: int) -> NDArray[n
     if width == 0 or any(len(row) != width for row in listed):
         raise PacketError("the rows of a message differ in length or are empty: one number a lead in each")
     _check_leads(width)
-    values = np.array(listed, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        values = np.array(listed, dtype=np.float64) * millivolts
     return np.where(np.isfinite(values), values, np.nan)
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from edgeecg.errors import ConfigError, LinkError, MissingExtra
 from edgeecg.io import read_annotations
 from edgeecg.io.record import Record
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
+from edgeecg.stream.health import HealthPage
 from edgeecg.stream.sinks import Fanout, Header, open_sink
-from edgeecg.stream.sinks.base import event_sample
+from edgeecg.stream.sinks.base import event_sample, port_of
 from edgeecg.stream.sinks.fhir import MOST_WAITING
 from edgeecg.stream.sinks.lines import EventLine, parse_line
 from edgeecg.stream.sinks.mqtt import MqttSink
@@ -88,8 +89,22 @@ def test_names_of_patients_cannot_leave_the_folder(tmp_path: Path) -> None:
     assert file_name("../../etc/passwd") == "______etc_passwd"
     with open_sink(f"wfdb:{tmp_path}") as sink:
         sink.open(Header("a/b", 250.0, ("I",), "small", ""))
-        with pytest.raises(ConfigError, match="share the file"):
-            sink.open(Header("a b", 250.0, ("I",), "small", ""))
+        for other in ("a b", "A/B"):
+            with pytest.raises(ConfigError, match="share files"):
+                sink.open(Header(other, 250.0, ("I",), "small", ""))
+
+
+@pytest.mark.parametrize("kind", ["wfdb", "fhir"])
+def test_a_name_that_is_too_long_for_a_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """At the end of the night its events would be lost, and meanwhile the findings of all others wait."""
+    with open_sink(f"{kind}:{tmp_path}") as sink:
+        for patient in ("x" * 180, "y" * 180):
+            sink.open(Header(patient, 250.0, ("I",), "small", ""))
+        with pytest.raises(ConfigError, match="name of 181 characters is too long for a file's"):
+            sink.open(Header("x" * 181, 250.0, ("I",), "small", ""))
+        sink.write(Alarm(7, None, "no-beat"), "x" * 180)
+        sink.flush()
+    assert any(file.name.startswith("x" * 180) for file in tmp_path.iterdir())
 
 
 MOMENTS = {Beat(5, "N", 1, 1, None): 5, Gap(6, 2): 6, Alarm(7, None, "pause"): 7, Alarm(7, 9, "pause"): 9}
@@ -461,6 +476,58 @@ def test_web_pages_of_others_read_no_events(origin: str | None, origins: str, we
         else:
             with pytest.raises(InvalidStatus):
                 library.connect(address, origin=origin)
+
+
+@pytest.mark.parametrize("kind", ["page", "prometheus", "health"])
+@pytest.mark.parametrize(
+    ("host", "welcome"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("", True),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("[::1", False),
+    ],
+)
+def test_a_name_that_is_made_to_lead_here_reads_nothing(kind: str, host: str, welcome: bool) -> None:
+    """A page of evil.example whose address becomes 127.0.0.1 may read what its own host answers."""
+    pytest.importorskip("prometheus_client", reason="no prometheus-client: pip install prometheus-client")
+    with ExitStack() as stack:
+        if kind == "health":
+            server: Any = stack.enter_context(closing(HealthPage("0", lambda: {"status": "ok", "bed-3": {}})))
+        else:
+            server = stack.enter_context(open_sink(f"{kind}:0" + "?names=true" * (kind == "prometheus")))
+            server.open(HEADER)
+        with socket.create_connection(("127.0.0.1", server.port), 10) as line:
+            asked = f"Host: {host}:{server.port}\r\n" if host else ""
+            line.sendall(f"GET / HTTP/1.0\r\n{asked}\r\n".encode())
+            told = b"".join(iter(lambda: line.recv(65536), b""))
+    assert (b" 200 OK" in told, b"bed-3" in told) == (welcome, welcome)
+
+
+def test_clients_without_end_leave_files_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also such as only connect: with no file left a gateway loses its sources and its snapshot."""
+    library = pytest.importorskip("websockets.sync.client", reason="no websockets: pip install websockets")
+    monkeypatch.setattr("edgeecg.stream.sinks.websocket.CLIENTS", 3)
+    with open_sink("ws:0") as sink, ExitStack() as stack:
+        sink.open(HEADER)
+        port = sink.port  # type: ignore[attr-defined]
+        strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(8)]
+        with library.connect(f"ws://127.0.0.1:{port}") as client:
+            assert parse_line(client.recv(timeout=5)) == HEADER
+            for stranger in strangers[:6]:
+                with suppress(ConnectionResetError):
+                    assert stranger.recv(1) == b"", "it has made room"
+            sink.write(Beat(5, "N", 1.0, 1.0, None), "bed-3")
+            assert "beat" in client.recv(timeout=5)
+
+
+@pytest.mark.parametrize("port", ["²", "1²", "65536", "9" * 5000, ""])
+def test_what_is_no_port_is_refused(port: str) -> None:
+    with pytest.raises(ConfigError, match="names no port"):
+        port_of(port, "page")
 
 
 def test_headers_of_all_patients_stay_at_the_broker() -> None:

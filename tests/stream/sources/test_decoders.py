@@ -215,12 +215,19 @@ def test_counters_go_on_over_their_wrap(before: int, wrap: int, step: int) -> No
     assert unwrap((before + step) % wrap, before, wrap) == before + step
 
 
+def test_what_is_no_number_of_millivolts_is_missing() -> None:
+    packet = decode_message('{"samples": [1e307, 1e305], "units": "V"}').packet
+    np.testing.assert_array_equal(packet.samples, [[np.nan], [1e308]])
+
+
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
         (b'{"samples": [1], "note": ' + b"[" * 5000 + b"]" * 5000 + b"}", "neither a JSON packet"),
         (b'{"samples": [[' + b"0.1," * 60000 + b"0.1]]}", "60001 leads, more than 256"),
         (encode_binary(Packet(np.zeros((1, 300)))), "300 leads, more than 256"),
+        (b'{"samples": [' + b"0," * (1 << 19) + b"0]}", "1048592 bytes, more than 1048576"),
+        (encode_binary(Packet(np.zeros((1 << 18, 1)))), "more than 1048576"),
         (b'{"samples": [1], "leads": [""]}', "a lead that is empty"),
         (b'{"samples": [1], "leads": ["\\u001b]0;x\\u0007"]}', "cannot be printed"),
     ],

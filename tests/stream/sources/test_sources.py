@@ -23,6 +23,7 @@ from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
 from edgeecg.stream.cause import cause
 from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.mqtt_link import MqttAddress
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sources import Packet, open_source, pmd
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
@@ -273,6 +274,15 @@ def test_lsl_outlets_that_cannot_be_used_are_told() -> None:
     assert cause(error.value) == "no such LSL stream was found in 0.2 s: is its outlet running?"
 
 
+@pytest.mark.parametrize(
+    ("labels", "leads"), [(("\x1b[2JI", "V\n1"), ("?[2JI", "V?1")), (("I", ""), ("ECG1", "ECG2"))]
+)
+def test_labels_of_an_outlet_are_names(labels: tuple[str, str], leads: tuple[str, str]) -> None:
+    """Anybody in the network can have an outlet; what it writes is shown in a terminal."""
+    with lsl_outlet(FS, labels, units="mV") as (name, _), open_source(f"lsl:{name}") as source:
+        assert source.leads == leads
+
+
 def test_lsl_gap_is_found_by_its_stamps() -> None:
     with lsl_outlet(FS, ("I", "V1"), units="mV") as (name, outlet):
         x = waves(700, 2)
@@ -448,6 +458,16 @@ def test_credentials_stay_out_of_messages() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(LinkError) as caught:
         open_source("ws://nurse:secret@127.0.0.1:1/ecg?token=secret")
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(MqttAddress.parse("mqtt://nurse:secret@broker/ward"))
+
+
+def test_credentials_of_a_proxy_stay_out_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("websockets", reason="no websockets: pip install websockets")
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda host: False)
+    monkeypatch.setenv("http_proxy", "ftp://nurse:secret@127.0.0.1:1")
+    with pytest.raises(LinkError, match="proxy in the environment") as caught:
+        open_source("ws://ward.example/ecg")
     assert "secret" not in str(caught.value)
 
 
