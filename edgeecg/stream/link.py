@@ -17,6 +17,7 @@ from edgeecg.errors import EdgeECGError, LinkError, PacketError
 from edgeecg.stream.address import build
 from edgeecg.stream.cause import cause
 from edgeecg.stream.sources import SOURCES, Packet, Source
+from edgeecg.stream.sources.inbox import Inbox
 
 __all__ = ["Ended", "Link", "LinkState", "Opened", "close_all", "let_go"]
 
@@ -64,7 +65,7 @@ class Link:
 
     def __init__(self, number: int, source: str) -> None:
         self.number, self._text = number, source
-        self.inbox: queue.Queue[Union[Opened, Packet, Ended]] = queue.Queue(DEPTH)
+        self.inbox: Inbox[Union[Opened, Packet, Ended]] = Inbox(DEPTH)
         self.state: LinkState = "connecting"
         self.heard = time.monotonic()
         self.attempts = 0

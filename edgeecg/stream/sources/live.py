@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeecg.errors import ConfigError, LinkError, PacketError
 from edgeecg.stream.sources.base import BaseSource, Packet
+from edgeecg.stream.sources.inbox import Inbox
 
 __all__ = ["LiveSource"]
 
@@ -52,7 +53,7 @@ class LiveSource(BaseSource):
         self.unreadable = 0
         self._timeout = timeout
         self._bad_run = 0
-        self._inbox: queue.Queue[Packet | BaseException | None] = queue.Queue(DEPTH)
+        self._inbox: Inbox[Packet | BaseException | None] = Inbox(DEPTH)
         self._thread: threading.Thread | None = None
 
     @abstractmethod
