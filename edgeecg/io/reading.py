@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from edgeecg.errors import MissingExtra, RecordError
+from edgeecg.errors import MissingExtra, RecordError, SignalError
 from edgeecg.io.atomic import is_hidden
 from edgeecg.io.edf import read_edf
 from edgeecg.io.record import Record
@@ -15,7 +16,7 @@ from edgeecg.io.table import read_table
 from edgeecg.io.wfdb import find_headers, read_wfdb, wfdb_stem
 from edgeecg.io.wfdb_header import BROKEN, one_line
 
-__all__ = ["check_reader", "find_annotated", "is_record", "read_record"]
+__all__ = ["check_reader", "find_annotated", "is_record", "named", "read_record"]
 
 _EDF = (".edf", ".bdf")
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -140,6 +141,17 @@ def find_annotated(folder: Path, annotator: str) -> list[Path]:
         if suffix in _EDF or stem.with_name(f"{stem.name}.{annotator}").is_file():
             found.setdefault(stem, file)
     return [found[stem] for stem in sorted(found)]
+
+
+@contextmanager
+def named(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which recording it is that cannot be used."""
+    try:
+        yield
+    except (RecordError, SignalError) as error:
+        if os.fspath(place) in str(error):
+            raise
+        raise RecordError(f"{os.fspath(place)}: {error}") from error
 
 
 def _check_name(file: Path) -> None:

@@ -68,6 +68,11 @@ class LabelledRecord:
             for folder in place.parents:
                 yield folder.name, place.relative_to(folder).as_posix()
 
+    @property
+    def title(self) -> str:
+        """What an error calls it: where it lies, without extension, or what made it."""
+        return str(self.stem or f"{self.group} {self.name}")
+
     def samples(self) -> Record:
         """The recording without its reference."""
         return self.read() if self.read is not None else self.load()[0]
