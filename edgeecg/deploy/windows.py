@@ -22,7 +22,7 @@ from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import named
 from edgeecg.io.record import Record
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
-from edgeecg.ranges import LARGEST_SEED
+from edgeecg.ranges import LARGEST_SEED, choices
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import SignalSpec
@@ -141,7 +141,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return msgspec.convert(values, Recipe)
     except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}{choices(str(error), Recipe)}") from error
 
 
 def front_end_hash(spec: SignalSpec) -> str:
