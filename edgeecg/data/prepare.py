@@ -208,8 +208,8 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
         )
     stems = [file.with_suffix("") if file.is_file() else file for file in found]
     names = [stem.relative_to(folder).as_posix() for stem in stems]
-    places = [stem.resolve() for stem in stems]
-    patients = patients_in(folder.resolve(), dict(zip(names, places, strict=True)))
+    home = folder.resolve()
+    patients = patients_in(home, {name: home / name for name in names})
     for number, (file, stem, name) in enumerate(zip(found, stems, names, strict=True), 1):
         with named(stem):
             record = read_record(file, annotator="")
