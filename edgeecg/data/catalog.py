@@ -62,7 +62,10 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     if not named:
         raise ConfigError(f"no recordings: name their folder by --data DIR or {ENVIRONMENT}")
     if not Path(named).is_dir():
-        raise ConfigError(f"recordings' folder {named} is not there: correct --data or {ENVIRONMENT}")
+        raise ConfigError(
+            f"recordings' folder {named} is not there: correct --data, {ENVIRONMENT} or, in a "
+            "configuration, data.root"
+        )
     return Path(named)
 
 

@@ -43,7 +43,9 @@ def _listed(path: Path, names: Sequence[str]) -> dict[str, str]:
     found = _read(path)
     if left := [name for name in names if name not in found]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-        raise RecordError(f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each")
+        raise RecordError(
+            f"{path} names no patient for {', '.join(left[:3])}{more}: add a row for each, without extension"
+        )
     return {name: found[name] for name in names}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -29,10 +28,10 @@ from edgeecg.data.recording import UNKNOWN, TrainingRecord, gaps, on_model_grid
 from edgeecg.data.settings import SYNTHETIC, DataSettings
 from edgeecg.data.split import hold_out
 from edgeecg.data.synthetic import SyntheticRecord, synthetic_cohort
-from edgeecg.errors import ConfigError, RecordError, SignalError
+from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io.annotation import check_symbols, marks_within, read_annotations
 from edgeecg.io.identity import samples_hash
-from edgeecg.io.reading import find_annotated, read_record
+from edgeecg.io.reading import find_annotated, named, read_record
 from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import find_headers
 from edgeecg.signal.missing import present
@@ -194,21 +193,10 @@ def _catalogued(root: Path, name: str, limit: int, tell: Tell) -> Iterator[Train
         )
     for number, path in enumerate(paths, 1):
         label = weak.get(path.name, "")
-        with _named(path):
+        with named(path):
             made = prepare_record(load_record(path, name), name, name=name, weak_label=label)
         tell(number, len(paths))
         yield made
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say which recording it is that cannot be used."""
-    try:
-        yield
-    except (RecordError, SignalError) as error:
-        if str(path) in str(error):
-            raise
-        raise RecordError(f"{path}: {error}") from error
 
 
 def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
@@ -220,10 +208,10 @@ def _own(folder: Path, limit: int, tell: Tell) -> Iterator[TrainingRecord]:
         )
     stems = [file.with_suffix("") if file.is_file() else file for file in found]
     names = [stem.relative_to(folder).as_posix() for stem in stems]
-    places = [stem.resolve() for stem in stems]
-    patients = patients_in(folder.resolve(), dict(zip(names, places, strict=True)))
+    home = folder.resolve()
+    patients = patients_in(home, {name: home / name for name in names})
     for number, (file, stem, name) in enumerate(zip(found, stems, names, strict=True), 1):
-        with _named(stem):
+        with named(stem):
             record = read_record(file, annotator="")
             record = replace(record, annotations=_marks(stem, record))
             if record.annotations is None or not record.annotations.is_beat.any():

@@ -15,6 +15,7 @@ from edgeecg.bundle import HALF, GraphName, Precision
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.quantize import headroom_of
 from edgeecg.errors import AccuracyError, InputError
+from edgeecg.io.reading import named
 from edgeecg.metrics.beats import BeatList, Confusion, Score, compare
 from edgeecg.metrics.bootstrap import Estimate
 from edgeecg.metrics.judge import MAPPINGS
@@ -183,8 +184,9 @@ class Judge:
     def _measure(self, engine: Engine) -> _Measured:
         found = _Measured([], [], [])
         for case in self._cases:
-            record, truth = case.load()
-            said = said_by_events(annotate(engine, record), list(MAPPINGS), len(record))
+            with named(case.title):
+                record, truth = case.load()
+                said = said_by_events(annotate(engine, record), list(MAPPINGS), len(record))
             found.said.append(said)
             found.scores.append(score(truth, said))
             found.rates.append(record.fs)

@@ -19,10 +19,12 @@ import numpy as np
 from edgeecg.deploy.ranges import Method
 from edgeecg.errors import ConfigError, InputError
 from edgeecg.io.identity import samples_hash
+from edgeecg.io.reading import named
 from edgeecg.io.record import Record
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
-from edgeecg.ranges import LARGEST_SEED
+from edgeecg.ranges import LARGEST_SEED, choices
 from edgeecg.signal.frontend import FrontEnd
+from edgeecg.signal.resample import Resampler
 from edgeecg.specs import SignalSpec
 
 if sys.version_info >= (3, 11):
@@ -139,7 +141,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return msgspec.convert(values, Recipe)
     except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}{choices(str(error), Recipe)}") from error
 
 
 def front_end_hash(spec: SignalSpec) -> str:
@@ -162,7 +164,7 @@ def choose_windows(
     Raises
     ------
     InputError
-        No record is long enough.
+        No record is long enough, or one, which is named, cannot be read or has a rate that no stream takes.
     """
     rng = np.random.default_rng(recipe.seed)
     windows: list[Window] = []
@@ -172,7 +174,10 @@ def choose_windows(
         wanted = (recipe.windows - number - 1) // len(recipe.references) + 1
         turns = [rng.permutation(len(cases)) for _ in range(-(-wanted // len(cases)))]
         for index, count in zip(*np.unique(np.concatenate(turns)[:wanted], return_counts=True), strict=True):
-            for piece, start in _cut(cases[index].samples(), recipe.seconds, int(count), rng):
+            with named(cases[index].title):
+                record = cases[index].samples()
+                Resampler(record.fs)
+            for piece, start in _cut(record, recipe.seconds, int(count), rng):
                 digest = samples_hash(piece)
                 windows.append(Window(reference, piece.name, piece.leads[0], start, len(piece), digest))
                 pieces.append(piece)

@@ -24,7 +24,6 @@ __all__ = [
     "check_new_file",
     "check_new_folder",
     "clear_partials",
-    "is_hidden",
     "named_when_full",
     "parents_of",
     "workshop",
@@ -119,11 +118,6 @@ def _check_room(target: Path, folder: Path) -> None:
 def _beside(target: Path) -> Path:
     """A name in the same folder, so that the rename stays on one file system; the suffix is kept."""
     return target.with_name(f".partial-{threading.get_native_id()}-{target.name}")
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether a path, or a folder on its way, has a dot in front of its name, as all that is unfinished."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 def clear_partials(*targets: Path | str) -> None:

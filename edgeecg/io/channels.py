@@ -186,7 +186,8 @@ def _check_samples(record: str, leads: Leads, told: bool) -> None:
     if spans[largest] > most or (told and 0 < spans[largest] < smallest):
         raise RecordError(
             f"record {record}, lead {leads.names[largest]}: samples span {spans[largest]:.2g} mV, no ECG "
-            "does: the stated unit or gain is wrong; give the right one (--units uV, units='uV', or --gain N)"
+            "does: the stated unit or gain is wrong; correct the file, or give the right one "
+            "(--units uV, units='uV', or --gain N)"
         )
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from edgeecg.errors import MissingExtra, RecordError
-from edgeecg.io.atomic import is_hidden
+from edgeecg.errors import MissingExtra, RecordError, SignalError
 from edgeecg.io.edf import read_edf
 from edgeecg.io.record import Record
 from edgeecg.io.table import read_table
-from edgeecg.io.wfdb import find_headers, read_wfdb, wfdb_stem
+from edgeecg.io.wfdb import find_headers, folders_in, read_wfdb, wfdb_stem
 from edgeecg.io.wfdb_header import BROKEN, one_line
 
-__all__ = ["check_reader", "find_annotated", "is_record", "read_record"]
+__all__ = ["check_reader", "find_annotated", "is_record", "named", "read_record"]
 
 _EDF = (".edf", ".bdf")
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -135,13 +135,24 @@ def find_annotated(folder: Path, annotator: str) -> list[Path]:
     annotation file lies beside them: others may be anything.
     """
     found = {header.with_suffix(""): header.with_suffix("") for header in find_headers(folder)}
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(file for place in folders_in(folder) for file in place.iterdir()):
         suffix, stem = file.suffix.lower(), file.with_suffix("")
-        if suffix not in (*_EDF, *_TABLES) or is_hidden(file.relative_to(folder)) or not file.is_file():
+        if suffix not in (*_EDF, *_TABLES) or file.name.startswith(".") or not file.is_file():
             continue
         if suffix in _EDF or stem.with_name(f"{stem.name}.{annotator}").is_file():
             found.setdefault(stem, file)
     return [found[stem] for stem in sorted(found)]
+
+
+@contextmanager
+def named(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which recording it is that cannot be used."""
+    try:
+        yield
+    except (RecordError, SignalError) as error:
+        if os.fspath(place) in str(error):
+            raise
+        raise RecordError(f"{os.fspath(place)}: {error}") from error
 
 
 def _check_name(file: Path) -> None:

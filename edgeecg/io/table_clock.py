@@ -95,7 +95,10 @@ def _time_column(table: Any) -> int | None:
 def _without_times(file: Path, table: Any, fs: float | None) -> Clock:
     """The clock of a table whose rows come one after the other at a rate that is stated."""
     if fs is None:
-        raise RecordError(f"{file} has no time column: give its rate in hertz (--fs 250, fs=250)")
+        raise RecordError(
+            f"{file} has no time column: give its rate in hertz (--fs 250, fs=250), or add a column 'time' "
+            "in seconds"
+        )
     if table.num_columns > 1 and table.column_names[0] == "ECG1" and _steady(table.column(0)):
         raise RecordError(
             f"{file}: its first column rises by the same in every row, as times do and no ECG does: "

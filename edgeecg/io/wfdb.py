@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import marks_within, read_annotations, write_annotations
-from edgeecg.io.atomic import is_hidden, named_when_full, workshop
+from edgeecg.io.atomic import named_when_full, workshop
 from edgeecg.io.channels import Channel, chosen_channels, in_millivolts
 from edgeecg.io.library import load_wfdb
 from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb_header import BROKEN, check_sizes, one_line, read_header, units_of, without_gain
 
-__all__ = ["find_headers", "read_wfdb", "wfdb_stem", "write_wfdb"]
+__all__ = ["find_headers", "folders_in", "read_wfdb", "wfdb_stem", "write_wfdb"]
 
 MOST_SAMPLES = 2**32
 """Samples of a lead in segments, at most: 32 GiB. A gap of any length can be written into a header."""
@@ -123,8 +124,30 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
 
 def find_headers(folder: Path) -> list[Path]:
     """The headers in a folder and those under it, sorted; what is still being written lies in hidden ones."""
-    found = (header for header in folder.rglob("*.hea") if not is_hidden(header.relative_to(folder)))
-    return sorted(found)
+    found = (header for place in folders_in(folder) for header in place.glob("*.hea"))
+    return sorted(header for header in found if not header.name.startswith("."))
+
+
+def folders_in(root: Path) -> list[Path]:
+    """A folder and all in it but hidden ones, each once: links last, so that it goes by its own name.
+
+    Raises
+    ------
+    OSError
+        One may not be read.
+    """
+    found: dict[Path, Path] = {}
+    waiting = deque([root])
+    while waiting:
+        folder = waiting.popleft()
+        place = folder.resolve()
+        if place in found:  # a link may lead back
+            continue
+        found[place] = folder
+        for item in sorted(folder.iterdir()):
+            if item.is_dir() and not item.name.startswith("."):
+                (waiting.append if item.is_symlink() else waiting.appendleft)(item)
+    return sorted(found.values())
 
 
 def wfdb_stem(path: str | os.PathLike[str]) -> Path:

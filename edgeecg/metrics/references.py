@@ -68,6 +68,11 @@ class LabelledRecord:
             for folder in place.parents:
                 yield folder.name, place.relative_to(folder).as_posix()
 
+    @property
+    def title(self) -> str:
+        """What an error calls it: where it lies, without extension, or what made it."""
+        return str(self.stem or f"{self.group} {self.name}")
+
     def samples(self) -> Record:
         """The recording without its reference."""
         return self.read() if self.read is not None else self.load()[0]
@@ -227,10 +232,9 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
         raise RecordError(
             f"{path} is neither a record, nor a folder, nor a set: sets are {', '.join((SYNTHETIC, *SETS))}"
         )
-    home = path.resolve().name if path.is_dir() else path.resolve().parent.name
-    stems = {name: _bare(file).resolve() for name, file in zip(names, found, strict=True)}
-    patients = patients_in((path if path.is_dir() else path.parent).resolve(), stems)
-    return [case(group, file, name, home) for file, name in zip(found, names, strict=True)]
+    home = (path if path.is_dir() else path.parent).resolve()
+    patients = patients_in(home, {name: home / name for name in names})
+    return [case(group, file, name, home.name) for file, name in zip(found, names, strict=True)]
 
 
 def _bare(path: Path) -> Path:

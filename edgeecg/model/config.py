@@ -16,7 +16,7 @@ from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError
 from edgeecg.model.losses import LossSettings
-from edgeecg.ranges import AtLeastOne, Count, Few, NotNegative, Positive, Seed, Share
+from edgeecg.ranges import AtLeastOne, Count, Few, NotNegative, Positive, Seed, Share, choices
 from edgeecg.specs import Positions, SignalSpec
 
 if sys.version_info >= (3, 11):
@@ -163,4 +163,4 @@ def read_config(path: Path | None) -> TrainConfig:
         _known_keys(TrainConfig, values)
         return msgspec.convert(values, TrainConfig)
     except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}{choices(str(error), TrainConfig)}") from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +16,7 @@ from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError
 from edgeecg.io.reading import check_reader
 from edgeecg.pipeline import step_tokens
+from edgeecg.ranges import choices
 from edgeecg.runtime.trt import Options
 from edgeecg.runtime.trt.recover import OnDeviceError
 from edgeecg.stream.address import Form, build, check_extra, split
@@ -161,7 +161,7 @@ def read_gateway_config(path: Path | str) -> GatewayConfig:
             raise ConfigError(f"snapshot = {config.snapshot!r} is a folder: name a file in it")
         check_conflicts(config, path)
     except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
+        raise ConfigError(f"{path}: {error}{choices(str(error), GatewayConfig)}") from error
     return config
 
 
@@ -193,14 +193,6 @@ def _tables(path: Path) -> dict[str, Any]:
             more = '; options of a source stand in it, source = "...?units=uV"'
             _no_strangers(path, table, {item.name for item in fields(PatientConfig)}, more)
     return told
-
-
-def _choices(told: str) -> str:
-    """What the key may be that an error of msgspec ends with, where that is one of a few words."""
-    found = re.search(r"Invalid enum value .* at `\$\.(\w+)`", told)
-    hint = get_type_hints(GatewayConfig).get(found[1]) if found else None
-    literal = next((kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal), None)
-    return f": choose {', '.join(get_args(literal))}" if literal is not None else ""
 
 
 def _no_strangers(path: Path, table: dict[str, Any], known: set[str], more: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from edgeecg.data.patients import PATIENTS
 from edgeecg.errors import RecordError
 from edgeecg.io import is_record
-from edgeecg.io.wfdb import wfdb_stem
+from edgeecg.io.wfdb import folders_in, wfdb_stem
 
 __all__ = ["Job", "find_jobs"]
 
@@ -73,28 +72,12 @@ def _jobs_of(path: Path, out: Path) -> list[Job]:
         return [Job(path, out / _plain(wfdb_stem(path)).name)]
     found = [
         Job(file, out / _plain(file.relative_to(path)))
-        for folder in _folders(path)
+        for folder in folders_in(path)
         for file in _records(folder)
     ]
     if not found:
         raise RecordError(f"{path} holds no recording (.hea, .edf, .bdf, .csv, .tsv, .parquet)")
     return found
-
-
-def _folders(root: Path) -> list[Path]:
-    """A folder and all in it, each once: links come last, so that a folder goes by its own name."""
-    found: dict[Path, Path] = {}
-    waiting = deque([root])
-    while waiting:
-        folder = waiting.popleft()
-        place = folder.resolve()
-        if place in found:  # a link may lead back
-            continue
-        found[place] = folder
-        for item in sorted(folder.iterdir()):
-            if item.is_dir() and not item.name.startswith("."):
-                (waiting.append if item.is_symlink() else waiting.appendleft)(item)
-    return sorted(found.values())
 
 
 def _records(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from edgeecg.errors import ConfigError, RecordError
 from edgeecg.io import Annotations, read_record, write_annotations
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import write_wfdb
+from edgeecg.metrics.references import labelled_records
 from edgeecg.model.presets import preset
 from edgeecg.specs import MODEL_FS, SignalSpec
 
@@ -43,6 +46,42 @@ def strange(tmp_path: Path) -> Path:
     header = write_wfdb(made(), tmp_path / "mine")
     header.with_suffix(".atr").write_bytes(word(1, 200) + 2 * word(42, 200) + word(5, 200) + b"\0\0")
     return header.with_suffix("")
+
+
+def test_a_ward_that_is_a_link_is_a_folder_as_any_other(tmp_path: Path) -> None:
+    """`annotate` follows links, so that training and scoring would have lost a ward without a word."""
+    mine = tmp_path / "root" / "mine"
+    for number, folder in enumerate((mine / "ward", mine / "ward", tmp_path / "elsewhere")):
+        write_wfdb(replace(made(number), name=f"r{number}"), folder, annotator="atr")
+    (mine / "linked").symlink_to(tmp_path / "elsewhere")
+    (mine / "again").symlink_to(mine)
+    names = ["linked/r2", "ward/r0", "ward/r1"]
+    (mine / "patients.csv").write_text("record,patient\nward/r0,a\nward/r1,b\nlinked/r2,a\n")
+    trained = load(mine.parent, "mine", validation=("mine/ward/r0",))
+    assert [record.name for record in trained.training] == ["mine/ward/r1"]  # the linked one is a's too
+    cases = labelled_records([str(mine)])
+    assert [case.name for case in cases] == names
+    assert [case.load()[1].patient for case in cases] == ["mine/a", "mine/a", "mine/b"]
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    for number, ward in enumerate(("open", "shut")):
+        write_wfdb(replace(made(number), name=f"r{number}"), mine / ward, annotator="atr")
+    listed = os.scandir
+
+    def scandir(place: str | os.PathLike[str]) -> object:
+        if str(place).endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "listdir", lambda place: [item.name for item in scandir(place)])
+    monkeypatch.setattr(os, "scandir", scandir)
+    for read in (lambda: load(tmp_path, "mine"), lambda: labelled_records([str(mine)])):
+        with pytest.raises(PermissionError, match="shut"):
+            read()
 
 
 def test_marks_that_nobody_knows_are_not_taught_as_no_beat(strange: Path) -> None:

@@ -108,7 +108,7 @@ def test_scores_count_people(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("record,patient\na,one\n", "names no patient for b"),
+        ("record,patient\na,one\n", "names no patient for b: add a row for each, without extension"),
         ("record,patient\na,one\na,two\nb,one\n", "gives a to one and to two"),
         ("name,who\na,one\n", "columns record,patient"),
         ("record,patient\na,\nb,one\n", "a record and a patient"),

@@ -27,6 +27,7 @@ from edgeecg.deploy.calibrate import (
 from edgeecg.deploy.graphset import GraphSet
 from edgeecg.deploy.precision import products
 from edgeecg.deploy.quantize import plan_of, quantize
+from edgeecg.deploy.verdict import Judge, SelectSettings
 from edgeecg.deploy.watch import collect_feeds
 from edgeecg.deploy.windows import (
     Recipe,
@@ -39,6 +40,7 @@ from edgeecg.deploy.windows import (
 from edgeecg.errors import ConfigError, InputError, SignalError
 from edgeecg.io.record import Annotations, Record
 from edgeecg.io.wfdb import write_wfdb
+from edgeecg.metrics.references import labelled_records
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.specs import SignalSpec
 from tests.deploy.conftest import TINY, make_network
@@ -93,6 +95,25 @@ def test_references_share_the_windows(tmp_path: Path, graphs: GraphSet) -> None:
     recipe = Recipe(references=("synthetic", mine), windows=5, seconds=5.0)
     manifest, _ = choose_windows(recipe, graphs.signal)
     assert [w.reference for w in manifest.windows].count(mine) == 2
+
+
+@pytest.mark.parametrize(("wrong", "said"), [("rate", "50 Hz is outside"), ("unit", "no ECG does")])
+def test_a_record_that_cannot_be_used_is_named(
+    wrong: str, said: str, graphs: GraphSet, tmp_path: Path
+) -> None:
+    """By its place: two wards may both have a record 01."""
+    wave = np.sin(7 * np.arange(5 * 360) / 360)[:, None] * (1e3 if wrong == "unit" else 1.0)
+    for ward in ("a", "b"):
+        fs = 50.0 if (wrong, ward) == ("rate", "b") else 360.0
+        height = 1e-3 if (wrong, ward) == ("unit", "a") else 1.0
+        write_wfdb(Record("01", wave * height, fs, ("II",), Annotations([100], ["N"])), tmp_path / ward)
+    place = str(tmp_path / "b" / "01")
+    with pytest.raises(InputError, match=f"{place}: .*{said}"):
+        choose_windows(Recipe((str(tmp_path),), windows=2, seconds=5.0), graphs.signal)
+    with pytest.raises(InputError, match=f"{place}: .*{said}"):
+        Judge(
+            graphs, labelled_records([str(tmp_path)]), SelectSettings(backend="onnxruntime"), lambda _: None
+        )
 
 
 def test_no_record_long_enough_is_said(graphs: GraphSet) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
+from edgeecg.deploy.windows import read_recipe
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import read_config
 
@@ -42,6 +43,16 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, table: str, line: str,
     with pytest.raises(ConfigError, match=told) as caught:
         read_config(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_word_that_is_none_of_a_few_is_told_with_these(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('positions = "foo"\n')
+    with pytest.raises(ConfigError, match="choose rotary, sinusoidal, learned, none"):
+        read_config(path)
+    path.write_text('method = "foo"\n')
+    with pytest.raises(ConfigError, match="choose minmax, percentile, entropy, mse"):
+        read_recipe(path)
 
 
 @pytest.mark.parametrize("line", ["threads = 0", "workers = -1", "devices = 0"])
