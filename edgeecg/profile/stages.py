@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ STAGES = ("front end", "token graph", "beat graph", "decode")
 """Stages of a hop in the order of the signal's way; ``decode`` is all that is not another stage."""
 
 
-class TimedExecutor:
+class TimedExecutor(Executor):
     """Passes calls on and adds up the time that they take.
 
     Parameters
@@ -64,14 +63,6 @@ class TimedExecutor:
 
     def close(self) -> None:
         """Nothing of its own to free."""
-
-    def __enter__(self) -> TimedExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)

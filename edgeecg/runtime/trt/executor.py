@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.cuda import CudaError, Device, Stream
-from edgeecg.runtime.executor import STATE, Tensors, TensorSpec, check_inputs, run_in_pieces
+from edgeecg.runtime.executor import STATE, Executor, Tensors, TensorSpec, check_inputs, run_in_pieces
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext
 from edgeecg.runtime.trt.build import Extent, Plan
 from edgeecg.runtime.trt.cohort import Cohort
@@ -25,7 +24,7 @@ from edgeecg.runtime.trt.settings import WAITS, Settings, StageTimes, Wait, choo
 __all__ = ["TrtExecutor"]
 
 
-class TrtExecutor:
+class TrtExecutor(Executor):
     """Runs one plan on one GPU. Threads may share it: calls wait for each other.
 
     Parameters
@@ -331,14 +330,6 @@ class TrtExecutor:
                 self._lanes.clear()
                 self._engine = None
                 self._device.reset()
-
-    def __enter__(self) -> TrtExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check_types(library: TensorRTLibrary, engine: ICudaEngine) -> None:
