@@ -26,6 +26,7 @@ from edgeecg.runtime.engine import Backend
 
 __all__ = ["Evidence", "Selection", "agreement", "select", "selection_table"]
 
+MARGIN = 0.02  # share by which a candidate must be faster than a more exact one to be preferred
 _UNCALIBRATED = "{} needs a calibration: run `edgeecg calibrate` first, and name its folder (--calibration)"
 
 
@@ -93,7 +94,7 @@ def select(
     chosen = passing[0]
     for verdict in passing[1:]:
         tells = judge.backend != "onnxruntime" or verdict.candidate.precision != "fp16"
-        if tells and verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
+        if tells and verdict.milliseconds < chosen.milliseconds * (1 - MARGIN):
             chosen = verdict
     return Selection(judge.backend, tuple(verdicts), chosen)
 

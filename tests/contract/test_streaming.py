@@ -26,8 +26,8 @@ def chunks(signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list
     return np.split(signal, cuts[cuts < len(signal)])
 
 
-def stream_all(stream: Stream, signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list[Event]:
-    events = [event for chunk in chunks(signal, size, seed) for event in stream.push(chunk)]
+def stream_all(stream: Stream, signal: NDArray[np.float64], size: int | None) -> list[Event]:
+    events = [event for chunk in chunks(signal, size, 0) for event in stream.push(chunk)]
     return events + stream.flush()
 
 

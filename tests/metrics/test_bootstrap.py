@@ -96,16 +96,16 @@ def test_to_a_difference_contribute_those_that_contribute_to_both():
     assert difference(first, ratio([5, 3, 1], [8, 4, 4]), 3).contributing == 2
 
 
-def coverage(having: int, trials: int = 500) -> float:
+def coverage(having: int) -> float:
     """How often the interval of a gross sensitivity holds the true one where so many of 22 have the class."""
     source, covered = np.random.default_rng(having), 0
-    for trial in range(trials):
+    for trial in range(500):
         beats = np.zeros(PATIENTS)
         beats[:having] = np.ceil(source.lognormal(4, 1, having))
         hits = beats * source.beta(6, 2, PATIENTS)  # patients differ in how well they are heard
         found = estimate(ratio(hits, beats), PATIENTS, draws=400, seed=trial)
         covered += found.low <= SENSITIVITY <= found.high
-    return covered / trials
+    return covered / 500
 
 
 def test_an_interval_of_few_patients_holds_less_often_than_it_says():

@@ -111,10 +111,6 @@ class TrtExecutor(Executor):
         """The queue that all its work goes through."""
         return self._stream
 
-    def engine(self) -> ICudaEngine:
-        """The loaded engine; raises ``BackendError`` once closed."""
-        return self._live()
-
     def contexts(self) -> list[IExecutionContext]:
         """Contexts made so far, one a profile; let go of them before the executor is closed."""
         return [lane.context for lane in self._lanes.values()]
@@ -262,7 +258,7 @@ class TrtExecutor(Executor):
             while not done.done():
                 pass
 
-    def _measure_transfer(self, runs: int = 50) -> Transfer:
+    def _measure_transfer(self) -> Transfer:
         """Time a step of one row both ways, and keep the faster."""
         recipe = self._plan.recipe
         example = {
@@ -275,7 +271,7 @@ class TrtExecutor(Executor):
             for _ in range(3):
                 self.run(example)
             begin = time.perf_counter()
-            for _ in range(runs):
+            for _ in range(50):
                 self.run(example)
             elapsed[way] = time.perf_counter() - begin
             with self._device.active():
