@@ -11,8 +11,9 @@ from rich.text import Text
 
 from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import atomic_path, check_file, data_console, progress_bar
+from edgeecg.cli.common import data_console, progress_bar
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import atomic_path, check_file
 from edgeecg.profile.health import Finding, advise
 from edgeecg.profile.machine import Machine, identify
 from edgeecg.runtime.engine import BACKENDS, Backend

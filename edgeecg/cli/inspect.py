@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeecg.bundle import GRAPHS, Bundle, Precision, graph_part
-from edgeecg.cli.common import atomic_path, check_file, data_console
+from edgeecg.cli.common import data_console
 from edgeecg.data.shown import trainings
 from edgeecg.errors import BackendError, BundleError
+from edgeecg.io.atomic import atomic_path, check_file
 from edgeecg.pipeline.latency import Latency
 from edgeecg.runtime.engine import check_golden, open_engine
 from edgeecg.specs import SignalSpec, StackSpec
