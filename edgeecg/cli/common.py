@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -28,6 +29,7 @@ from rich.text import Text as RichText
 
 from edgeecg.cli.plain import plain_line
 from edgeecg.errors import InputError
+from edgeecg.io.atomic import atomic_path
 from edgeecg.manifest import LeadPolicy, Precision
 from edgeecg.metrics.tables import Table, text
 from edgeecg.ranges import LARGEST_SEED
@@ -58,6 +60,7 @@ __all__ = [
     "show_table",
     "show_whole",
     "warnings_on",
+    "write_json",
 ]
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -284,6 +287,12 @@ def show_whole(console: Console, table: RichTable) -> None:
     """A table without lines between its cells, on a narrow terminal too: no digit is cut off."""
     room = console.options.update(width=LONGEST_LINE)
     console.print(table, width=max(console.width, console.measure(table, options=room).maximum), crop=False)
+
+
+def write_json(path: Path, value: object) -> None:
+    """All of it for a program."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
 
 
 def check_data(root: Path | None) -> None:

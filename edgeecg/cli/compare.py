@@ -14,10 +14,10 @@ from rich.text import Text
 
 from edgeecg.bundle import GRAPHS, GraphName
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import JsonOption, SeedOption, data_console, human_console, progress_bar
+from edgeecg.cli.common import JsonOption, SeedOption, data_console, human_console, progress_bar, write_json
 from edgeecg.cli.sides import Side, graphs_of, onnx_tools, parse_side, unequal
 from edgeecg.errors import ConfigError, MissingExtra
-from edgeecg.io.atomic import atomic_path, check_file
+from edgeecg.io.atomic import check_file
 from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
 from edgeecg.runtime.executor import Executor, Tensors
 
@@ -89,10 +89,7 @@ def compare(
             console.print(within(sides))
         found[name] = as_json(comparison, inside, limit)
     if json is not None:
-        import msgspec
-
-        with atomic_path(json) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        write_json(json, found)
     if not agree:
         raise typer.Exit(DISAGREE)
 
