@@ -77,18 +77,8 @@ class EpisodeScore:
         """Right over all test episodes."""
         return _ratio(self.right, self.right + self.wrong)
 
-    @property
-    def duration_sensitivity(self) -> float | None:
-        """Overlap over the reference's seconds."""
-        return _ratio(self.overlap, self.reference)
 
-    @property
-    def duration_predictivity(self) -> float | None:
-        """Overlap over the test's seconds."""
-        return _ratio(self.overlap, self.test)
-
-
-def _ratio(part: float, whole: float) -> float | None:
+def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole > 0 else None
 
 

@@ -81,11 +81,6 @@ class SignalChain:
         """Delay of a QRS from source to ``network``, model samples."""
         return self.frontend.latency
 
-    @property
-    def latencies(self) -> dict[str, int]:
-        """Declared latency of each stage, model samples; verdicts are beside the line, not in it."""
-        return self.frontend.latencies
-
     @cached_property
     def period(self) -> int:
         """Model samples after which blocks look alike: the least common multiple of ratio and tick."""

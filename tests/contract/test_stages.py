@@ -7,6 +7,7 @@ chunks pass; rows do not see each other; a state is a value; the declared latenc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +110,7 @@ def chain(fs: float) -> Stage:
 
     def step(x: Array, state: Any) -> tuple[Outputs, Any]:
         blocks, (cut, packed) = Blocks(fs, len(x)), state
-        cut = cut.copy()
+        cut = deepcopy(cut)
         made: list[Outputs] = [
             (np.empty((len(x), 0)), np.empty((len(x), 0)), np.empty((len(x), 0)), np.empty((len(x), 0)))
         ]

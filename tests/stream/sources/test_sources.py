@@ -22,7 +22,7 @@ from edgeecg.errors import (
 from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
 from edgeecg.stream.cause import cause
-from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.clock import TimeBase
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sources import Packet, open_source, pmd
 from edgeecg.stream.sources.fake_polar import FRAME, FakeStrap
@@ -37,6 +37,7 @@ from tests.stream.peers import (
     free_port,
     lsl_outlet,
     mqtt_broker,
+    repair,
     waves,
     websocket_server,
 )
