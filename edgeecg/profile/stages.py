@@ -36,7 +36,6 @@ class TimedExecutor(Executor):
     def __init__(self, inner: Executor) -> None:
         self._inner = inner
         self._nanoseconds = 0
-        self.calls = 0
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -53,7 +52,6 @@ class TimedExecutor(Executor):
         begin = time.perf_counter_ns()
         outputs = self._inner.run(inputs)
         self._nanoseconds += time.perf_counter_ns() - begin
-        self.calls += 1
         return outputs
 
     def take(self) -> float:
