@@ -46,34 +46,24 @@ class Stage:
         return f"{self.name}-{self.fs:g}"
 
 
-def resample(fs: float) -> Stage:
-    stage = Resampler(fs)
-
+def of_one_output(name: str, fs: float, stage: Any) -> Stage:
     def step(x: Array, state: Any) -> tuple[Outputs, Any]:
         y, state = stage.step(x, state)
         return (y,), state
 
-    return Stage("resample", fs, stage.initial, step)
+    return Stage(name, fs, stage.initial, step)
+
+
+def resample(fs: float) -> Stage:
+    return of_one_output("resample", fs, Resampler(fs))
 
 
 def bandpass(fs: float) -> Stage:
-    stage = BandPass(SPEC)
-
-    def step(x: Array, state: Any) -> tuple[Outputs, Any]:
-        y, state = stage.step(x, state)
-        return (y,), state
-
-    return Stage("band-pass", fs, stage.initial, step)
+    return of_one_output("band-pass", fs, BandPass(SPEC))
 
 
 def gain(fs: float) -> Stage:
-    stage = GainControl(SPEC)
-
-    def step(x: Array, state: Any) -> tuple[Outputs, Any]:
-        y, state = stage.step(x, state)
-        return (y,), state
-
-    return Stage("gain", fs, stage.initial, step)
+    return of_one_output("gain", fs, GainControl(SPEC))
 
 
 def frontend(fs: float) -> Stage:
