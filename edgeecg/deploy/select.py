@@ -199,9 +199,6 @@ def _known(verdicts: Sequence[Verdict]) -> list[str]:
 def _points(estimate: Estimate) -> str:
     if estimate.value is None:
         return "-"
-    value, low, high = (None if v is None else round(v, 2) + 0.0 for v in _ends(estimate))  # no "-0.00"
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if v is None else round(v, 2) + 0.0 for v in ends)  # no "-0.00"
     return f"{value:+.2f}" if low is None else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-
-
-def _ends(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
-    return estimate.value, estimate.low, estimate.high
