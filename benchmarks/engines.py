@@ -177,24 +177,24 @@ def clock_of(threads: int) -> Callable[[], int]:
     return time.process_time_ns if threads == 1 else time.perf_counter_ns
 
 
-def cpu_rate(threads: int, size: int = 1024) -> float:
+def cpu_rate(threads: int) -> float:
     """FP32 operations a second of a large product on the CPU."""
     torch.set_num_threads(threads)
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    return gemm_rate(lambda: a @ b, 2.0 * size**3, clock=clock_of(threads))
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    return gemm_rate(lambda: a @ b, 2.0 * 1024**3, clock=clock_of(threads))
 
 
-def gpu_rate(size: int = 8192) -> float:
+def gpu_rate() -> float:
     """FP32 operations a second of a large product on the GPU (no TF32)."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    a, b = (torch.randn(size, size, device="cuda") for _ in range(2))
+    a, b = (torch.randn(8192, 8192, device="cuda") for _ in range(2))
 
     def product() -> None:
         torch.mm(a, b)
         torch.cuda.synchronize()
 
-    return gemm_rate(product, 2.0 * size**3, rounds=2)
+    return gemm_rate(product, 2.0 * 8192**3, rounds=2)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ QUANTUS = (DEFAULT, "held", "gradient", "integrated", "attention", "rollout", "d
 PASSES = 3  # forward and backward, of a method that may be the default
 
 
-def mean(figures: Mapping[str, Figures], name: str, column: str, beats: slice = slice(None)) -> float:
-    values = figures[name].get(column, [])[beats]
+def mean(figures: Mapping[str, Figures], name: str, column: str) -> float:
+    values = figures[name].get(column, [])
     if not values:
         return float("nan")
     return float(np.median(values) if column in ("complete", *COSTS) else np.mean(values))

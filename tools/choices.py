@@ -115,7 +115,7 @@ def scores(cases: list[tuple[TrainingRecord, Heard]], say: Callable[[Heard], NDA
             if record.source == source and not (record.labels == BEAT_LABELS.index("P")).any():
                 told = np.eye(len(BEAT_LABELS), dtype=np.float32)[say(heard)]
                 rest = np.empty(0, np.float32)
-                total += record_confusion(record, Found(heard.place, rest, told, rest, rest))
+                total += record_confusion(record, Found(heard.place, told, rest, rest))
         cells += [f"{100 * (total.score(name).f1 or 0):.2f}" for name in ("QRS", "V", "S")]
     return cells
 
@@ -129,7 +129,7 @@ def paced(cases: list[tuple[TrainingRecord, Heard]], more: float) -> list[str]:
         said = np.eye(len(BEAT_LABELS), dtype=np.float32)[labels(heard, 0.4, bias, True, True, True)]
         rest = np.empty(0, np.float32)
         told[bool((record.labels == p).any())] += record_confusion(
-            record, Found(heard.place, rest, said, rest, rest)
+            record, Found(heard.place, said, rest, rest)
         )
     beats, others = told[True].counts[p], told[False].counts[:, p]
     return [

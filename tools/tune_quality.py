@@ -237,14 +237,14 @@ def hand_held(root: Path, count: int) -> None:
     print(f"\na noisy (~) record has a lower median than an N record in {worse.mean():.1%} of pairs")
 
 
-def clipping(records: list[Path], seconds: int = 300) -> None:
+def clipping(records: list[Path]) -> None:
     """Ticks called clipped as recorded, and when the largest waves are cut off."""
     print("\n| signal | ticks | called clipped |\n|---|---|---|")
     for cut in (None, 0.9, 0.7):
         told = hit = 0
         for stem in records:
             record = lead_ii(stem)
-            x = np.nan_to_num(record.signal[: int(seconds * record.fs), 0])
+            x = np.nan_to_num(record.signal[: int(300 * record.fs), 0])
             high, low = np.quantile(x, [0.9995, 0.0005])
             stage, ends = Quality(record.fs), None
             if cut is not None:

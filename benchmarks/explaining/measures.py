@@ -88,8 +88,7 @@ def ratio(
     questions: Sequence[Question],
     figures: Mapping[str, Figures],
     name: str,
-    removal: str = "deletion",
-    draws: int = 1000,
+    removal: str,
 ) -> tuple[float, float, float]:
     """Deletion area of the default method over that of another, with a 95 % interval over recordings.
 
@@ -101,7 +100,7 @@ def ratio(
     places = [np.flatnonzero(np.array(names) == record) for record in dict.fromkeys(names)]
     rng = np.random.default_rng(0)
     drawn = []
-    for _ in range(draws):
+    for _ in range(1000):
         beats = np.concatenate([places[i] for i in rng.integers(len(places), size=len(places))])
         drawn.append(own[beats].mean() / other[beats].mean())
     low, high = np.percentile(drawn, [2.5, 97.5])

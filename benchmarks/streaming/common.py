@@ -27,7 +27,7 @@ class Timed:
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
-        self.seconds, self.calls = 0.0, 0
+        self.seconds = 0.0
         self.inputs, self.outputs = executor.inputs, executor.outputs
 
     def run(self, inputs: Any) -> Any:
@@ -35,7 +35,6 @@ class Timed:
         begin = time.thread_time()
         out = self._executor.run(inputs)
         self.seconds += time.thread_time() - begin
-        self.calls += 1
         return out
 
     def close(self) -> None:

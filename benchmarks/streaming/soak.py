@@ -27,12 +27,12 @@ RECOVERY = 2.0  # seconds after a fault from which beats must be found again
 MATCH = 0.15  # seconds
 
 
-def soak(engine: Engine, hours: float, seed: int = 0) -> dict[str, Any]:
+def soak(engine: Engine, hours: float) -> dict[str, Any]:
     """Run the day; compare every beat with the fault-free run."""
     _, records = recordings(1800)
     fs = records[0].fs
     signal = day(records, hours)
-    faults = Faults(SPEC, fs, seed)
+    faults = Faults(SPEC, fs)
     stream, feed, told = Stream(engine, fs), Feed(fs), Found()
     memory: list[float] = []
     for packet in faults.apply(packets(signal, fs)):

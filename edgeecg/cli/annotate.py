@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -12,13 +12,16 @@ from rich.text import Text
 from edgeecg.bundle import Bundle
 from edgeecg.cli.builder import DeviceErrorOption
 from edgeecg.cli.common import (
-    READING,
+    RUNNING,
+    BackendOption,
     BundleOption,
     FsOption,
     GainOption,
     LeadOption,
+    LeadPolicyOption,
+    PrecisionOption,
     UnitsOption,
-    check_folder,
+    WithholdOption,
     data_console,
     human_console,
     progress_bar,
@@ -26,22 +29,20 @@ from edgeecg.cli.common import (
     show_table,
 )
 from edgeecg.cli.plain import plain_line
-from edgeecg.data.patients import PATIENTS
 from edgeecg.errors import RecordError
 from edgeecg.io.annotation import check_extension
+from edgeecg.io.atomic import check_folder
+from edgeecg.io.reading import TABLES
 from edgeecg.metrics.tables import Table
 from edgeecg.stream.archive import FULL, ArchiveSettings, Outcome, annotate_archive
-from edgeecg.stream.jobs import Job, find_jobs
+from edgeecg.stream.jobs import Job, find_jobs, may_be_record
 
 __all__ = ["annotate"]
 
 CLASSES = ("N", "S", "V", "F", "Q")
 OWN = "edg"  # the annotator name that is nobody else's
 ROWS = 50  # records that the table shows one by one
-TABLES = (".csv", ".tsv", ".parquet")
 SHORTEST = 10.0  # seconds of a recording in which a beat may be expected
-
-RUNNING = "Running"
 
 
 def annotate(
@@ -69,28 +70,15 @@ def annotate(
             rich_help_panel=RUNNING,
         ),
     ] = None,
-    backend: Annotated[
-        Literal["auto", "onnxruntime", "native", "tensorrt"],
-        typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
-    ] = "auto",
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8", "mixed"] | None,
-        typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING),
-    ] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = None,
     on_device_error: DeviceErrorOption = "rebuild",
-    lead_policy: Annotated[
-        Literal["first", "best", "fused"] | None,
-        typer.Option(
-            help="What is done with several leads; else as the bundle says.", rich_help_panel=READING
-        ),
-    ] = None,
+    lead_policy: LeadPolicyOption = None,
     leads: LeadOption = None,
     fs: FsOption = None,
     units: UnitsOption = None,
     gain: GainOption = None,
-    withhold: Annotated[
-        bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
-    ] = True,
+    withhold: WithholdOption = True,
     extension: Annotated[
         str,
         typer.Option(metavar="NAME", help="Annotator name: extension of the files, letters and digits."),
@@ -188,13 +176,8 @@ def _left_out(asked: list[Path], jobs: list[Job]) -> list[Path]:
     roots = [path for path in asked if path.is_dir()]
     folders = {job.path.parent for job in jobs if any(root in job.path.parents for root in roots)}
     taken = {job.path.resolve() for job in jobs}
-    tables = (file for folder in sorted(folders) for file in sorted(folder.iterdir()) if _is_table(file))
-    return [file for file in tables if file.resolve() not in taken]
-
-
-def _is_table(file: Path) -> bool:
-    """Whether a file of a folder could be a recording in a table."""
-    return file.suffix.lower() in TABLES and not file.name.startswith(".") and file.name != PATIENTS
+    files = (file for folder in sorted(folders) for file in sorted(folder.iterdir()) if may_be_record(file))
+    return [file for file in files if file.suffix.lower() in TABLES and file.resolve() not in taken]
 
 
 def _note_left_out(files: list[Path]) -> None:

@@ -11,7 +11,6 @@ import typer
 from edgeecg.cli.common import (
     DataOption,
     check_data,
-    check_new_folder,
     data_console,
     human_console,
     progress_bar,
@@ -19,6 +18,7 @@ from edgeecg.cli.common import (
     show_table,
 )
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import check_new_folder
 from edgeecg.ranges import LARGEST_SEED
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -28,25 +29,30 @@ from rich.text import Text as RichText
 
 from edgeecg.cli.plain import plain_line
 from edgeecg.errors import InputError
-from edgeecg.io.atomic import atomic_folder, atomic_path, check_file, check_folder, check_new_folder
+from edgeecg.io.atomic import atomic_path
+from edgeecg.manifest import LeadPolicy, Precision
 from edgeecg.metrics.tables import Table, text
 from edgeecg.ranges import LARGEST_SEED
 
 __all__ = [
+    "READING",
+    "RUNNING",
     "STOPS",
+    "BackendName",
+    "BackendOption",
     "BundleOption",
     "DataOption",
     "FsOption",
     "GainOption",
+    "JsonOption",
     "LeadOption",
+    "LeadPolicyOption",
+    "PrecisionName",
+    "PrecisionOption",
     "SeedOption",
     "UnitsOption",
-    "atomic_folder",
-    "atomic_path",
+    "WithholdOption",
     "check_data",
-    "check_file",
-    "check_folder",
-    "check_new_folder",
     "data_console",
     "human_console",
     "progress_bar",
@@ -54,6 +60,7 @@ __all__ = [
     "show_table",
     "show_whole",
     "warnings_on",
+    "write_json",
 ]
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -84,7 +91,7 @@ BundleOption = Annotated[
     typer.Option("--bundle", "-b", metavar="NAME|FILE", help="The packaged bundle (small) or a file."),
 ]
 
-READING = "Reading the recordings"
+READING, RUNNING = "Reading the recordings", "Running"
 
 EVERY = 30.0  # seconds between two lines of progress in a log
 SETTLED = 1.0  # seconds of work before which nobody can tell how much is left
@@ -114,6 +121,28 @@ GainOption = Annotated[
         help="Counts per unit, where a file has none or a wrong one.",
         rich_help_panel=READING,
     ),
+]
+LeadPolicyOption = Annotated[
+    LeadPolicy | None,
+    typer.Option(help="What is done with several leads; else as the bundle says.", rich_help_panel=READING),
+]
+WithholdOption = Annotated[
+    bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
+]
+BackendOption = Annotated[
+    Literal["auto", "onnxruntime", "native", "tensorrt"],
+    typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
+]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING)
+]
+BackendName = Annotated[str, typer.Option(metavar="NAME", help="auto, onnxruntime, native or tensorrt.")]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
 ]
 
 
@@ -258,6 +287,12 @@ def show_whole(console: Console, table: RichTable) -> None:
     """A table without lines between its cells, on a narrow terminal too: no digit is cut off."""
     room = console.options.update(width=LONGEST_LINE)
     console.print(table, width=max(console.width, console.measure(table, options=room).maximum), crop=False)
+
+
+def write_json(path: Path, value: object) -> None:
+    """All of it for a program."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1))
 
 
 def check_data(root: Path | None) -> None:

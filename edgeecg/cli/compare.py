@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,16 +14,10 @@ from rich.text import Text
 
 from edgeecg.bundle import GRAPHS, GraphName
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import (
-    SeedOption,
-    atomic_path,
-    check_file,
-    data_console,
-    human_console,
-    progress_bar,
-)
+from edgeecg.cli.common import JsonOption, SeedOption, data_console, human_console, progress_bar, write_json
 from edgeecg.cli.sides import Side, graphs_of, onnx_tools, parse_side, unequal
 from edgeecg.errors import ConfigError, MissingExtra
+from edgeecg.io.atomic import check_file
 from edgeecg.runtime.compare import Comparison, Departure, compare_executors, departures
 from edgeecg.runtime.executor import Executor, Tensors
 
@@ -52,9 +45,7 @@ def compare(
     layers: Annotated[
         bool, typer.Option(help="Always look into the layers, not only on disagreement.")
     ] = False,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
-    ] = None,
+    json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Run two graphs, precisions or backends on the same inputs and tell where they differ.
@@ -98,10 +89,7 @@ def compare(
             console.print(within(sides))
         found[name] = as_json(comparison, inside, limit)
     if json is not None:
-        import msgspec
-
-        with atomic_path(json) as partial:
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        write_json(json, found)
     if not agree:
         raise typer.Exit(DISAGREE)
 

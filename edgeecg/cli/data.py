@@ -12,7 +12,6 @@ import typer
 from edgeecg.cli.common import (
     DataOption,
     SeedOption,
-    atomic_folder,
     check_data,
     data_console,
     human_console,
@@ -20,6 +19,7 @@ from edgeecg.cli.common import (
     show_table,
 )
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import atomic_folder
 from edgeecg.metrics.tables import Table
 
 __all__ = ["app"]

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgeecg.cli.common import SeedOption, atomic_path, human_console
+from edgeecg.cli.common import SeedOption, human_console
 from edgeecg.cli.strip import busiest, draw_strip
 from edgeecg.errors import ConfigError, MissingExtra
 from edgeecg.io import read_record
+from edgeecg.io.atomic import atomic_path
 from edgeecg.specs import Beat, Rhythm
 
 __all__ = ["demo"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
@@ -11,8 +11,9 @@ from rich.text import Text
 
 from edgeecg.bundle import Bundle, packaged_names
 from edgeecg.cli.builder import builder_options
-from edgeecg.cli.common import atomic_path, check_file, data_console, progress_bar
+from edgeecg.cli.common import data_console, progress_bar, write_json
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import check_file
 from edgeecg.profile.health import Finding, advise
 from edgeecg.profile.machine import Machine, identify
 from edgeecg.runtime.engine import BACKENDS, Backend
@@ -82,7 +83,7 @@ def doctor(
     if opened is None:
         console.print("Backends were not tried: there is no packaged bundle, name one with --bundle.")
     if json is not None:
-        write_json(json, machine, findings)
+        write_json(json, {"machine": machine, "findings": findings})
     if any(finding.state == "ill" for finding in findings):
         raise typer.Exit(ILL)
 
@@ -117,12 +118,3 @@ def findings_table(findings: list[Finding]) -> Table:
             text.append(f"\n{finding.advice}", style="bold")
         table.add_row(Text(f"{finding.state}  ", style), f"{finding.what}  ", text)
     return table
-
-
-def write_json(path: Path, machine: Machine, findings: list[Finding]) -> None:
-    """All of it for a program."""
-    import msgspec
-
-    report: dict[str, Any] = {"machine": machine, "findings": findings}
-    with atomic_path(path) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))

@@ -11,11 +11,12 @@ import typer
 from rich.text import Text
 
 from edgeecg.cli.common import (
+    BackendName,
     DataOption,
+    JsonOption,
+    PrecisionName,
     SeedOption,
-    atomic_path,
     check_data,
-    check_file,
     data_console,
     human_console,
     progress_bar,
@@ -25,6 +26,7 @@ from edgeecg.data.shown import was_left_out, was_shown
 from edgeecg.errors import ConfigError, InputError, RecordError
 from edgeecg.io import read_annotations
 from edgeecg.io.annotation import check_extension, check_symbols
+from edgeecg.io.atomic import atomic_path, check_file
 from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
 from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
@@ -76,9 +78,7 @@ def evaluate(
             "--annotator", metavar="NAME", help="Extension of the reference annotations of your own records."
         ),
     ] = "atr",
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
-    ] = None,
+    json: JsonOption = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page, pictures and every table, to this file."),
@@ -110,13 +110,8 @@ def evaluate(
     draws: Annotated[
         int, typer.Option(min=100, max=100_000, help="Draws of the bootstrap over patients.")
     ] = 2000,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, onnxruntime, native or tensorrt.")
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
-    ] = None,
+    backend: BackendName = "auto",
+    precision: PrecisionName = None,
     data: DataOption = None,
     seed: SeedOption = 0,
 ) -> None:

@@ -12,20 +12,20 @@ from rich.table import Table
 
 from edgeecg.bundle import Bundle
 from edgeecg.cli.common import (
-    READING,
     BundleOption,
     FsOption,
     GainOption,
     LeadOption,
+    LeadPolicyOption,
     SeedOption,
     UnitsOption,
-    atomic_folder,
     data_console,
     human_console,
     progress_bar,
 )
 from edgeecg.errors import ConfigError, InputError
 from edgeecg.io import read_record
+from edgeecg.io.atomic import atomic_folder
 from edgeecg.runtime.cache import default_folder
 
 if TYPE_CHECKING:
@@ -54,12 +54,7 @@ def explain(
         Literal["usual", "flat"] | None,
         typer.Option(help="What it is held against: the patient's usual beats, on time, or a flat line."),
     ] = None,
-    lead_policy: Annotated[
-        Literal["first", "best", "fused"] | None,
-        typer.Option(
-            help="What is done with several leads; else as the bundle says.", rich_help_panel=READING
-        ),
-    ] = None,
+    lead_policy: LeadPolicyOption = None,
     leads: LeadOption = None,
     fs: FsOption = None,
     units: UnitsOption = None,

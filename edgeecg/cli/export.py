@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from edgeecg.cli.common import check_new_folder, human_console, quoted
+from edgeecg.cli.common import human_console, quoted
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import check_new_folder
 
 __all__ = ["export"]
 

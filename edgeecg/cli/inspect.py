@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeecg.bundle import GRAPHS, Bundle, Precision, graph_part
-from edgeecg.cli.common import atomic_path, check_file, data_console
+from edgeecg.cli.common import data_console, write_json
 from edgeecg.cli.plain import plain_line
 from edgeecg.data.shown import trainings
 from edgeecg.errors import BackendError, BundleError
+from edgeecg.io.atomic import check_file
 from edgeecg.pipeline.latency import Latency
 from edgeecg.runtime.engine import check_golden, open_engine
 from edgeecg.specs import SignalSpec, StackSpec
@@ -51,7 +52,7 @@ def inspect(
     console.print(_table({name: value for name, value in told.items() if value}))
     console.print(_precisions(checks, opened.manifest.default_precision))
     if json is not None:
-        _write(json, {**told, "precisions": checks})
+        write_json(json, {**told, "precisions": checks})
     if any("wrong" in check for check in checks.values()):
         raise typer.Exit(ILL)
 
@@ -139,11 +140,3 @@ def _precisions(checks: Mapping[Precision, Mapping[str, Any]], default: str) -> 
         size = f"{check['bytes'] / 1024:.0f} kB{mark}  "
         table.add_row(Text(f"{precision}  ", style), size, says)
     return table
-
-
-def _write(path: Path, told: Mapping[str, Any]) -> None:
-    """All of it for a program."""
-    import msgspec
-
-    with atomic_path(path) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1))

@@ -12,13 +12,14 @@ from rich.table import Table
 from edgeecg.bundle import Bundle, Precision
 from edgeecg.cli.builder import builder_options
 from edgeecg.cli.common import (
+    BackendName,
     BundleOption,
     FsOption,
     GainOption,
+    JsonOption,
     LeadOption,
+    PrecisionName,
     UnitsOption,
-    atomic_path,
-    check_file,
     data_console,
     human_console,
     progress_bar,
@@ -26,6 +27,7 @@ from edgeecg.cli.common import (
 )
 from edgeecg.errors import BackendError, ConfigError
 from edgeecg.io import Record, read_record
+from edgeecg.io.atomic import atomic_path, check_file
 from edgeecg.pipeline import Mode, step_tokens
 from edgeecg.profile.collect import ProfileSettings, collect
 from edgeecg.profile.latency import Percentiles
@@ -56,13 +58,8 @@ def profile(
     fs: FsOption = None,
     units: UnitsOption = None,
     gain: GainOption = None,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, onnxruntime, native or tensorrt.")
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="fp32, fp16, int8 or mixed; the bundle's default if left out."),
-    ] = None,
+    backend: BackendName = "auto",
+    precision: PrecisionName = None,
     threads: Annotated[
         int,
         typer.Option(min=1, max=256, help="CPU threads inside one operator; of native, that share a step."),
@@ -92,9 +89,7 @@ def profile(
         float,
         typer.Option(min=0, metavar="SECONDS", help="Measure energy for so long, idle and busy; 0: not."),
     ] = 3.0,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure to this file.")
-    ] = None,
+    json: JsonOption = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts to this file.")
     ] = None,

@@ -11,13 +11,13 @@ from edgeecg.cli.common import (
     DataOption,
     SeedOption,
     check_data,
-    check_new_folder,
     data_console,
     human_console,
     quoted,
     show_table,
 )
 from edgeecg.errors import ConfigError
+from edgeecg.io.atomic import check_new_folder
 
 __all__ = ["quantize"]
 

@@ -15,7 +15,17 @@ import typer
 from rich.live import Live
 
 from edgeecg.cli.builder import DeviceErrorOption, builder_options
-from edgeecg.cli.common import STOPS, BundleOption, human_console, progress_bar, warnings_on
+from edgeecg.cli.common import (
+    RUNNING,
+    STOPS,
+    BackendOption,
+    BundleOption,
+    PrecisionOption,
+    WithholdOption,
+    human_console,
+    progress_bar,
+    warnings_on,
+)
 from edgeecg.cli.live import LiveView
 from edgeecg.errors import EdgeECGError
 from edgeecg.pipeline import step_tokens
@@ -31,7 +41,7 @@ from edgeecg.stream.sources import SOURCES, Packet, Source, open_source
 
 __all__ = ["stream"]
 
-PLAYING, SAMPLES, RUNNING = "Playing a recording", "What the samples are", "Running"
+PLAYING, SAMPLES = "Playing a recording", "What the samples are"
 FORMS = "; ".join(f"`{form.shape}` {form.what}" for form in SOURCES)
 
 log = logging.getLogger(__name__)
@@ -110,17 +120,9 @@ def stream(
             help="What is done with several leads; else as the bundle says.", rich_help_panel=RUNNING
         ),
     ] = None,
-    withhold: Annotated[
-        bool, typer.Option(help="Leave out beats on unreadable signal.", rich_help_panel=RUNNING)
-    ] = True,
-    backend: Annotated[
-        Literal["auto", "onnxruntime", "native", "tensorrt"],
-        typer.Option(help="What runs the graphs.", rich_help_panel=RUNNING),
-    ] = "auto",
-    precision: Annotated[
-        Literal["fp32", "fp16", "int8", "mixed"] | None,
-        typer.Option(help="Of the graphs; else as the bundle says.", rich_help_panel=RUNNING),
-    ] = None,
+    withhold: WithholdOption = True,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = None,
     on_device_error: DeviceErrorOption = "rebuild",
 ) -> None:
     """Beats, heart rate, rhythm, signal quality and alarms of one patient, as they happen.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeecg.cli.common import atomic_path
 from edgeecg.errors import MissingExtra
 from edgeecg.io import Record
+from edgeecg.io.atomic import atomic_path
 from edgeecg.specs import Beat, Event, Rhythm
 
 __all__ = ["busiest", "draw_strip"]

@@ -9,7 +9,7 @@ import csv
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -126,7 +126,7 @@ def find_records(root: str | os.PathLike[str], name: str, split: str = "all") ->
     return tuple(found[stem] for stem in sorted(found))
 
 
-def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str] | None = None) -> Record:
+def load_record(path: str | os.PathLike[str], name: str) -> Record:
     """Read a record of a set with all annotations that the set has for it, and its patient.
 
     Its beats are those of the set's annotator of beats (`DataSet.beats`): where that file is missing there
@@ -138,7 +138,6 @@ def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str]
         As :func:`find_records` gives it.
     name : str
         Of the set.
-    leads : sequence of str, optional
 
     Raises
     ------
@@ -146,7 +145,7 @@ def load_record(path: str | os.PathLike[str], name: str, *, leads: Sequence[str]
         If the record cannot be read.
     """
     entry, stem = data_set(name), Path(path)
-    record = read_record(stem, leads=leads, annotator="")
+    record = read_record(stem, annotator="")
     marks = []
     for annotator in _annotators(entry):
         if _annotation_file(stem, annotator).is_file():

@@ -6,7 +6,6 @@ ONNX Runtime's CPU computes FP16 in FP32 behind casts, so overflow does not show
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeecg.errors import BackendError
 from edgeecg.runtime.compare import Layer
-from edgeecg.runtime.executor import Tensors, TensorSpec, check_inputs
+from edgeecg.runtime.executor import Executor, Tensors, TensorSpec, check_inputs
 
 __all__ = [
     "ReferenceExecutor",
@@ -127,7 +126,7 @@ def run_exposed(model: onnx.ModelProto, inputs: Tensors, exact: bool) -> dict[st
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-class ReferenceExecutor:
+class ReferenceExecutor(Executor):
     """An ONNX graph by ``onnx.reference``: slow, and exact in every type.
 
     Parameters
@@ -161,14 +160,6 @@ class ReferenceExecutor:
 
     def close(self) -> None:
         """Nothing to free."""
-
-    def __enter__(self) -> ReferenceExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def value_spec(value: onnx.ValueInfoProto) -> TensorSpec:

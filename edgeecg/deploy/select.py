@@ -26,6 +26,7 @@ from edgeecg.runtime.engine import Backend
 
 __all__ = ["Evidence", "Selection", "agreement", "select", "selection_table"]
 
+MARGIN = 0.02  # share by which a candidate must be faster than a more exact one to be preferred
 _UNCALIBRATED = "{} needs a calibration: run `edgeecg calibrate` first, and name its folder (--calibration)"
 
 
@@ -93,7 +94,7 @@ def select(
     chosen = passing[0]
     for verdict in passing[1:]:
         tells = judge.backend != "onnxruntime" or verdict.candidate.precision != "fp16"
-        if tells and verdict.milliseconds < chosen.milliseconds * (1 - settings.margin):
+        if tells and verdict.milliseconds < chosen.milliseconds * (1 - MARGIN):
             chosen = verdict
     return Selection(judge.backend, tuple(verdicts), chosen)
 
@@ -198,9 +199,6 @@ def _known(verdicts: Sequence[Verdict]) -> list[str]:
 def _points(estimate: Estimate) -> str:
     if estimate.value is None:
         return "-"
-    value, low, high = (None if v is None else round(v, 2) + 0.0 for v in _ends(estimate))  # no "-0.00"
+    ends = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (None if v is None else round(v, 2) + 0.0 for v in ends)  # no "-0.00"
     return f"{value:+.2f}" if low is None else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-
-
-def _ends(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
-    return estimate.value, estimate.low, estimate.high

@@ -44,9 +44,8 @@ it would be a denormal one, and on Intel's CPUs each product with one costs a hu
 
 
 class _Frame(NamedTuple):
-    """What the layers share: lengths, rotary tables ``(B, 1, N, 2 d)``, masks ``(B, 1, 1, T, S)``."""
+    """What the layers share: how many wait, rotary tables ``(B, 1, N, 2 d)``, masks ``(B, 1, 1, T, S)``."""
 
-    tokens: str
     waiting: str
     cosine: str
     sine: str
@@ -157,7 +156,7 @@ def _stack(g: GraphWriter, stack: Stack, x: str, state: State) -> tuple[str, Sta
     tokens = g.op("Shape", [x], "tokens", start=1, end=2)
     waiting = g.op("Add", [tokens, g.ints(spec.right)], "waiting") if spec.right else tokens
     cosine, sine, phase = _turn(g, stack, waiting, state.phase)
-    frame = _Frame(tokens, waiting, cosine, sine, _masks(g, stack, tokens, state.seen))
+    frame = _Frame(waiting, cosine, sine, _masks(g, stack, tokens, state.seen))
     x = g.reshape(x, (0, 1, -1, spec.dim), "block0.in")
     pending, keys, values = [], [], []
     for layer, block in enumerate(stack.blocks):

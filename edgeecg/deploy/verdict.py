@@ -64,8 +64,6 @@ class SelectSettings:
         Patients in the hop that is timed.
     runs : int
         Timed hops a candidate.
-    margin : float
-        Share by which a candidate must be faster than a more exact one to be preferred.
     threads : int
         CPU threads inside one operator.
     tensorrt : Options, optional
@@ -78,7 +76,6 @@ class SelectSettings:
     backend: Union[Backend, Literal["auto"]] = "auto"
     rows: int = 1
     runs: int = 300
-    margin: float = 0.02
     threads: int = 1
     tensorrt: Options | None = None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 
 import numpy as np
 import onnx
@@ -15,7 +14,7 @@ from edgeecg.deploy.graphset import GraphSet
 from edgeecg.io.record import Record
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine
-from edgeecg.runtime.executor import Tensors, TensorSpec
+from edgeecg.runtime.executor import Executor, Tensors, TensorSpec
 from edgeecg.runtime.ort import OrtExecutor
 
 __all__ = ["Tell", "WatchedExecutor", "collect_feeds", "watch_windows"]
@@ -27,7 +26,7 @@ Seen = Callable[[Tensors, Tensors], None]
 """Told the inputs of a run, and the outputs and the watched values."""
 
 
-class WatchedExecutor:
+class WatchedExecutor(Executor):
     """A graph on ONNX Runtime that shows inner values to a function while it runs.
 
     Parameters
@@ -68,14 +67,6 @@ class WatchedExecutor:
     def close(self) -> None:
         """Free the session."""
         self._inner.close()
-
-    def __enter__(self) -> WatchedExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def watch_windows(

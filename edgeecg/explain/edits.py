@@ -56,7 +56,7 @@ class Place:
         Rate of the grid.
     quiet : float
         End of the T wave of the beat before.
-    p, pr, qrs, peak, st, t, end : float
+    p, qrs, peak, st, t, end : float
         Boundaries as in ``segments.Landmarks``, and the R peak.
     next_p : float
         Start of the next beat's P wave.
@@ -67,7 +67,6 @@ class Place:
     fs: float
     quiet: float
     p: float
-    pr: float
     qrs: float
     peak: float
     st: float
@@ -78,7 +77,7 @@ class Place:
 
     def on(self, ratio: float, offset: float) -> Place:
         """The same place on a grid of ``ratio`` samples per sample that begins ``offset`` of them before."""
-        names = ("quiet", "p", "pr", "qrs", "peak", "st", "t", "end", "next_p")
+        names = ("quiet", "p", "qrs", "peak", "st", "t", "end", "next_p")
         moved = {name: getattr(self, name) * ratio + offset for name in names}
         old = np.arange(self.usual_p.shape[1]) - self.usual_p.shape[1]
         count = round(self.usual_p.shape[1] * ratio)

@@ -38,8 +38,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
 
 
-def _plain(ax: Axes, *, left: bool = False) -> None:
-    for side in ("top", "right", *([] if left else ["left"])):
+def _plain(ax: Axes) -> None:
+    for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)
     ax.tick_params(colors=INK, labelsize=8)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -119,36 +120,23 @@ def _slopes(
     return slopes[0].mean(dim=0) * way[0], slopes[1].mean(dim=0) * way[1]
 
 
-def smooth(samples: Tensor, width: int = WIDTH) -> Tensor:
+def _smooth(samples: Tensor) -> Tensor:
     """Relevance ``(leads, n)`` averaged over neighbours; its sum is kept but at the ends."""
-    window = torch.hann_window(width + 2, periodic=False)[1:-1]
+    window = torch.hann_window(WIDTH + 2, periodic=False)[1:-1]
     kernel = (window / window.sum())[None, None]
-    padded = torch.nn.functional.pad(samples[:, None], (width // 2, width - 1 - width // 2))
+    padded = torch.nn.functional.pad(samples[:, None], (WIDTH // 2, WIDTH - 1 - WIDTH // 2))
     return torch.nn.functional.conv1d(padded, kernel)[:, 0]
 
 
-def _path(f: Counted, baseline: Baseline, seed: int) -> Parts:
-    """Three gradients along the path, attention held by half."""
-    return _along(f, baseline, hold=0.5)
+def _along(f: Counted, baseline: Baseline, seed: int, *, hold: float) -> Parts:
+    """Three gradients along the path; by ``hold``, what passes along attention and not what moves it."""
 
-
-def _held(f: Counted, baseline: Baseline, seed: int) -> Parts:
-    """The same, attention held: what passes along the weights, not what moves them."""
-    return _along(f, baseline, hold=1.0)
-
-
-def _free(f: Counted, baseline: Baseline, seed: int) -> Parts:
-    """The same, attention free."""
-    return _along(f, baseline, hold=0.0)
-
-
-def _along(f: Counted, baseline: Baseline, hold: float) -> Parts:
     def counted(samples: Tensor, intervals: Tensor) -> Tensor:
         f.note(len(samples), backward=True)
         return held(f.question, samples, intervals, hold)
 
     samples, intervals = _slopes(counted, f.question, baseline, POINTS)
-    return smooth(samples), intervals
+    return _smooth(samples), intervals
 
 
 def _gradient(f: Counted, baseline: Baseline, seed: int) -> Parts:
@@ -187,35 +175,19 @@ def _occlusion(f: Counted, baseline: Baseline, seed: int) -> Parts:
     return found[0][0] / (window * leads), intervals  # each window's effect, spread over its samples
 
 
-def _shapley(f: Counted, baseline: Baseline, seed: int) -> Parts:
-    from captum.attr import ShapleyValueSampling
+def _of_parts(f: Counted, baseline: Baseline, seed: int, *, kind: str, n_samples: int) -> Parts:
+    """A method of Captum's that values whole parts of the beat."""
+    from captum import attr
 
     inputs, other = _pairs(f.question, baseline)
     parts = segments(f.question)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        values = ShapleyValueSampling(f).attribute(
+        values = getattr(attr, kind)(f).attribute(
             inputs,
             other,
             feature_mask=_masks(f.question, parts),
-            n_samples=SHAPLEY_ORDERS,
-            perturbations_per_eval=BATCH,
-        )
-    return _spread(f.question, baseline, parts, values)
-
-
-def _lime(f: Counted, baseline: Baseline, seed: int) -> Parts:
-    from captum.attr import Lime
-
-    inputs, other = _pairs(f.question, baseline)
-    parts = segments(f.question)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        values = Lime(f).attribute(
-            inputs,
-            other,
-            feature_mask=_masks(f.question, parts),
-            n_samples=LIME_SAMPLES,
+            n_samples=n_samples,
             perturbations_per_eval=BATCH,
         )
     return _spread(f.question, baseline, parts, values)
@@ -292,14 +264,14 @@ def _random(f: Counted, baseline: Baseline, seed: int) -> Parts:
 
 
 METHODS: dict[str, Method] = {
-    "path": _path,
-    "held": _held,
-    "free": _free,
+    "path": partial(_along, hold=0.5),
+    "held": partial(_along, hold=1.0),
+    "free": partial(_along, hold=0.0),
     "gradient": _gradient,
     "integrated": _integrated,
     "occlusion": _occlusion,
-    "shapley": _shapley,
-    "lime": _lime,
+    "shapley": partial(_of_parts, kind="ShapleyValueSampling", n_samples=SHAPLEY_ORDERS),
+    "lime": partial(_of_parts, kind="Lime", n_samples=LIME_SAMPLES),
     "attention": _attention,
     "rollout": _rollout,
     "difference": _difference,

@@ -46,7 +46,6 @@ def place_of(trace: Trace, beat: int, leads: Sequence[int]) -> Place:
         fs=MODEL_FS,
         quiet=min(quiet, start),
         p=start,
-        pr=max(float(own.pr), start),
         qrs=max(float(own.qrs), start),
         peak=peak,
         st=float(own.st),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeecg.io.reading import EDF, TABLES
 from edgeecg.io.record import Record
 from edgeecg.io.wfdb import wfdb_stem
 
@@ -16,8 +17,6 @@ __all__ = ["fingerprint", "samples_hash"]
 
 PIECE, PIECES = 16 << 10, 32
 """Bytes, and places in a file, that are looked at: a day of ECG is not read through to be known again."""
-
-_ALONE = (".edf", ".bdf", ".csv", ".tsv", ".parquet")
 
 
 def samples_hash(record: Record) -> str:
@@ -51,7 +50,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
 
 def _files(path: Path) -> Iterator[Path]:
     """The file, or a WFDB header and the files that it names."""
-    if path.suffix.lower() in _ALONE:
+    if path.suffix.lower() in (*EDF, *TABLES):
         yield path
         return
     stem = wfdb_stem(path)

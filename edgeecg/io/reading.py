@@ -15,14 +15,14 @@ from edgeecg.io.table import read_table
 from edgeecg.io.wfdb import find_headers, folders_in, read_wfdb, wfdb_stem
 from edgeecg.io.wfdb_header import BROKEN, one_line
 
-__all__ = ["check_reader", "find_annotated", "is_record", "named", "read_record"]
+__all__ = ["EDF", "TABLES", "check_reader", "find_annotated", "is_record", "named", "read_record"]
 
-_EDF = (".edf", ".bdf")
-_TABLES = (".csv", ".tsv", ".parquet")
+EDF = (".edf", ".bdf")
+TABLES = (".csv", ".tsv", ".parquet")
 _FOREIGN = (*BROKEN, RuntimeError, NameError, MemoryError)
 """What libraries raise on damaged files, slips of their own too: BROKEN holds ArrowInvalid and OverflowError,
 RuntimeError those of soundfile."""
-_LIBRARIES = dict.fromkeys(_EDF, "edfio") | dict.fromkeys(_TABLES, "pyarrow")
+_LIBRARIES = dict.fromkeys(EDF, "edfio") | dict.fromkeys(TABLES, "pyarrow")
 
 
 def read_record(
@@ -93,10 +93,10 @@ def _read(
 ) -> Record:
     """Read a file by the reader that its name calls for."""
     suffix = file.suffix.lower()
-    if suffix in _EDF or suffix in _TABLES:
+    if suffix in EDF or suffix in TABLES:
         if annotator:
             raise RecordError(f"{file} has no annotation files: an annotator belongs to WFDB records")
-        if suffix in _TABLES:
+        if suffix in TABLES:
             return read_table(file, leads=leads, fs=fs, gain=gain, units=units)
         _no_rate(file, fs)
         return read_edf(file, leads=leads, gain=gain, units=units)
@@ -122,7 +122,7 @@ def check_reader(path: str | os.PathLike[str]) -> None:
 def is_record(path: str | os.PathLike[str]) -> bool:
     """Whether a file, or a WFDB record without extension, is there under this name."""
     file = Path(path)
-    if file.suffix.lower() in (*_EDF, *_TABLES):
+    if file.suffix.lower() in (*EDF, *TABLES):
         return file.is_file()
     stem = wfdb_stem(file)
     return (stem.parent / f"{stem.name}.hea").is_file()
@@ -137,9 +137,9 @@ def find_annotated(folder: Path, annotator: str) -> list[Path]:
     found = {header.with_suffix(""): header.with_suffix("") for header in find_headers(folder)}
     for file in sorted(file for place in folders_in(folder) for file in place.iterdir()):
         suffix, stem = file.suffix.lower(), file.with_suffix("")
-        if suffix not in (*_EDF, *_TABLES) or file.name.startswith(".") or not file.is_file():
+        if suffix not in (*EDF, *TABLES) or file.name.startswith(".") or not file.is_file():
             continue
-        if suffix in _EDF or stem.with_name(f"{stem.name}.{annotator}").is_file():
+        if suffix in EDF or stem.with_name(f"{stem.name}.{annotator}").is_file():
             found.setdefault(stem, file)
     return [found[stem] for stem in sorted(found)]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgeecg.errors import SignalError
 from edgeecg.metrics.match import Interval, Matches, match
 
-__all__ = ["CLASSES", "SCORED", "BeatList", "Confusion", "Score", "compare", "confusion"]
+__all__ = ["CLASSES", "SCORED", "BeatList", "Confusion", "Score", "compare", "confusion", "ratio"]
 
 CLASSES = ("N", "S", "V", "F", "Q")
 """AAMI classes; rows and columns of the matrix are these and ``O``."""
@@ -55,22 +55,23 @@ class Score:
     @property
     def sensitivity(self) -> float | None:
         """Hits over beats of the class in the reference."""
-        return _ratio(self.hits, self.hits + self.misses)
+        return ratio(self.hits, self.hits + self.misses)
 
     @property
     def predictivity(self) -> float | None:
         """Hits over beats called the class (positive predictivity, +P)."""
-        return _ratio(self.hits, self.hits + self.false)
+        return ratio(self.hits, self.hits + self.false)
 
     @property
     def f1(self) -> float | None:
         """Harmonic mean of the two; ``None`` where the reference has no beat of the class."""
         if self.hits + self.misses == 0:
             return None
-        return _ratio(2 * self.hits, 2 * self.hits + self.misses + self.false)
+        return ratio(2 * self.hits, 2 * self.hits + self.misses + self.false)
 
 
-def _ratio(part: int, whole: int) -> float | None:
+def ratio(part: int, whole: int) -> float | None:
+    """Nothing of nothing is no share."""
     return part / whole if whole else None
 
 

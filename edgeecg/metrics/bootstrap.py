@@ -9,7 +9,7 @@ interval would have no width however little is known. ``docs/evaluation.md`` say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.errors import SignalError
 
-__all__ = ["DRAWS", "FEW", "Estimate", "Statistic", "difference", "estimate", "f1", "mean", "ratio"]
+__all__ = ["DRAWS", "FEW", "Estimate", "Statistic", "difference", "estimate", "f1", "ratio"]
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -144,10 +144,3 @@ def f1(hits: ArrayLike, misses: ArrayLike, false: ArrayLike) -> Statistic:
         return np.where(present, quotient(weights), np.nan)
 
     return Statistic(statistic, hit + miss > 0)
-
-
-def mean(values: Sequence[float | None] | NDArray[np.float64]) -> Statistic:
-    """Mean over the patients that have a value; ``None`` or NaN stands for none."""
-    column = np.array([np.nan if value is None else value for value in values], np.float64)
-    known = np.isfinite(column)
-    return ratio(np.where(known, column, 0.0), known)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
-from edgeecg.metrics.beats import Score
+from edgeecg.metrics.beats import Score, ratio
 
 __all__ = [
     "RECORD_FRACTION",
@@ -70,26 +70,12 @@ class EpisodeScore:
     @property
     def episode_sensitivity(self) -> float | None:
         """Found over all reference episodes."""
-        return _ratio(self.found, self.found + self.missed)
+        return ratio(self.found, self.found + self.missed)
 
     @property
     def episode_predictivity(self) -> float | None:
         """Right over all test episodes."""
-        return _ratio(self.right, self.right + self.wrong)
-
-    @property
-    def duration_sensitivity(self) -> float | None:
-        """Overlap over the reference's seconds."""
-        return _ratio(self.overlap, self.reference)
-
-    @property
-    def duration_predictivity(self) -> float | None:
-        """Overlap over the test's seconds."""
-        return _ratio(self.overlap, self.test)
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole > 0 else None
+        return ratio(self.right, self.right + self.wrong)
 
 
 def compare(

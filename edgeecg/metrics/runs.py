@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.errors import SignalError
-from edgeecg.metrics.beats import BeatList
+from edgeecg.metrics.beats import BeatList, ratio
 from edgeecg.metrics.match import Interval, inside, window_samples
 
 __all__ = ["KINDS", "LONGEST", "RunScore", "Runs", "compare"]
@@ -40,14 +40,12 @@ class RunScore:
     @property
     def sensitivity(self) -> float | None:
         """Found over all reference runs of the kind."""
-        total = self.found + self.missed
-        return self.found / total if total else None
+        return ratio(self.found, self.found + self.missed)
 
     @property
     def predictivity(self) -> float | None:
         """Right over all test runs of the kind."""
-        total = self.right + self.wrong
-        return self.right / total if total else None
+        return ratio(self.right, self.right + self.wrong)
 
 
 @dataclass(frozen=True, eq=False)

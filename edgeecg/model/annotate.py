@@ -30,7 +30,6 @@ class Found(NamedTuple):
     """Beats of one lead: ``place`` in model samples of the network's input; logits of class and rhythm."""
 
     place: NDArray[np.float64]
-    mass: NDArray[np.float32]
     classes: NDArray[np.float32]
     rhythm: NDArray[np.float32]
     inputs: NDArray[np.float32]
@@ -61,7 +60,7 @@ def found_in(
     scores = torch.sigmoid(torch.from_numpy(heads[..., 0])).numpy()
     found, _ = peaks.step(np.pad(scores, ((0, 0), (0, peaks.REACH))), peaks.initial(rows), threshold)
     keep = (found.column >= 0) & (found.column + spec.delay < tokens)
-    row, token, mass = found.row[keep], found.column[keep], found.mass[keep]
+    row, token = found.row[keep], found.column[keep]
     offset = np.clip(heads[row, token, HEADS.index("offset")], 0.0, peaks.INSIDE)
     place = spec.patch * (token + offset).astype(np.float64)
     mine = [np.flatnonzero(row == number) for number in range(rows)]
@@ -71,8 +70,7 @@ def found_in(
     padded = np.stack([np.pad(rows_in, ((0, longest - len(rows_in)), (0, 0))) for rows_in in inputs])
     classes, rhythm = (output.numpy() for output in network.beat(torch.from_numpy(padded)))
     return [
-        Found(place[at], mass[at], classes[i, : len(at)], rhythm[i, : len(at)], inputs[i])
-        for i, at in enumerate(mine)
+        Found(place[at], classes[i, : len(at)], rhythm[i, : len(at)], inputs[i]) for i, at in enumerate(mine)
     ]
 
 

@@ -313,11 +313,6 @@ class BeatEncoder(nn.Module):
         if spec.beat.right:
             raise ConfigError("the beat encoder looks back only: beat.right must be 0")
 
-    @property
-    def state_size(self) -> int:
-        """Floats per row of state."""
-        return self.stack.state_size
-
     def forward(self, beats: Tensor) -> tuple[Tensor, Tensor]:
         """Whole form: ``(B, n, 2 d + 8)`` to class logits ``(B, n, 5)`` and rhythm logits ``(B, n, 2)``."""
         return self.decide(self.stack(self.enter(beats)))
@@ -331,11 +326,6 @@ class BeatEncoder(nn.Module):
         classes, rhythm = self.classes(x), self.rhythm(x)
         against = F.relu(rhythm[..., AFIB] - rhythm[..., 1 - AFIB])
         return classes - against[..., None] * self.supraventricular, rhythm
-
-    def step(self, beats: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Step form: class logits, rhythm logits and the new state."""
-        x, state = self.stack.step(self.enter(beats), state)
-        return *self.decide(x), state
 
 
 class Network(nn.Module):

@@ -130,8 +130,7 @@ def collect(
     layers, device = graph_times(engine, hop_samples, settings)
     tell("energy")
     energy, notes = energy_use(engine, record, settings)
-    _, peak = memory_used()
-    now, _ = memory_used()
+    now, peak = memory_used()
     bundle = engine.bundle
     return Report(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from types import TracebackType
 
 from edgeecg.profile.power import PowerReader
 
@@ -91,9 +90,7 @@ class EnergyMeter:
         while not self._stop.wait(self._interval):
             self._take()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if not self._reader.counts:
             self._stop.set()
             self._thread.join()

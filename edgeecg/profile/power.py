@@ -5,6 +5,7 @@ What is not there or may not be read is told with the way to mend it, never gues
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeecg.profile.machine import read_text
-from edgeecg.profile.sensors import Conditions, conditions, parse_tegrastats
+from edgeecg.profile.sensors import Conditions, conditions, tegrastats_rails
 
 __all__ = [
     "Ina3221",
@@ -191,9 +192,9 @@ class TegraStatsPower:
 
     def _follow(self) -> None:
         for line in self._process.stdout or ():
-            stats = parse_tegrastats(line)
-            if stats is not None:
-                self._rails = {name: milliwatts / 1e3 for name, milliwatts in stats.rails.items()}
+            rails = tegrastats_rails(line)
+            if rails is not None:
+                self._rails = {name: milliwatts / 1e3 for name, milliwatts in rails.items()}
 
     def read(self) -> dict[str, float]:
         """Watts by rail of the last line; nothing before the first."""
@@ -209,17 +210,9 @@ class TegraStatsPower:
 
 
 def find_readers(
-    root: Path = Path("/"), which: Callable[[str], str | None] | None = None
+    root: Path = Path("/"), which: Callable[[str], str | None] = shutil.which
 ) -> tuple[list[PowerReader], list[str]]:
-    """All readers that work here, and why others do not.
-
-    Parameters
-    ----------
-    which : callable, optional
-        Finds programs; ``shutil.which`` where left out.
-    """
-    from shutil import which as find_program
-
+    """All readers that work here, and why others do not; ``which`` finds programs."""
     readers: list[PowerReader] = []
     reasons: list[str] = []
     rails = Ina3221.find(root)
@@ -228,7 +221,7 @@ def find_readers(
     else:
         if rails is not None:
             reasons.append("INA3221: the rails may not be read by this user (sudo chmod a+r its hwmon files)")
-        if (which or find_program)("tegrastats"):
+        if which("tegrastats"):
             readers.append(TegraStatsPower())
     packages = Rapl.find(root)
     if packages is not None:

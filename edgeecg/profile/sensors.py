@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeecg.profile.machine import Run, power_mode, read_text, run_command
 
-__all__ = ["Conditions", "TegraStats", "conditions", "memory_used", "parse_tegrastats"]
+__all__ = ["Conditions", "conditions", "memory_used", "tegrastats_rails"]
 
 RAIL = re.compile(r"\b([A-Z][A-Z0-9_]+) (-?\d+)(?:mW)?/-?\d+(?:mW)?(?= |$)")
 """Name, present and mean milliwatts; JetPack 4 leaves the unit out."""
@@ -35,42 +35,11 @@ class Conditions:
     power_mode: str
 
 
-@dataclass(frozen=True)
-class TegraStats:
-    """One line of tegrastats: memory (MB), GPU load (percent), clocks, temperatures, rails (milliwatts)."""
-
-    memory_used: int
-    memory_total: int
-    gpu_load: int | None
-    clocks: Mapping[str, float]
-    temperatures: Mapping[str, float]
-    rails: Mapping[str, int]
-
-
-def parse_tegrastats(line: str) -> TegraStats | None:
-    """Parse a line of JetPack 5, 6 or 7; ``None`` where it is none."""
-    memory = re.search(r"\bRAM (\d+)/(\d+)MB", line)
-    if memory is None:
+def tegrastats_rails(line: str) -> dict[str, int] | None:
+    """Milliwatts by rail in a line of JetPack 5, 6 or 7; ``None`` where it is none."""
+    if not re.search(r"\bRAM \d+/\d+MB", line):
         return None
-    load = re.search(r"\bGR3D_FREQ (?:(\d+)%)?(?:@\[?(\d+))?", line)  # Thor tells no load
-    cores = re.search(r"\bCPU \[([^\]]*)\]", line)
-    clocks = {}
-    for index, core in enumerate(cores[1].split(",") if cores else []):
-        if "@" in core:  # a core that is off says so instead
-            clocks[f"cpu{index}"] = float(core.split("@")[1])
-    if load and load[2]:
-        clocks["gpu"] = float(load[2])
-    emc = re.search(r"\bEMC_FREQ \d+%@(\d+)", line)
-    if emc:
-        clocks["emc"] = float(emc[1])
-    temperatures = {
-        name.lower(): float(value)
-        for name, value in re.findall(r"\b([A-Za-z]\w*)@(-?[\d.]+)C\b", line)
-        if float(value) > OFF
-    }
-    rails = {name: int(now) for name, now in RAIL.findall(line) if name not in ("RAM", "SWAP", "IRAM", "NC")}
-    percent = int(load[1]) if load and load[1] else None
-    return TegraStats(int(memory[1]), int(memory[2]), percent, clocks, temperatures, rails)
+    return {name: int(now) for name, now in RAIL.findall(line) if name not in ("RAM", "SWAP", "IRAM", "NC")}
 
 
 def conditions(root: Path = Path("/"), run: Run = run_command) -> Conditions:
@@ -105,8 +74,8 @@ def temperatures(root: Path) -> dict[str, float]:
     return found
 
 
-def memory_used(root: Path = Path("/")) -> tuple[int, int]:
+def memory_used() -> tuple[int, int]:
     """Bytes that this process holds now, and that it held at most."""
-    status = read_text(root / "proc/self/status")
+    status = read_text(Path("/proc/self/status"))
     now, peak = (re.search(rf"{key}:\s+(\d+) kB", status) for key in ("VmRSS", "VmHWM"))
     return (int(now[1]) << 10 if now else 0), (int(peak[1]) << 10 if peak else 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ STAGES = ("front end", "token graph", "beat graph", "decode")
 """Stages of a hop in the order of the signal's way; ``decode`` is all that is not another stage."""
 
 
-class TimedExecutor:
+class TimedExecutor(Executor):
     """Passes calls on and adds up the time that they take.
 
     Parameters
@@ -37,7 +36,6 @@ class TimedExecutor:
     def __init__(self, inner: Executor) -> None:
         self._inner = inner
         self._nanoseconds = 0
-        self.calls = 0
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -54,7 +52,6 @@ class TimedExecutor:
         begin = time.perf_counter_ns()
         outputs = self._inner.run(inputs)
         self._nanoseconds += time.perf_counter_ns() - begin
-        self.calls += 1
         return outputs
 
     def take(self) -> float:
@@ -64,14 +61,6 @@ class TimedExecutor:
 
     def close(self) -> None:
         """Nothing of its own to free."""
-
-    def __enter__(self) -> TimedExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,6 @@ class Agreement:
     equal: int
     scored: int
 
-    @property
-    def share(self) -> float:
-        """Equal labels among all; 1 where there was none."""
-        return self.equal / self.scored if self.scored else 1.0
-
 
 @dataclass(frozen=True)
 class Difference:

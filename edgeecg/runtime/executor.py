@@ -10,8 +10,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
-from typing import Protocol, Union, runtime_checkable
+from typing import Protocol, TypeVar, Union, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +41,8 @@ STATE, STATE_OUT = "state", "state_out"
 
 Tensors = Mapping[str, NDArray[np.float32]]
 """Arrays by the name of their graph input or output; always float32."""
+
+Self = TypeVar("Self", bound="Executor")
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,11 @@ class Executor(Protocol):
     def close(self) -> None:
         """Give back what the executor holds; closing twice is fine."""
 
-    def __enter__(self) -> Executor: ...
+    def __enter__(self: Self) -> Self:
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def check_threads(threads: int) -> None:

@@ -6,7 +6,6 @@ import json
 import tempfile
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from edgeecg.errors import BackendError, DeviceError
 from edgeecg.runtime.executor import (
     STATE,
     STATE_OUT,
+    Executor,
     InputCheck,
     Tensors,
     TensorSpec,
@@ -37,7 +37,7 @@ MOST_ROWS = 16
 """Most rows of a piece: what it works on stays in the processor's cache."""
 
 
-class OrtExecutor:
+class OrtExecutor(Executor):
     """One ONNX graph in ONNX Runtime's CPU provider.
 
     Parameters
@@ -128,14 +128,6 @@ class OrtExecutor:
             self._folder.cleanup()
             self._folder = None
         self._session = None
-
-    def __enter__(self) -> OrtExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _live(self) -> ort.InferenceSession:
         if self._session is None:

@@ -9,7 +9,7 @@ A row that has not begun steps in the same call as the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
 from typing import NamedTuple
@@ -61,13 +61,10 @@ class SignalChain:
         The bundle's front end.
     fs : float
         Source rate, hertz.
-    rails : (float, float), optional
-        As in :class:`Quality`.
     """
 
     spec: SignalSpec
     fs: float
-    rails: tuple[float, float] = field(default=Quality.rails)
 
     @cached_property
     def frontend(self) -> FrontEnd:
@@ -77,17 +74,12 @@ class SignalChain:
     @cached_property
     def quality(self) -> Quality:
         """The verdicts."""
-        return Quality(self.fs, self.rails)
+        return Quality(self.fs)
 
     @property
     def latency(self) -> int:
         """Delay of a QRS from source to ``network``, model samples."""
         return self.frontend.latency
-
-    @property
-    def latencies(self) -> dict[str, int]:
-        """Declared latency of each stage, model samples; verdicts are beside the line, not in it."""
-        return self.frontend.latencies
 
     @cached_property
     def period(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple, Union
 
@@ -68,7 +68,7 @@ Piece = Union[Block, SegmentEnd, Gap]
 
 @dataclass
 class BlockState:
-    """What the stage remembers of one stream. It is advanced in place; :meth:`copy` keeps a moment.
+    """What the stage remembers of one stream. It is advanced in place.
 
     Attributes
     ----------
@@ -106,10 +106,6 @@ class BlockState:
     def samples(self) -> int:
         """Source samples so far, those that are missing included."""
         return self.base + self.fill
-
-    def copy(self) -> BlockState:
-        """The same state, independent of this one."""
-        return replace(self, buffer=self.buffer.copy())  # run and last are never changed in place
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """As plain arrays, for :meth:`Blocks.restored`."""

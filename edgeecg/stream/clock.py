@@ -43,7 +43,6 @@ for which a wall clock alone says more than a day: it was set, as on a board wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from edgeecg.errors import ConfigError
@@ -51,7 +50,7 @@ from edgeecg.stream.clock_stamps import PULL, doubled, place_by_stamp, track, wa
 from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.sources.base import Packet
 
-__all__ = ["TimeBase", "repair"]
+__all__ = ["TimeBase"]
 
 CLOCK_SLACK = 5.0  # seconds by which device count and wall clock may differ over a gap, plus a tenth
 AWAY = 86_400.0  # seconds of absence that a clock is believed which somebody may have set meanwhile
@@ -272,20 +271,3 @@ class TimeBase:
 def _lapse(packet: Packet, state: TimeState) -> float | None:
     """Seconds since the last sample by the wall clock, which may have been set meanwhile."""
     return None if packet.time is None or state.wall is None else packet.time - state.wall
-
-
-def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:
-    """Pieces of a whole stream of packets: `TimeBase.step` over each, `TimeBase.flush` at the end.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> sent = [Packet(np.full((10, 1), i), sample=10 * i) for i in (0, 2, 1, 1, 3)]
-    >>> [(p.start, float(p.samples[0, 0])) for p in repair(sent, TimeBase(fs=100))]
-    [(0, 0.0), (10, 1.0), (20, 2.0), (30, 3.0)]
-    """
-    state = base.initial()
-    for packet in packets:
-        pieces, state = base.step(packet, state)
-        yield from pieces
-    yield from base.flush(state)[0]

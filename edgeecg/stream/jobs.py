@@ -8,14 +8,12 @@ from pathlib import Path
 
 from edgeecg.data.patients import PATIENTS
 from edgeecg.errors import RecordError
-from edgeecg.io import is_record
+from edgeecg.io.reading import EDF, TABLES, is_record
 from edgeecg.io.wfdb import folders_in, wfdb_stem
 
-__all__ = ["Job", "find_jobs"]
+__all__ = ["Job", "find_jobs", "may_be_record"]
 
-_TABLES = (".csv", ".tsv", ".parquet")
-_ALONE = (".edf", ".bdf")
-_SUFFIXES = (".hea", *_ALONE, *_TABLES)
+_SUFFIXES = (".hea", *EDF, *TABLES)
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def find_jobs(paths: Iterable[Path], out: Path) -> list[Job]:
 
 def _identity(path: Path) -> Path:
     """The same for all names of a record; a link to a file is one of its own: archives may hold but links."""
-    file = path if path.suffix.lower() in (*_ALONE, *_TABLES) else wfdb_stem(path)
+    file = path if path.suffix.lower() in (*EDF, *TABLES) else wfdb_stem(path)
     return file.parent.resolve() / file.name
 
 
@@ -82,14 +80,14 @@ def _jobs_of(path: Path, out: Path) -> list[Job]:
 
 def _records(folder: Path) -> list[Path]:
     """What is taken for a recording in a folder: no table that belongs to another file beside it."""
-    files = sorted(file for file in folder.iterdir() if _may_be_record(file))
+    files = sorted(file for file in folder.iterdir() if may_be_record(file))
     headers = any(file.suffix.lower() == ".hea" for file in files)
-    named = {file.stem for file in files if file.suffix.lower() in _ALONE}
-    tables = {file for file in files if file.suffix.lower() in _TABLES and (headers or file.stem in named)}
+    named = {file.stem for file in files if file.suffix.lower() in EDF}
+    tables = {file for file in files if file.suffix.lower() in TABLES and (headers or file.stem in named)}
     return [file for file in files if file not in tables]
 
 
-def _may_be_record(file: Path) -> bool:
+def may_be_record(file: Path) -> bool:
     """Whether a file in a folder is taken for a recording: no hidden one, and not the list of patients."""
     hidden = file.name.startswith(".")
     return file.suffix.lower() in _SUFFIXES and not hidden and file.name != PATIENTS

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgeecg.io.record import Record
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Beat, Event
 
-__all__ = ["assert_same_events", "beats", "heart", "make_bundle", "nano", "small"]
+__all__ = ["assert_same_events", "beats", "heart", "make_bundle", "nano", "recording", "small"]
 
 
 def make_bundle(folder: Path, name: str, seed: int = 0) -> Path:
@@ -76,3 +77,7 @@ def assert_same_events(told: Sequence[Event], expected: Sequence[Event]) -> None
                 assert got == pytest.approx(wanted, abs=1e-4), (one, other)
             else:
                 assert got == wanted, (one, other)
+
+
+def recording(signal: NDArray[np.float64], fs: float) -> Record:
+    return Record("heart", signal, fs, tuple(f"lead {n}" for n in range(signal.shape[1])))

@@ -7,6 +7,7 @@ chunks pass; rows do not see each other; a state is a value; the declared latenc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,34 +46,24 @@ class Stage:
         return f"{self.name}-{self.fs:g}"
 
 
-def resample(fs: float) -> Stage:
-    stage = Resampler(fs)
-
+def of_one_output(name: str, fs: float, stage: Any) -> Stage:
     def step(x: Array, state: Any) -> tuple[Outputs, Any]:
         y, state = stage.step(x, state)
         return (y,), state
 
-    return Stage("resample", fs, stage.initial, step)
+    return Stage(name, fs, stage.initial, step)
+
+
+def resample(fs: float) -> Stage:
+    return of_one_output("resample", fs, Resampler(fs))
 
 
 def bandpass(fs: float) -> Stage:
-    stage = BandPass(SPEC)
-
-    def step(x: Array, state: Any) -> tuple[Outputs, Any]:
-        y, state = stage.step(x, state)
-        return (y,), state
-
-    return Stage("band-pass", fs, stage.initial, step)
+    return of_one_output("band-pass", fs, BandPass(SPEC))
 
 
 def gain(fs: float) -> Stage:
-    stage = GainControl(SPEC)
-
-    def step(x: Array, state: Any) -> tuple[Outputs, Any]:
-        y, state = stage.step(x, state)
-        return (y,), state
-
-    return Stage("gain", fs, stage.initial, step)
+    return of_one_output("gain", fs, GainControl(SPEC))
 
 
 def frontend(fs: float) -> Stage:
@@ -109,7 +100,7 @@ def chain(fs: float) -> Stage:
 
     def step(x: Array, state: Any) -> tuple[Outputs, Any]:
         blocks, (cut, packed) = Blocks(fs, len(x)), state
-        cut = cut.copy()
+        cut = deepcopy(cut)
         made: list[Outputs] = [
             (np.empty((len(x), 0)), np.empty((len(x), 0)), np.empty((len(x), 0)), np.empty((len(x), 0)))
         ]

@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgeecg.io.record import Record
 from edgeecg.pipeline import annotate
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import Beat, Event, Gap
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.session import Stream
-from tests.contract.engines import assert_same_events, beats, heart
+from tests.contract.engines import assert_same_events, beats, heart, recording
 
 
 def chunks(signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list[NDArray[np.float64]]:
@@ -26,13 +25,9 @@ def chunks(signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list
     return np.split(signal, cuts[cuts < len(signal)])
 
 
-def stream_all(stream: Stream, signal: NDArray[np.float64], size: int | None, seed: int = 0) -> list[Event]:
-    events = [event for chunk in chunks(signal, size, seed) for event in stream.push(chunk)]
+def stream_all(stream: Stream, signal: NDArray[np.float64], size: int | None) -> list[Event]:
+    events = [event for chunk in chunks(signal, size, 0) for event in stream.push(chunk)]
     return events + stream.flush()
-
-
-def recording(signal: NDArray[np.float64], fs: float) -> Record:
-    return Record("heart", signal, fs, tuple(f"lead {n}" for n in range(signal.shape[1])))
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000, None])

@@ -16,18 +16,18 @@ from edgeecg.io import Annotations, Record, read_record
 FS = 100.0
 
 
-def spikes(n: int = 60000, height: float = 2.0, every: int = 80) -> Record:
+def spikes() -> Record:
     """Triangular QRS of a known peak-to-peak amplitude, in two leads."""
-    signal = np.zeros((n, 2))
-    beats = np.arange(50, n - 50, every)
+    signal = np.zeros((60000, 2))
+    beats = np.arange(50, 60000 - 50, 80)
     for offset, share in ((-1, 0.5), (0, 1.0), (1, 0.5)):
-        signal[beats + offset] = np.array([height, 3 * height]) * share
+        signal[beats + offset] = np.array([2.0, 6.0]) * share
     return Record("spikes", signal, FS, ("I", "II"), Annotations(beats, ["N"] * len(beats)))
 
 
-def hiss(n: int = 30000, seed: int = 0) -> Record:
-    rng = np.random.default_rng(seed)
-    return Record("hiss", rng.normal(0, 1, (n, 2)) * [1.0, 5.0], FS, ("a", "b"))
+def hiss() -> Record:
+    rng = np.random.default_rng(0)
+    return Record("hiss", rng.normal(0, 1, (30000, 2)) * [1.0, 5.0], FS, ("a", "b"))
 
 
 def test_amplitude_is_the_trimmed_peak_to_peak() -> None:

@@ -367,11 +367,11 @@ def test_infinity_turns_an_alarm_of_silence_off_and_numbers_are_pythons_own():
     assert [alarm.label for alarm in told] == ["pause"]
 
 
-def beating(until, level=0.1):
-    """A beat every 0.8 s, and its level."""
+def beating(until):
+    """A beat every 0.8 s, at a level of 0.1."""
     stream = Stream(RATELESS)
     for sample in range(0, until, 80):
-        stream.beats([sample]).advance(sample + 40, level=level)
+        stream.beats([sample]).advance(sample + 40, level=0.1)
     return stream
 
 

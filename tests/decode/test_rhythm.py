@@ -13,11 +13,11 @@ FS = 250
 SHARP = RhythmSettings(smoothing=0.01, beats=3)  # no memory: the smoothed probability is the beat's own
 
 
-def decode(probabilities, settings=SHARP, spacing=200):
+def decode(probabilities, settings=SHARP):
     decoder = RhythmDecoder(settings, FS)
     state, events = decoder.initial(), []
     for i, probability in enumerate(probabilities):
-        found, state = decoder.beat(i * spacing, probability, state)
+        found, state = decoder.beat(i * 200, probability, state)
         events += found
     return events, state, decoder
 

@@ -24,7 +24,7 @@ def all_v(record: TrainingRecord) -> Found:
     """Every beat is found, and called V."""
     classes = np.eye(len(BEAT_LABELS), dtype=np.float32)[[BEAT_LABELS.index("V")] * len(record.beats)]
     rest = np.empty(0, np.float32)
-    return Found(record.beats, rest, classes, np.zeros((len(record.beats), 2), np.float32), rest)
+    return Found(record.beats, classes, np.zeros((len(record.beats), 2), np.float32), rest)
 
 
 def figures(records: Sequence[TrainingRecord], monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:

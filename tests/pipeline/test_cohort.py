@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeecg.io.record import Record
 from edgeecg.pipeline import Cohort, Intake, annotate
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import Beat, Event, Quality
-from tests.contract.engines import beats, heart, make_bundle
-
-
-def recording(signal: np.ndarray, fs: float) -> Record:
-    return Record("heart", signal, fs, tuple(f"lead {n}" for n in range(signal.shape[1])))
+from tests.contract.engines import beats, heart, make_bundle, recording
 
 
 @pytest.mark.parametrize("preset", ["nano", "micro", "small"])

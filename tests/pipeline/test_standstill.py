@@ -27,11 +27,11 @@ def nano() -> Engine:
 @pytest.fixture(scope="module")
 def standstill() -> Record:
     """A sinus rhythm, P waves of 0.08 mV alone, and the rhythm again."""
-    return stands_still(draw_patient("normal", 3), 30)
+    return stands_still(draw_patient("normal", 3))
 
 
-def stands_still(patient: SyntheticPatient, snr_db: float) -> Record:
-    settings = SyntheticSettings(patient, seconds=PART, fs=FS, leads=("MLII",), snr_db=snr_db)
+def stands_still(patient: SyntheticPatient) -> Record:
+    settings = SyntheticSettings(patient, seconds=PART, fs=FS, leads=("MLII",), snr_db=30)
     heart = synthesize(settings, 3).record.signal[:, 0]
     time, rng = np.arange(PART * FS) / FS, np.random.default_rng(3)
     waves = sum(0.08 * np.exp(-0.5 * ((time - peak) / 0.025) ** 2) for peak in np.arange(0.9, PART, 0.75))
@@ -60,7 +60,7 @@ def test_asystole_is_told_and_lasts(nano: Engine, standstill: Record) -> None:
 def test_it_is_told_of_a_slow_heart_too(nano: Engine, rate: float) -> None:
     """Half a second before its beats lies diastole, which is as faint as a standstill."""
     slow = replace(draw_patient("normal", 3), rate=rate, atrial=0.0, variability=0.02)
-    told = silences(annotate(nano, stands_still(slow, 30)))
+    told = silences(annotate(nano, stands_still(slow)))
     lasted = sum(
         min(a.end, 2 * PART * FS) - a.start for a in told if a.end is not None and a.start >= (PART - 3) * FS
     )

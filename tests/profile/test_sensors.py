@@ -7,47 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeecg.profile.sensors import conditions, memory_used, parse_tegrastats
+from edgeecg.profile.sensors import conditions, memory_used, tegrastats_rails
 from tests.profile import boards
-
-
-def test_an_orin_nano() -> None:
-    stats = parse_tegrastats(boards.ORIN_NANO_LINE)
-    assert stats is not None
-    assert (stats.memory_used, stats.memory_total, stats.gpu_load) == (779, 7620, 0)
-    assert stats.rails == {"VDD_IN": 6626, "VDD_CPU_GPU_CV": 1228, "VDD_SOC": 2380}
-    assert stats.temperatures["gpu"] == 50.562
-    assert stats.clocks["cpu5"] == 1344
-
-
-def test_an_agx_orin_whose_gpu_sleeps() -> None:
-    stats = parse_tegrastats(boards.AGX_ORIN_LINE)
-    assert stats is not None
-    assert stats.rails == {
-        "VDD_GPU_SOC": 2340,
-        "VDD_CPU_CV": 390,
-        "VIN_SYS_5V0": 4025,
-        "VDDQ_VDD2_1V8AO": 301,
-    }
-    assert "gpu" not in stats.temperatures, "-256 degrees is no temperature"
-    assert stats.temperatures["tj"] == 44.343
-    assert stats.clocks["emc"] == 2133
-    assert len([name for name in stats.clocks if name.startswith("cpu")]) == 12
-
-
-def test_a_busy_agx_orin() -> None:
-    stats = parse_tegrastats(boards.BUSY_ORIN_LINE)
-    assert stats is not None
-    assert (stats.gpu_load, stats.clocks["gpu"]) == (37, 918)
-    assert sum(stats.rails.values()) == 2412 + 1607 + 4707
-
-
-def test_a_thor_tells_clocks_of_its_gpu_and_no_load() -> None:
-    stats = parse_tegrastats(boards.THOR_LINE)
-    assert stats is not None
-    assert (stats.gpu_load, stats.clocks["gpu"], stats.clocks["cpu13"]) == (None, 0, 972)
-    assert stats.rails == {"VDD_GPU": 0, "VDD_CPU_SOC_MSS": 4165, "VIN_SYS_5V0": 4126}
-    assert stats.temperatures["soc345"] == 34.5
 
 
 def test_a_thor_computes_at_the_clock_of_its_gpc(tmp_path: Path) -> None:
@@ -57,24 +18,28 @@ def test_a_thor_computes_at_the_clock_of_its_gpc(tmp_path: Path) -> None:
     assert conditions(tmp_path, lambda command: None).clocks == {"gpu": 1575.0}
 
 
-def test_cores_that_are_off_and_rails_without_a_unit() -> None:
-    stats = parse_tegrastats(boards.XAVIER_NX_LINE)
-    assert stats is not None
-    assert stats.rails == {"VDD_IN": 3902, "VDD_CPU_GPU_CV": 1331, "VDD_SOC": 997}
-    assert sorted(stats.clocks) == ["cpu0", "cpu1", "cpu2"]
-    assert stats.gpu_load == 33
-
-
-def test_a_rail_may_tell_less_than_nothing() -> None:
-    """A Thor's GPU rail reads -392 mW when idle."""
-    stats = parse_tegrastats("RAM 1/2MB VDD_GPU -392mW/-392mW VIN 23000mW/23000mW")
-    assert stats is not None
-    assert stats.rails == {"VDD_GPU": -392, "VIN": 23000}
+@pytest.mark.parametrize(
+    ("line", "rails"),
+    [
+        (boards.ORIN_NANO_LINE, {"VDD_IN": 6626, "VDD_CPU_GPU_CV": 1228, "VDD_SOC": 2380}),
+        (
+            boards.AGX_ORIN_LINE,
+            {"VDD_GPU_SOC": 2340, "VDD_CPU_CV": 390, "VIN_SYS_5V0": 4025, "VDDQ_VDD2_1V8AO": 301},
+        ),
+        (boards.BUSY_ORIN_LINE, {"VDD_GPU_SOC": 2412, "VDD_CPU_CV": 1607, "VIN_SYS_5V0": 4707}),
+        (boards.XAVIER_NX_LINE, {"VDD_IN": 3902, "VDD_CPU_GPU_CV": 1331, "VDD_SOC": 997}),
+        (boards.THOR_LINE, {"VDD_GPU": 0, "VDD_CPU_SOC_MSS": 4165, "VIN_SYS_5V0": 4126}),
+        # a Thor's GPU rail reads less than nothing when idle
+        ("RAM 1/2MB VDD_GPU -392mW/-392mW VIN 23000mW/23000mW", {"VDD_GPU": -392, "VIN": 23000}),
+    ],
+)
+def test_rails_of_real_boards(line: str, rails: dict[str, int]) -> None:
+    assert tegrastats_rails(line) == rails
 
 
 @pytest.mark.parametrize("line", ["", "tegrastats: not found", "CPU [0%@729]"])
 def test_other_lines_are_none(line: str) -> None:
-    assert parse_tegrastats(line) is None
+    assert tegrastats_rails(line) is None
 
 
 def test_conditions_of_an_orin_nano(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from tests.contract.engines import Engine, nano
 __all__ = ["nano"]
 
 
-def inputs(executor: OrtExecutor, rows: int = 2) -> dict[str, np.ndarray]:
+def inputs(executor: OrtExecutor) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    state = np.zeros((rows, int(executor.inputs[1].shape[1])), np.float32)
-    return {"signal": rng.standard_normal((rows, 64)).astype(np.float32), "state": state}
+    state = np.zeros((2, int(executor.inputs[1].shape[1])), np.float32)
+    return {"signal": rng.standard_normal((2, 64)).astype(np.float32), "state": state}
 
 
 @pytest.mark.parametrize("data", [b"", b"no graph", bytes(1000)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -267,7 +268,7 @@ def test_a_saved_state_goes_on(at: int) -> None:
     state = blocks.initial()
     blocks.push(x[:at], state)
     restored = blocks.restored(state.to_arrays())
-    kept = state.copy()
+    kept = deepcopy(state)
     for other in (restored, kept):
         whole = [*blocks.push(x[at:], other), *blocks.flush(other)]
         expected = [*blocks.push(x[at:], fresh := blocks.restored(state.to_arrays())), *blocks.flush(fresh)]

@@ -15,7 +15,7 @@ import threading
 import time
 import tty
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeecg.stream.sources import Source
+from edgeecg.stream.clock import TimeBase
+from edgeecg.stream.clock_state import Piece
+from edgeecg.stream.sources import Packet, Source
+
+
+def repair(packets: Iterable[Packet], base: TimeBase) -> Iterator[Piece]:
+    """Pieces of a whole stream of packets."""
+    state = base.initial()
+    for packet in packets:
+        pieces, state = base.step(packet, state)
+        yield from pieces
+    yield from base.flush(state)[0]
 
 
 def eventually(check: Any, seconds: float = 5.0) -> None:

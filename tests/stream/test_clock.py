@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeecg.errors import ConfigError, SignalError
-from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.clock import TimeBase
 from edgeecg.stream.clock_state import Piece, TimeState
 from edgeecg.stream.faults import Faults, FaultSpec
 from edgeecg.stream.sources import Packet
+from tests.stream.peers import repair
 
 FS = 250.0
 SIZE = 25

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from edgeecg.errors import ConfigError
-from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.clock import TimeBase
 from edgeecg.stream.faults import Fault, Faults, FaultSpec
 from edgeecg.stream.sources import Packet
+from tests.stream.peers import repair
 
 FS = 250.0
 

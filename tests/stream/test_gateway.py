@@ -40,6 +40,7 @@ from edgeecg.stream.sinks.lines import EventLine, read_lines
 from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.sources.live import LiveSource
 from tests.contract.engines import assert_same_events, heart, make_bundle
+from tests.stream.peers import free_port
 
 FS = 250.0
 
@@ -558,12 +559,6 @@ def test_a_killed_gateway_leaves_its_snapshot_to_the_next(tmp_path: Path) -> Non
         child.kill()
     with alone(tmp_path / "context"):
         pass
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from edgeecg.stream.wallclock import WallClock
 FS = 250.0
 
 
-def observed(ppm: float, hours: float, seed: int = 0) -> WallClock:
+def observed(ppm: float, hours: float) -> WallClock:
     """A device that is ``ppm`` off, over a link that delays by 30 ms on average and never less than 0."""
     clock = WallClock(FS)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     for sample in range(0, round(hours * 3600 * FS), 125):
         clock.observe(sample, 1.7e9 + sample / FS * (1 + ppm * 1e-6) + random.exponential(0.03))
     return clock

@@ -14,7 +14,6 @@ and in front of a verb or a script: ``python -m tools.gpu.standin doctor``.
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 import sys
@@ -138,11 +137,6 @@ class StandInEngine:
     def create_execution_context(self, strategy: Any) -> StandInContext:
         """A context; contexts share the weights."""
         return StandInContext(self)
-
-    def create_engine_inspector(self) -> Any:
-        """Names of the nodes."""
-        text = json.dumps({"Layers": [node[0] for node in self.graph.nodes]})
-        return SimpleNamespace(get_engine_information=lambda _: text)
 
 
 class Profiler:

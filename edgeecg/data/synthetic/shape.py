@@ -34,10 +34,6 @@ class Waves:
         shaped: Array = bumps @ self.dipole
         return shaped
 
-    def moved(self, by: float) -> Waves:
-        """The same waves, ``by`` seconds later."""
-        return replace(self, centre=self.centre + by)
-
     def area(self) -> Array:
         """Integral over time, ``(3,)`` millivolt seconds."""
         total: Array = np.sqrt(np.pi / 2) * (self.rise + self.fall) @ self.dipole

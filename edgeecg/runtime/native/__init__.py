@@ -25,10 +25,10 @@ PRECISION: Precision = "fp32"
 
 
 def open_executors(
-    bundle: Bundle, precision: Precision = PRECISION, threads: int = 1, cache: Path | None = None
+    bundle: Bundle, precision: Precision, threads: int
 ) -> tuple[NativeExecutor, NativeExecutor]:
     """Token and beat graph of a bundle; raises as :func:`open_executor`."""
-    token, beat = (open_executor(bundle, name, precision, threads, cache) for name in GRAPHS)
+    token, beat = (open_executor(bundle, name, precision, threads) for name in GRAPHS)
     return token, beat
 
 

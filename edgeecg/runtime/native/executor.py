@@ -7,14 +7,22 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeecg.bundle import GraphName
 from edgeecg.errors import BackendError, BundleError
-from edgeecg.runtime.executor import ROWS, STATE, STATE_OUT, InputCheck, Tensors, TensorSpec, check_threads
+from edgeecg.runtime.executor import (
+    ROWS,
+    STATE,
+    STATE_OUT,
+    Executor,
+    InputCheck,
+    Tensors,
+    TensorSpec,
+    check_threads,
+)
 from edgeecg.specs import BEAT_LABELS, HEADS, RHYTHM_LABELS
 
 __all__ = ["NativeExecutor", "decided"]
@@ -26,7 +34,7 @@ TOGETHER = 40
 worked on stays in the second cache."""
 
 
-class NativeExecutor:
+class NativeExecutor(Executor):
     """One graph, a call of ``step.c`` a run.
 
     Parameters
@@ -133,14 +141,6 @@ class NativeExecutor:
         self._library = None
         if self._pool[0] == os.getpid():
             self._pool[1].shutdown()
-
-    def __enter__(self) -> NativeExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _live(self) -> ctypes.CDLL:
         if self._library is None:

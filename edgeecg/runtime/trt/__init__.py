@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -102,12 +102,9 @@ def why_not(options: Options = Options()) -> str | None:
 
 def recipes(bundle: Bundle, options: Options = Options()) -> Mapping[GraphName, Recipe]:
     """What both graphs of a bundle are built for."""
-    token = token_recipe(bundle.spec, options.hop_tokens, buckets=options.buckets)
-    beat = beat_recipe(buckets=options.buckets)
-    return {
-        "token": Recipe(token.extents, token.buckets, dla=options.dla),
-        "beat": Recipe(beat.extents, beat.buckets, dla=options.dla),
-    }
+    token = token_recipe(bundle.spec, options.hop_tokens, options.buckets)
+    beat = beat_recipe(options.buckets)
+    return {"token": replace(token, dla=options.dla), "beat": replace(beat, dla=options.dla)}
 
 
 def open_executors(

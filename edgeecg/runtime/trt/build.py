@@ -140,17 +140,15 @@ class Plan:
     timing: bytes = field(default=b"", repr=False)
 
 
-def token_recipe(
-    spec: ModelSpec, hop_tokens: int = 8, longest: int = 512, buckets: tuple[int, ...] = BUCKETS
-) -> Recipe:
-    """Recipe of a token graph: steps of one hop, and whole stretches up to ``longest`` tokens."""
+def token_recipe(spec: ModelSpec, hop_tokens: int = 8, buckets: tuple[int, ...] = BUCKETS) -> Recipe:
+    """Recipe of a token graph: steps of one hop, and whole stretches up to 512 tokens."""
     patch = spec.patch
-    return Recipe({"signal": Extent(patch, patch * hop_tokens, patch * longest)}, buckets)
+    return Recipe({"signal": Extent(patch, patch * hop_tokens, patch * 512)}, buckets)
 
 
-def beat_recipe(longest: int = 64, buckets: tuple[int, ...] = BUCKETS) -> Recipe:
-    """Recipe of a beat graph: steps of one beat, and up to ``longest`` beats at once."""
-    return Recipe({"beats": Extent(1, 1, longest)}, buckets)
+def beat_recipe(buckets: tuple[int, ...] = BUCKETS) -> Recipe:
+    """Recipe of a beat graph: steps of one beat, and up to 64 beats at once."""
+    return Recipe({"beats": Extent(1, 1, 64)}, buckets)
 
 
 def build_plan(

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeecg.errors import BackendError, SignalError
 from edgeecg.runtime.cuda import CudaError, Device, Stream
-from edgeecg.runtime.executor import STATE, Tensors, TensorSpec, check_inputs, run_in_pieces
+from edgeecg.runtime.executor import STATE, Executor, Tensors, TensorSpec, check_inputs, run_in_pieces
 from edgeecg.runtime.trt.api import ICudaEngine, IExecutionContext, Runtime
 from edgeecg.runtime.trt.build import Extent, Plan
 from edgeecg.runtime.trt.cohort import Cohort
@@ -25,7 +24,7 @@ from edgeecg.runtime.trt.settings import WAITS, Settings, StageTimes, Wait, choo
 __all__ = ["TrtExecutor"]
 
 
-class TrtExecutor:
+class TrtExecutor(Executor):
     """Runs one plan on one GPU. Threads may share it: calls wait for each other.
 
     Parameters
@@ -112,10 +111,6 @@ class TrtExecutor:
     def stream(self) -> Stream:
         """The queue that all its work goes through."""
         return self._stream
-
-    def engine(self) -> ICudaEngine:
-        """The loaded engine; raises ``BackendError`` once closed."""
-        return self._live()
 
     def contexts(self) -> list[IExecutionContext]:
         """Contexts made so far, one a profile; let go of them before the executor is closed."""
@@ -264,7 +259,7 @@ class TrtExecutor:
             while not done.done():
                 pass
 
-    def _measure_transfer(self, runs: int = 50) -> Transfer:
+    def _measure_transfer(self) -> Transfer:
         """Time a step of one row both ways, and keep the faster."""
         recipe = self._plan.recipe
         example = {
@@ -277,7 +272,7 @@ class TrtExecutor:
             for _ in range(3):
                 self.run(example)
             begin = time.perf_counter()
-            for _ in range(runs):
+            for _ in range(50):
                 self.run(example)
             elapsed[way] = time.perf_counter() - begin
             with self._device.active():
@@ -338,14 +333,6 @@ class TrtExecutor:
         self._open = False
         self._lanes.clear()
         self._engine = None
-
-    def __enter__(self) -> TrtExecutor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check_types(library: TensorRTLibrary, engine: ICudaEngine) -> None:

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -122,7 +121,7 @@ class Recovery:
         return "onnxruntime"
 
 
-class RecoveringExecutor:
+class RecoveringExecutor(Executor):
     """Executor of one graph, through whatever runs it at the time."""
 
     def __init__(self, recovery: Recovery, index: int) -> None:
@@ -166,11 +165,3 @@ class RecoveringExecutor:
     def close(self) -> None:
         """Close what runs the graph now."""
         self.current.close()
-
-    def __enter__(self) -> Executor:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -10,6 +10,8 @@ from edgeecg.stream.address import need
 
 __all__ = ["BleTransport", "BleakTransport"]
 
+PATIENCE = 20.0  # seconds that a search or a connection may take
+
 
 class BleTransport(Protocol):
     """One connection to one device, used from one asyncio loop. Failures are `LinkError`."""
@@ -36,21 +38,19 @@ class BleakTransport:
         Bluetooth address (a UUID on macOS), or ``auto`` for the first device of this name.
     name : str
         How the names of such devices begin.
-    seconds : float
-        How long a search or a connection may take.
     """
 
-    def __init__(self, address: str, name: str = "", seconds: float = 20.0) -> None:
+    def __init__(self, address: str, name: str) -> None:
         self._bleak = need("bleak", "bleak", "ble", "reading a Bluetooth device")
         self._failure = need("bleak.exc", "bleak", "ble", "reading a Bluetooth device").BleakError
-        self._address, self._name, self._seconds = address, name, seconds
+        self._address, self._name = address, name
         self._client: Any = None
 
     async def connect(self, lost: Callable[[], None]) -> None:
         """Connect; ``lost`` is called if the connection breaks later."""
         device = await self._find() if self._address == "auto" else self._address
         self._client = self._bleak.BleakClient(
-            device, disconnected_callback=lambda _: lost(), timeout=self._seconds
+            device, disconnected_callback=lambda _: lost(), timeout=PATIENCE
         )
         await self._guard(
             self._client.connect(), "cannot be reached; is it worn, near, and free of other links?"
@@ -76,10 +76,10 @@ class BleakTransport:
         def fits(device: Any, advertisement: Any) -> bool:
             return (advertisement.local_name or device.name or "").startswith(self._name)
 
-        search = self._bleak.BleakScanner.find_device_by_filter(fits, timeout=self._seconds)
+        search = self._bleak.BleakScanner.find_device_by_filter(fits, timeout=PATIENCE)
         device = await self._guard(search, "cannot be searched for; is Bluetooth switched on?")
         if device is None:
-            heard = f"was heard in {self._seconds:g} s: is it worn and near?"
+            heard = f"was heard in {PATIENCE:g} s: is it worn and near?"
             raise LinkError(f"no {self._name} {heard}", public=f"no such device {heard}")
         return device
 

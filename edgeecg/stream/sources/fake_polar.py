@@ -32,8 +32,6 @@ class FakeStrap:
         Frames that pass while it is not connected.
     running : bool
         Whether another program has left the stream switched on.
-    rate : float
-        True rate of its crystal, hertz.
     """
 
     def __init__(
@@ -43,10 +41,9 @@ class FakeStrap:
         pause: float = 0.0,
         away: int = 4,
         running: bool = False,
-        rate: float = 130.0,
     ) -> None:
         self._microvolts = np.round(millivolts * 1e3).astype(np.int64)
-        self._lose_at, self._pause, self._away, self._rate = set(lose_at), pause, away, rate
+        self._lose_at, self._pause, self._away = set(lose_at), pause, away
         self._heard: dict[str, Callable[[bytes], None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._lost: Callable[[], None] = lambda: None
@@ -100,7 +97,7 @@ class FakeStrap:
                 self._lost()
                 return
             block = self._microvolts[self._frame * FRAME : (self._frame + 1) * FRAME]
-            last = round(((self._frame + 1) * FRAME - 1) * 1e9 / self._rate)
+            last = round(((self._frame + 1) * FRAME - 1) * 1e9 / pmd.ECG_FS)
             self._heard[DATA](pmd.encode_ecg(599_616_000_000_000_000 + last, block))
             self._heard[HEART_RATE](bytes((0x16, 60, 0x00, 0x04)))
             self._frame += 1

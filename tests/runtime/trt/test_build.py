@@ -110,7 +110,7 @@ def test_ctrl_c_ends_a_build(library: TensorRTLibrary, bundle: Bundle) -> None:
         build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), interrupt)
 
 
-def quantized_model(scale_type: int = TensorProto.FLOAT, zero: int = 0) -> bytes:
+def quantized_model(zero: int = 0) -> bytes:
     """One linear layer with explicit Q/DQ, in the form that our quantizer writes."""
     weight = np.random.default_rng(0).integers(-127, 128, (16, 32)).astype(np.int8)
     constants = [
@@ -204,7 +204,7 @@ def test_shapes_of_the_profiles(bundle: Bundle) -> None:
     assert recipe.shapes(signal, 2) == ((1, 8), (1, 2048), (8, 4096))
     assert recipe.shapes(state, 2) == ((1, 50), (1, 50), (8, 50))
     beats = TensorSpec("beats", ("rows", "n", 40))
-    assert beat_recipe(longest=64).shapes(beats, 0) == ((1, 1, 40),) * 3
+    assert beat_recipe().shapes(beats, 0) == ((1, 1, 40),) * 3
 
 
 @pytest.mark.parametrize("buckets", [(), (4, 1), (0, 2), (2, 2)])

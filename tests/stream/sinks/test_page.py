@@ -53,9 +53,9 @@ def look(sink: Any, path: str = "/") -> str:
         return str(answer.read().decode())
 
 
-def admit(sink: Any, name: str, seconds: float = 10.0) -> None:
+def admit(sink: Any, name: str) -> None:
     sink.open(header(name))
-    t = np.arange(round(seconds * FS)) / FS
+    t = np.arange(round(10 * FS)) / FS
     sink.signal(0, np.stack([np.sin(t), 0 * t], axis=1), name)
 
 

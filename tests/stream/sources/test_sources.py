@@ -22,7 +22,7 @@ from edgeecg.errors import (
 from edgeecg.io import Record, write_wfdb
 from edgeecg.stream import address
 from edgeecg.stream.cause import cause
-from edgeecg.stream.clock import TimeBase, repair
+from edgeecg.stream.clock import TimeBase
 from edgeecg.stream.mqtt_link import MqttAddress
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sources import Packet, open_source, pmd
@@ -38,6 +38,7 @@ from tests.stream.peers import (
     free_port,
     lsl_outlet,
     mqtt_broker,
+    repair,
     waves,
     websocket_server,
 )
