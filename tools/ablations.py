@@ -21,11 +21,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from many import Group, Member  # beside this file
 from pretraining import pretrain  # beside this file
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from stages import hidden
+from together import train_groups  # beside this file
 from torch import Tensor
 
 from edgeecg.data.augment import AugmentSettings
@@ -36,9 +38,7 @@ from edgeecg.data.settings import DataSettings
 from edgeecg.metrics.beats import Confusion
 from edgeecg.model.annotate import annotate_records
 from edgeecg.model.config import OptimSettings, TrainConfig
-from edgeecg.model.many import Group, Member
 from edgeecg.model.presets import preset
-from edgeecg.model.together import train_groups
 from edgeecg.model.train import build_network
 from edgeecg.model.transformer import Network
 from edgeecg.model.validate import record_confusion

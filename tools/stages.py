@@ -14,10 +14,12 @@ from pathlib import Path
 
 import torch
 from held_out import REFINED, same_recordings  # beside this file
+from many import Group, Member  # beside this file
 from pretraining import pretrain  # beside this file
 from recipes import BIAS, LATER, SHARE, later, recipe_of, same_release  # beside this file
 from rich.progress import track
 from safetensors.torch import load_file, save_file
+from together import train_groups  # beside this file
 from torch import Tensor
 
 from edgeecg.bundle import Bundle
@@ -30,8 +32,6 @@ from edgeecg.errors import ConfigError
 from edgeecg.io.atomic import atomic_path
 from edgeecg.model.checkpoint import SETTINGS, WEIGHTS, load_checkpoint, network_from_weights, save_checkpoint
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.many import Group, Member
-from edgeecg.model.together import train_groups
 from edgeecg.model.train import build_network, find_pseudo_beats, training_windows
 from edgeecg.model.transformer import Network
 

@@ -13,7 +13,7 @@ other dropout). With
 `--pretrain 2400` the token encoder of each network first learns from the signals that it may see.
 
 All networks of all presets, those of the folds and those that are shipped, are trained together on one stream
-of batches (`edgeecg.model.together`), as `tools/release/PRESET.toml` says: 24 networks, some ten minutes on
+of batches (`tools/together.py`), as `tools/release/PRESET.toml` says: 24 networks, some ten minutes on
 an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and changed rhythms
 (`tools/release/refine.toml`), on V that last (`lasting.toml`), and once more on rhythms (`rhythms.toml`).
 Then each preset goes its way by the public verbs: annotate with the networks of the folds and evaluate;

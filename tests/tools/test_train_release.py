@@ -23,10 +23,10 @@ import stages  # tools/
 import torch
 import train_release as tool  # tools/
 from held_out import REFINED, Told, by_beat_label, confidence, corrected, network_of  # tools/
+from many import Group, Member
 
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.many import Group, Member
 from edgeecg.model.train import build_network
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from many import TARGETS, Group, Member
+from together import STATE, Batches, train_groups
 
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.dataset import Windows
@@ -16,8 +18,6 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import COLUMN, Objective, fused
-from edgeecg.model.many import TARGETS, Group, Member
-from edgeecg.model.together import STATE, Batches, train_groups
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from edgeecg.specs import HEADS
 from tests.model.batches import some_records, windows_of

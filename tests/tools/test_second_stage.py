@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from many import Group, Member
+from together import train_groups
 
 from edgeecg.data.dataset import Windows
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import Objective
-from edgeecg.model.many import Group, Member
-from edgeecg.model.together import train_groups
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from tests.model.batches import some_records, windows_of
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from many import Group  # beside this file
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -18,7 +19,6 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from edgeecg.data.dataset import Windows
 from edgeecg.errors import ConfigError, StateError
 from edgeecg.io.atomic import atomic_path, clear_partials
-from edgeecg.model.many import Group
 from edgeecg.model.origin import recordings_hash
 from edgeecg.model.resume import read_facts
 from edgeecg.model.train import to_tensors
