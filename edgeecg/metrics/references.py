@@ -209,7 +209,10 @@ def _own(path: Path, annotator: str) -> list[LabelledRecord]:
             patient=patients[name],
             annotations=marks_within(marks, len(record), f"{beside}.{annotator}", most=True),
         )
-        return record, truth_of(record)
+        truth = truth_of(record)
+        if truth.labels and not len(truth.sample):
+            log.warning("%s.%s marks no beat: every beat that is found counts as false", beside, annotator)
+        return record, truth
 
     def alone(stem: Path, name: str) -> Record:
         return replace(read_record(stem, annotator=""), name=name)

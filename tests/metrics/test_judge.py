@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,6 +122,15 @@ def test_a_record_with_selected_beats_only_cannot_be_scored(tmp_path):
         case.load()
     write_annotations(stem, Annotations([250, 530, 900], ["N"] * 3), 250.0, extension="atr")
     assert case.load()[1].sample.tolist() == [250, 530, 900]
+
+
+def test_a_reference_without_a_beat_is_scored_and_told(tmp_path, caplog):
+    """Of a recording of noise it is right; of one whose beats somebody has yet to mark it is not."""
+    write_wfdb(replace(record("NN"), annotations=None), tmp_path)
+    write_annotations(tmp_path / "r", Annotations([10], ['"'], ["begin"]), FS, extension="atr")
+    (case,) = labelled_records([str(tmp_path)])
+    assert case.load()[1].labels["dechazal"].tolist() == []
+    assert "r.atr marks no beat: every beat that is found counts as false" in caplog.text
 
 
 def test_classes_that_nobody_checked_are_not_judged():
