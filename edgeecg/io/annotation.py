@@ -153,11 +153,13 @@ def read_annotations(
         raise RecordError(f"no annotation file {path}; that record has {', '.join(there) or 'no files'}")
     wfdb = load_wfdb("reading WFDB annotations")
     if not _reaches_end(path):
-        raise RecordError(f"annotation file {path} is truncated, its end mark is missing: fetch it again")
+        raise RecordError(
+            f"annotation file {path} is truncated, its end mark is missing: copy or fetch it again"
+        )
     try:
         raw = wfdb.rdann(str(path.with_suffix("")), extension)
     except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise RecordError(f"annotation file {path} is damaged: fetch it again ({error})") from error
+        raise RecordError(f"annotation file {path} is damaged: copy or fetch it again ({error})") from error
     samples = np.asarray(raw.sample, dtype=np.int64)
     counted = raw.fs
     if counted is None and record is not None and Path(f"{os.fspath(record)}.hea").is_file():
@@ -245,7 +247,7 @@ def _reaches_end(path: Path) -> bool:
                 resolutions += text.startswith(b"## time")
                 if resolutions > 1 or not _DEFINITION.match(text):
                     raise RecordError(
-                        f"annotation file {path} is damaged: fetch it again (note {text[:40]!r})"
+                        f"annotation file {path} is damaged: copy or fetch it again (note {text[:40]!r})"
                     )
         elif code < _SKIP:
             begun = begun or value > 0

@@ -33,19 +33,21 @@ def read_header(wfdb: ModuleType, stem: Path) -> Any:
         hint = f"; that folder has {', '.join(near)} ..." if near else ""
         raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
     if path.stat().st_size == 0:
-        raise RecordError(f"header {path} is empty: fetch it again")
+        raise RecordError(f"header {path} is empty: copy or fetch it again")
     _check_first_line(path)
     try:
         header = wfdb.rdheader(str(stem))
     except (*BROKEN, OSError) as error:
         raise RecordError(
-            f"header {path} is not a WFDB header ({one_line(error)}): fetch it again"
+            f"header {path} is not a WFDB header ({one_line(error)}): copy or fetch it again"
         ) from error
     if not header.n_sig or not header.fs > 0:
         wrong = "lists no signals" if not header.n_sig else f"states a rate of {header.fs} Hz"
-        raise RecordError(f"record {stem}: its header {wrong}: fetch it again")
+        raise RecordError(f"record {stem}: its header {wrong}: copy or fetch it again")
     if getattr(header, "n_seg", None) is None and None in (header.file_name, header.fmt, header.adc_gain):
-        raise RecordError(f"record {stem}: its header breaks off after the first line: fetch it again")
+        raise RecordError(
+            f"record {stem}: its header breaks off after the first line: copy or fetch it again"
+        )
     return header
 
 
@@ -65,7 +67,7 @@ def _check_first_line(path: Path) -> None:
         if count.isdecimal() and float(count) > described:
             raise RecordError(
                 f"header {path} breaks off: it states {count[:20]} signals, {described} are there: "
-                "fetch it again"
+                "copy or fetch it again"
             )
 
 
@@ -75,10 +77,10 @@ def check_sizes(stem: Path, header: Any) -> None:
         members = [i for i, file in enumerate(header.file_name) if file == name]
         path = stem.parent / name
         if not path.is_file():
-            raise RecordError(f"record {stem}: its signal file {name} is missing: fetch it again")
+            raise RecordError(f"record {stem}: its signal file {name} is missing: copy or fetch it again")
         size = path.stat().st_size
         if size == 0:
-            raise RecordError(f"record {stem}: its signal file {name} is empty: fetch it again")
+            raise RecordError(f"record {stem}: its signal file {name} is empty: copy or fetch it again")
         width = _BYTES.get(str(header.fmt[members[0]]))
         if width is None or not header.sig_len:  # compressed, or the length is not stated
             continue
@@ -89,7 +91,7 @@ def check_sizes(stem: Path, header: Any) -> None:
             there = max(0, int((size - offset) / frame))
             raise RecordError(
                 f"record {stem}: {name} is truncated, it holds {there} of {header.sig_len} samples: "
-                "fetch it again, or correct the number of samples in the header"
+                "copy or fetch it again, or correct the number of samples in the header"
             )
 
 
