@@ -63,19 +63,6 @@ def test_token_steps_equal_the_whole(network: Network, data: st.DataObject) -> N
     torch.testing.assert_close(got, whole[:, :settled], atol=1e-5, rtol=0)
 
 
-def test_beat_steps_equal_the_whole(network: Network) -> None:
-    torch.manual_seed(2)
-    beats = torch.randn(3, 90, network.spec.beat_inputs)
-    state = torch.zeros(3, network.beat.state_size)
-    parts = []
-    with torch.no_grad():
-        whole, _ = network.beat(beats)
-        for n in range(90):
-            classes, _, state = network.beat.step(beats[:, n : n + 1], state)
-            parts.append(classes)
-    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-5, rtol=0)
-
-
 def test_the_future_never_changes_the_past(network: Network) -> None:
     """Token t sees ``lag`` tokens ahead, all of them and no more."""
     torch.manual_seed(3)

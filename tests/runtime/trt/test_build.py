@@ -96,8 +96,12 @@ def test_a_build_can_be_stopped(library: TensorRTLibrary, bundle: Bundle) -> Non
         build_plan(library, bundle.graph("token"), small(recipes(bundle)["token"]), lambda *_: False)
 
 
-def test_ctrl_c_ends_a_build(library: TensorRTLibrary, bundle: Bundle) -> None:
+def test_ctrl_c_ends_a_build(
+    library: TensorRTLibrary, bundle: Bundle, request: pytest.FixtureRequest
+) -> None:
     """Raised in a callback of TensorRT's it was printed there, and forgotten."""
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, was))
     sent: list[str] = []
 
     def interrupt(phase: str, step: int, steps: int) -> bool:
