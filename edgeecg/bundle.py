@@ -259,7 +259,8 @@ def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
         names, path = packaged_names(), Path(source)
     except TypeError as error:
         raise BundleError(f"{source!r} is no bundle: give a path or a packaged name") from error
-    if source in names:  # whatever lies in the folder by chance: ./small is a file
+    # whatever lies in the folder by chance: ./small is a file; as a Path both are the same
+    if source in names or (os.fspath(source) in names and not path.exists()):
         return str(source), (resources.files("edgeecg") / "zoo" / f"{source}{SUFFIX}").read_bytes()
     try:
         if path.is_file():

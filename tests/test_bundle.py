@@ -262,10 +262,14 @@ def test_a_file_that_is_called_like_a_packaged_bundle_does_not_stand_in_its_way(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert Bundle.open(Path("nano")).name == "nano"  # a program may make a path of all that it is told
+    with pytest.raises(BundleError, match=r"no bundle './nano'"):
+        Bundle.open("./nano")
     Path("nano").write_text("notes")
     assert Bundle.open("nano").name == "nano"
-    with pytest.raises(BundleError, match="nano: not a whole zip file"):
-        Bundle.open("./nano")
+    for named in ("./nano", Path("nano")):
+        with pytest.raises(BundleError, match="nano: not a whole zip file"):
+            Bundle.open(named)
 
 
 def test_every_packaged_bundle_opens() -> None:

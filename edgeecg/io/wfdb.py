@@ -25,6 +25,9 @@ from edgeecg.io.wfdb_header import BROKEN, check_sizes, one_line, read_header, u
 
 __all__ = ["find_headers", "folders_in", "read_wfdb", "wfdb_stem", "write_wfdb"]
 
+LOST = "lost+found"
+"""At the root of every Linux disk or card, where root alone may read it; nobody puts recordings there."""
+
 MOST_SAMPLES = 2**32
 """Samples of a lead in segments, at most: 32 GiB. A gap of any length can be written into a header."""
 
@@ -129,7 +132,7 @@ def find_headers(folder: Path) -> list[Path]:
 
 
 def folders_in(root: Path) -> list[Path]:
-    """A folder and all in it but hidden ones, each once: links last, so that it goes by its own name.
+    """A folder and all in it but hidden ones and ``lost+found``, each once, by its own name before a link's.
 
     Raises
     ------
@@ -145,7 +148,7 @@ def folders_in(root: Path) -> list[Path]:
             continue
         found[place] = folder
         for item in sorted(folder.iterdir()):
-            if item.is_dir() and not item.name.startswith("."):
+            if item.is_dir() and not item.name.startswith(".") and item.name != LOST:
                 (waiting.append if item.is_symlink() else waiting.appendleft)(item)
     return sorted(found.values())
 

@@ -23,6 +23,7 @@ __all__ = ["Ended", "Link", "LinkState", "Opened", "close_all", "let_go"]
 
 LinkState = Literal["connecting", "live", "waiting", "ended", "failed"]
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before another attempt
+GRACE = 2.0  # seconds for which a closed link waits for a place: whoever stops computes meanwhile
 UNFORESEEN = "a fault of the program, please report it:"
 DEPTH = 256  # packets between the thread and the gateway; beyond it the source is held up
 
@@ -170,17 +171,19 @@ class Link:
     def _read(self, source: Source) -> None:
         for packet in source:
             self.state, self.heard, self._error, self._fed = "live", time.monotonic(), "", True
-            self._put(packet)
-            if self._stop.is_set():
+            if not self._put(packet):
                 return
 
-    def _put(self, item: Union[Opened, Packet, Ended]) -> None:
-        while not self._offer(item) and not self._stop.is_set():
-            pass
+    def _put(self, item: Union[Opened, Packet, Ended]) -> bool:
+        """Hand it over; false where nobody takes it any more. A closed source still gives what has come."""
+        while not self._offer(item, 0.2):
+            if self._stop.is_set():
+                return self._offer(item, GRACE)
+        return True
 
-    def _offer(self, item: Union[Opened, Packet, Ended]) -> bool:
+    def _offer(self, item: Union[Opened, Packet, Ended], timeout: float) -> bool:
         try:
-            self.inbox.put(item, timeout=0.2)
+            self.inbox.put(item, timeout=timeout)
         except queue.Full:
             return False
         return True

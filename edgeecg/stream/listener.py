@@ -1,7 +1,7 @@
 """A small web server beside the stream: bounded in clients, silent about them, gone when it is closed.
 
-One that serves this machine alone answers no request that names another host: a page of the web whose name is
-made to lead here would read the answers in a browser on this machine.
+One that serves this machine alone answers no request that names another host than its own address does: a
+page of the web whose name is made to lead here would read the answers in a browser on this machine.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Listener:
     def __init__(self, address: str, kind: str, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
         host, port = port_of(address, kind)
         try:
-            self._server = _Server((host, port), _careful(handler))
+            self._server = _Server((host, port), _careful(handler, host))
         except OSError as error:
             raise LinkError(f"port {port} on {host} cannot be used for {kind}: {error.strerror}") from error
         self.port = self._server.server_port
@@ -115,7 +115,9 @@ class _Server(ThreadingHTTPServer):
         """Say nothing of a client that breaks off: a traceback for each probe would fill the log."""
 
 
-def _careful(handler: Callable[..., BaseHTTPRequestHandler]) -> Callable[..., BaseHTTPRequestHandler]:
+def _careful(
+    handler: Callable[..., BaseHTTPRequestHandler], named: str
+) -> Callable[..., BaseHTTPRequestHandler]:
     """A handler that refuses what is meant for another host, where it serves this machine alone."""
 
     class Careful(handler):  # type: ignore[valid-type, misc]
@@ -123,7 +125,7 @@ def _careful(handler: Callable[..., BaseHTTPRequestHandler]) -> Callable[..., Ba
             if not super().parse_request():
                 return False
             asked = self.headers.get("Host", "")
-            if _is_address(asked) or not ipaddress.ip_address(self.server.server_address[0]).is_loopback:
+            if _is_ours(asked, named) or not ipaddress.ip_address(self.server.server_address[0]).is_loopback:
                 return True
             self.send_error(
                 403, explain="Served to this machine alone: ask for localhost, as a proxy has to."
@@ -133,11 +135,11 @@ def _careful(handler: Callable[..., BaseHTTPRequestHandler]) -> Callable[..., Ba
     return Careful
 
 
-def _is_address(asked: str) -> bool:
-    """Whether a request's host is no name that somebody could make lead anywhere."""
+def _is_ours(asked: str, named: str) -> bool:
+    """Whether a request's host is what we are named by, or no name that somebody could make lead anywhere."""
     try:
         host = urlsplit(f"//{asked}").hostname or "localhost"  # a program may name none
-        return host == "localhost" or bool(ipaddress.ip_address(host))
+        return host in ("localhost", named.lower()) or bool(ipaddress.ip_address(host))
     except ValueError:
         return False
 

@@ -25,6 +25,7 @@ from edgeecg.io.wfdb import write_wfdb
 from edgeecg.metrics.references import labelled_records
 from edgeecg.model.presets import preset
 from edgeecg.specs import MODEL_FS, SignalSpec
+from edgeecg.stream.jobs import find_jobs
 
 
 def made(seed: int = 1, seconds: float = 20.0) -> Record:
@@ -68,12 +69,13 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = tmp_path / "mine"
+    (mine / "lost+found").mkdir(parents=True)
     for number, ward in enumerate(("open", "shut")):
         write_wfdb(replace(made(number), name=f"r{number}"), mine / ward, annotator="atr")
     listed = os.scandir
 
     def scandir(place: str | os.PathLike[str]) -> object:
-        if str(place).endswith("shut"):
+        if str(place).endswith(("shut", "lost+found")):
             raise PermissionError(errno.EACCES, "Permission denied", str(place))
         return listed(place)
 
@@ -82,6 +84,9 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(
     for read in (lambda: load(tmp_path, "mine"), lambda: labelled_records([str(mine)])):
         with pytest.raises(PermissionError, match="shut"):
             read()
+    (mine / "shut").rename(tmp_path / "elsewhere")  # but the lost+found of a card is
+    assert [case.name for case in labelled_records([str(mine)])] == ["open/r0"]
+    assert [job.path.name for job in find_jobs([mine], tmp_path / "out")] == ["r0.hea"]
 
 
 def test_marks_that_nobody_knows_are_not_taught_as_no_beat(strange: Path) -> None:

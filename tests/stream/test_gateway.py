@@ -95,7 +95,11 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
         (GOOD + GOOD, "two patients are called 'a'"),
         (
             'sinks = ["wfdb:x"]\n' + GOOD.replace('"a"', '"bed 1"') + GOOD.replace('"a"', '"bed/1"'),
-            "two patients would share files called 'bed_1'",
+            "patients 'bed 1' and 'bed/1' would share files called 'bed_1'",
+        ),
+        (
+            'sinks = ["wfdb:x"]\n' + GOOD.replace('"a"', '"张三"') + GOOD.replace('"a"', '"李四"'),
+            "'张三' and '李四' would share files called '__': give one a name that differs in letters from A",
         ),
         (GOOD.replace("synthetic:1", "nowhere://x"), "names no source"),
         (GOOD.replace("synthetic:1", "synthetic:1?speeed=2"), "the source of 'a': .* no option 'speeed'"),

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import queue
 import re
 import sys
 import threading
@@ -485,6 +486,27 @@ def test_what_a_stop_could_not_wait_for_is_counted_in_the_log(
     ]
     assert len(told) == 1
     assert int(told[0]) > 300  # also what the link, which holds 256, had not read yet
+
+
+def test_a_closed_link_brings_all_that_its_source_has_got(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stop of a live source lost what waited between its threads, and the log said it had flooded."""
+    monkeypatch.setattr(link, "DEPTH", 1)
+    near, far = os.pipe()
+    made = link.Link(1, f"-?fs={FS}&live=true&fd={near}")
+    made.start()
+    for number in range(20):  # a packet each
+        os.write(far, b"%d\n" % number)
+        time.sleep(0.01)
+    eventually(lambda: made._source is not None and getattr(made._source, "waiting", 0) > 10)
+    made.close()
+    brought: list[Any] = []
+    while made.alive or not made.inbox.empty():
+        with contextlib.suppress(queue.Empty):
+            brought.append(made.inbox.get(timeout=0.1))
+    os.close(near)
+    os.close(far)
+    samples = np.concatenate([packet.samples[:, 0] for packet in brought if isinstance(packet, Packet)])
+    np.testing.assert_array_equal(samples, np.arange(20))
 
 
 @pytest.mark.parametrize("data", [b"", b"0.1\n0.2\ncut o"])

@@ -79,8 +79,12 @@ def check_file_name(patient: str, others: Iterable[str]) -> None:
             f"a patient's name of {len(name)} characters is too long for a file's: give {LONGEST} at most",
             public=True,
         )
-    if name.casefold() in {file_name(other).casefold() for other in others}:
-        raise ConfigError(f"two patients would share files called {name!r}: rename one")
+    for other in others:
+        if file_name(other).casefold() == name.casefold():
+            raise ConfigError(
+                f"patients {other!r} and {patient!r} would share files called {name!r}: give one a name that "
+                "differs in letters from A to Z or digits, as files keep no others"
+            )
 
 
 class WfdbSink(BaseSink):

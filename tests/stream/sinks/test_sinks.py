@@ -507,6 +507,16 @@ def test_a_name_that_is_made_to_lead_here_reads_nothing(kind: str, host: str, we
     assert (b" 200 OK" in told, b"bed-3" in told) == (welcome, welcome)
 
 
+def test_a_name_that_the_address_itself_gives_is_answered() -> None:
+    """On Debian a machine's own name leads to 127.0.1.1, which is not localhost; here 127.1 is such."""
+    with closing(HealthPage("127.1:0", lambda: {"status": "ok"})) as server:
+        for host, welcome in (("127.1", True), ("127.1.evil.example", False)):
+            with socket.create_connection(("127.0.0.1", server.port), 10) as line:
+                line.sendall(f"GET / HTTP/1.0\r\nHost: {host}:{server.port}\r\n\r\n".encode())
+                told = b"".join(iter(lambda: line.recv(65536), b""))
+            assert (b" 200 OK" in told) == welcome
+
+
 def test_clients_without_end_leave_files_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also such as only connect: with no file left a gateway loses its sources and its snapshot."""
     library = pytest.importorskip("websockets.sync.client", reason="no websockets: pip install websockets")
