@@ -21,6 +21,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from held_out import folds, short  # beside this file
+from recipes import int8_recipe  # beside this file
 from rich.console import Console
 from rich.table import Table
 from train_release import CALIBRATION, SETS, TABLES, verb
@@ -44,7 +45,8 @@ def quantized(bundle: Path, seen: Sequence[str], data: Path) -> Path:
         for half in ("calibration", "graphs"):  # of a run that was killed
             shutil.rmtree(work / half, ignore_errors=True)
         references = [word for name in seen for word in ("--reference", data / name)]
-        verb("calibrate", bundle, "--out", work / "calibration", *references)
+        recipe = int8_recipe(bundle.stem)
+        verb("calibrate", bundle, "--out", work / "calibration", *recipe, *references)
         verb("quantize", bundle, "--calibration", work / "calibration", "--out", work / "graphs")
         verb("build", work / "graphs", "--out", made, "--no-engine")
     return made

@@ -35,6 +35,12 @@ cost held-out patients of a `small` S, so that it has half. Four patients with a
 P, and a left bundle branch block looks like theirs (docs/models/decisions.md)."""
 
 
+def int8_recipe(preset: str) -> list[str | Path]:
+    """The option of ``edgeecg calibrate`` with what stays out of INT8, where a preset has such a file."""
+    recipe = RECIPES / f"{preset}-int8.toml"
+    return ["--recipe", recipe] if recipe.exists() else []
+
+
 def recipes(
     presets: Sequence[str], data: Path, seed: int, steps: int | None = None
 ) -> dict[str, TrainConfig]:

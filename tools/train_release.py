@@ -38,7 +38,7 @@ from typing import Annotated
 
 import typer
 from held_out import REFINED, confidence, short, told  # beside this file
-from recipes import recipes  # beside this file
+from recipes import int8_recipe, recipes  # beside this file
 from stages import FIRST, names_of, train, with_hidden  # beside this file
 
 from edgeecg import Beat, open_engine
@@ -111,7 +111,7 @@ def package(preset: str, work: Path, data: Path, folds: int) -> None:
         for stale in (graphs, evidence):
             shutil.rmtree(stale, ignore_errors=True)
         verb("export", final(work, data, folds), "--out", graphs, *POLICY)
-        verb("calibrate", graphs, "--out", evidence, *references, "--data", data)
+        verb("calibrate", graphs, "--out", evidence, *int8_recipe(preset), *references, "--data", data)
         verb("quantize", graphs, "--calibration", evidence, "--out", quantized, *references, "--data", data)
     made = work / f"{preset}.edgeecg"
     made.unlink(missing_ok=True)  # of a run before
