@@ -134,10 +134,8 @@ class Bed:
 
     def warn_of_rest(self) -> None:
         """Say in the log what has come and will be told to nobody, at a stop that could not wait for it."""
-        inbox, source = self.link.inbox, self._source
-        with inbox.mutex:
-            left = sum(isinstance(item, Packet) for item in inbox.queue)
-        left += source.waiting if isinstance(source, LiveSource) else 0
+        source = self._source
+        left = self.link.inbox.packets + (source.waiting if isinstance(source, LiveSource) else 0)
         if left and not self.failed:
             log.warning(
                 "source %d: the last %d packets are not told, as they came faster than they are computed",

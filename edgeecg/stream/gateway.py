@@ -24,6 +24,7 @@ from edgeecg.stream.outlet import Outlet
 from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sinks.base import KEEP, event_sample
+from edgeecg.stream.sinks.wfdb_files import file_key
 from edgeecg.stream.snapshot import is_snapshot, read, write
 from edgeecg.stream.wallclock import WallClock
 
@@ -339,8 +340,9 @@ class Gateway:
 
     def free_name(self, wanted: str, number: int) -> tuple[str, int]:
         """``wanted-number``, or with a later number where a patient has that name already."""
-        taken = {bed.config.name for bed in self.beds} | set(self._names)
-        while f"{wanted}-{number}" in taken:
+        known = (*(bed.config.name for bed in self.beds), *self._names)
+        taken = {file_key(name) for name in known}  # sinks that write files would refuse it else
+        while file_key(f"{wanted}-{number}") in taken:
             number += 1
         return f"{wanted}-{number}", number
 

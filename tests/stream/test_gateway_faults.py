@@ -749,3 +749,9 @@ def test_a_last_event_arrives_once_there_is_room(nano: Engine, tmp_path: Path) -
     assert got == (tmp_path / "b").read_bytes()
     made._close_outlets()
     os.close(reader)
+
+
+def test_a_patient_who_comes_back_is_called_like_nobody_even_in_files(nano: Engine, tmp_path: Path) -> None:
+    """Sinks that write a file for each patient take ``bed-2`` and ``BED-2`` for one, and would refuse him."""
+    made = gateway(nano, tmp_path, {"bed 1": "synthetic:1", "BED_1-2": "synthetic:2"})
+    assert made.free_name("bed 1", 2) == ("bed 1-3", 3)

@@ -18,7 +18,7 @@ from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import load_checkpoint, save_checkpoint
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.train import build_network
-from tests.model.batches import some_records
+from tests.tools.batches import some_records
 
 
 @pytest.mark.parametrize("stage", ["checkpoint", "refined"])

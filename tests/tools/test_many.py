@@ -20,19 +20,15 @@ from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import COLUMN, Objective, fused
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from edgeecg.specs import HEADS
-from tests.model.batches import some_records, windows_of
+from tests.tools.batches import CPU, records, windows_of
+
+__all__ = ["records"]
 
 CONFIG = TrainConfig(
     preset="nano",
     optim=OptimSettings(steps=6, batch=4, seconds=10, rate=3e-3, checkpoint_every=3),
     augment=AugmentSettings(pair=0.5, tone=0.1),
 )
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def records() -> list[TrainingRecord]:
-    return some_records()
 
 
 def windows(records: list[TrainingRecord]) -> Windows:

@@ -10,7 +10,7 @@ from rhythms import RHYTHMS, Counts, counts, row  # tools/
 from edgeecg.data.replan import KINDS
 from edgeecg.data.retime import retimed
 from edgeecg.specs import BEAT_LABELS, MODEL_FS
-from tests.model.batches import some_records
+from tests.tools.batches import some_records
 
 
 def heard(places: np.ndarray, labels: np.ndarray, afib: float) -> Heard:

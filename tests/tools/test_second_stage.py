@@ -17,18 +17,14 @@ from edgeecg.errors import ConfigError
 from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import Objective
 from edgeecg.model.train import build_network, learning_rate, to_tensors
-from tests.model.batches import some_records, windows_of
+from tests.tools.batches import CPU, records, windows_of
+
+__all__ = ["records"]
 
 CONFIG = TrainConfig(preset="nano", optim=OptimSettings(steps=8, batch=4, seconds=10, checkpoint_every=4))
 FROZEN = replace(
     CONFIG, optim=replace(CONFIG.optim, freeze_tokens=True), loss=replace(CONFIG.loss, retain=0.5)
 )
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def records() -> list[TrainingRecord]:
-    return some_records()
 
 
 def windows(records: list[TrainingRecord]) -> Windows:

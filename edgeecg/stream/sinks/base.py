@@ -238,6 +238,7 @@ def port_of(text: str, kind: str) -> tuple[str, int]:
         If there is no port between 0 and 65535 (0: any free one), or the host cannot be a machine's name.
     """
     host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # as an address of IPv6 stands in a URL
     if not port.isdecimal() or float(port) > 65535:
         raise ConfigError(f"{kind}:{text} names no port: write {kind}:PORT or {kind}:HOST:PORT")
     try:

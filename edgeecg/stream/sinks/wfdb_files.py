@@ -21,7 +21,7 @@ from edgeecg.io.record import Annotations
 from edgeecg.specs import AAMI, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks.base import BaseSink, Header, event_sample
 
-__all__ = ["WfdbSink", "check_file_name", "file_name", "to_annotations"]
+__all__ = ["WfdbSink", "check_file_name", "file_key", "file_name", "to_annotations"]
 
 LONGEST = 180
 """Characters of a patient's name in a file's, which may have 255 with all that stands around it."""
@@ -63,6 +63,11 @@ def file_name(patient: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", patient) or "ecg"
 
 
+def file_key(patient: str) -> str:
+    """What is equal for patients whose files would be one, also on a memory card, which knows no capitals."""
+    return file_name(patient).casefold()
+
+
 def check_file_name(patient: str, others: Iterable[str]) -> None:
     """Refuse a patient whose name is too long for a file's, or gives that of another patient.
 
@@ -80,7 +85,7 @@ def check_file_name(patient: str, others: Iterable[str]) -> None:
             public=True,
         )
     for other in others:
-        if file_name(other).casefold() == name.casefold():
+        if file_key(other) == file_key(patient):
             raise ConfigError(
                 f"patients {other!r} and {patient!r} would share files called {name!r}: give one a name that "
                 "differs in letters from A to Z or digits, as files keep no others"

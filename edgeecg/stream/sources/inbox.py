@@ -18,6 +18,12 @@ PLACE = 4096
 class Inbox(queue.Queue[Item], Generic[Item]):
     """Of so many places; a packet that finds one free is taken however long it is."""
 
+    @property
+    def packets(self) -> int:
+        """How many of the things that wait are packets."""
+        with self.mutex:
+            return sum(isinstance(item, Packet) for item in self.queue)
+
     def _init(self, maxsize: int) -> None:
         super()._init(maxsize)
         self._taken = 0

@@ -161,8 +161,7 @@ class LiveSource(BaseSource):
     @property
     def waiting(self) -> int:
         """Packets that have come and were not read yet."""
-        with self._inbox.mutex:
-            return sum(isinstance(item, Packet) for item in self._inbox.queue)
+        return self._inbox.packets
 
     def _running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

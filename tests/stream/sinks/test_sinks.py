@@ -534,6 +534,10 @@ def test_clients_without_end_leave_files_for_others(monkeypatch: pytest.MonkeyPa
             assert "beat" in client.recv(timeout=5)
 
 
+def test_an_address_of_ipv6_may_stand_in_brackets() -> None:
+    assert port_of("[::1]:8080", "page") == port_of("::1:8080", "page") == ("::1", 8080)
+
+
 @pytest.mark.parametrize("port", ["²", "1²", "65536", "9" * 5000, ""])
 def test_what_is_no_port_is_refused(port: str) -> None:
     with pytest.raises(ConfigError, match="names no port"):
