@@ -55,6 +55,9 @@ class Thresholds:
     ----------
     beat : float
         Least probability mass of a beat, 0 to 1. 0.3 balances misses and extras on held-out patients.
+    noise : float
+        What a beat must hold beside that where the signal is unreadable, less where it is clearer
+        (`edgeecg.decode.peaks.clear`), 0 or more; 0 asks the same in noise.
     bias : mapping of label to float
         Added to the class logits before the softmax; labels left out have 0.
     afib : float
@@ -67,6 +70,7 @@ class Thresholds:
     """
 
     beat: float = 0.3
+    noise: float = 0.4
     bias: Mapping[str, float] = field(default_factory=dict)
     afib: float = 0.4
     rhythm: Mapping[str, float] = field(default_factory=dict)
@@ -75,6 +79,8 @@ class Thresholds:
     def __post_init__(self) -> None:
         if not 0 < self.beat < 1:
             raise BundleError(f"the beat threshold is {self.beat}: it must lie between 0 and 1")
+        if not self.noise >= 0:
+            raise BundleError(f"the threshold's rise in noise is {self.noise}: it must be 0 or more")
         if not self.afib > 0:
             raise BundleError(f"the limit of fibrillation is {self.afib}: it must be above 0")
         for what, labels in (("bias", self.bias), ("confidence", self.confidence)):

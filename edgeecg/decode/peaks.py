@@ -2,7 +2,8 @@
 
 An R peak near the border of two tokens shares its probability between them, so the *mass* of a peak
 is summed over its neighbours; the peak itself must lead ``REACH`` tokens on both sides, which is
-also the refractory time (3 tokens, 188 ms).
+also the refractory time (3 tokens, 188 ms). Noise holds some of it too, so where the signal is noisy a
+beat needs more (:func:`clear`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeecg.specs import REACH
 
-__all__ = ["INSIDE", "REACH", "PeakState", "Peaks", "initial", "step"]
+__all__ = ["INSIDE", "REACH", "PeakState", "Peaks", "clear", "initial", "step"]
 
 INSIDE = 0.999
 """Largest offset of a beat, in tokens: it stays inside its own."""
@@ -61,3 +62,14 @@ def step(scores: NDArray[np.float32], state: PeakState, threshold: float) -> tup
     row, column = np.nonzero(leads & (mass >= threshold))
     peaks = Peaks(row, column - REACH, np.minimum(mass[row, column], np.float32(1)))
     return peaks, PeakState(row_scores[:, tokens:])
+
+
+def clear(
+    mass: NDArray[np.float32], quality: NDArray[np.float32], threshold: float, noise: float
+) -> NDArray[np.bool_]:
+    """Which peaks hold enough mass for the quality of the signal at them, 0 to 1.
+
+    Where it is 1 ``threshold`` is enough, where it is 0 ``noise`` is asked on top; between, in proportion.
+    """
+    enough: NDArray[np.bool_] = mass >= threshold + noise * (1 - quality)
+    return enough

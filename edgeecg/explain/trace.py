@@ -325,8 +325,12 @@ def _detect(bundle: Bundle, heads: NDArray[np.float32]) -> tuple[NDArray[np.int6
     """Token and place of the beats among ``(T, 10)`` heads that have their decision token."""
     scores = (1 / (1 + np.exp(-heads[None, :, 0]))).astype(np.float32)
     padded = np.pad(scores, ((0, 0), (0, peaks.REACH)))
-    found, _ = peaks.step(padded, peaks.initial(1), bundle.thresholds.beat)
+    least = bundle.thresholds
+    found, _ = peaks.step(padded, peaks.initial(1), least.beat)
     settled = heads.shape[0] - bundle.spec.token.lag
-    token = found.column[(found.column >= 0) & (found.column + bundle.spec.delay < settled)]
+    known = (found.column >= 0) & (found.column + bundle.spec.delay < settled)
+    token, mass = found.column[known], found.mass[known]
+    quality = (1 / (1 + np.exp(-heads[token, HEADS.index("quality")]))).astype(np.float32)
+    token = token[peaks.clear(mass, quality, least.beat, least.noise)]
     offset = np.clip(heads[token, HEADS.index("offset")], 0.0, peaks.INSIDE)
     return token.astype(np.int64), bundle.spec.patch * (token + offset).astype(np.float64)

@@ -47,7 +47,7 @@ class BeatRows:
     """
 
     def __init__(self, executor: Executor, spec: ModelSpec, thresholds: Thresholds, rows: int) -> None:
-        self.spec, self._threshold = spec, thresholds.beat
+        self.spec, self._least, self._noise = spec, thresholds.beat, thresholds.noise
         self._bias = np.array([thresholds.bias.get(label, 0.0) for label in BEAT_LABELS], np.float32)
         self._kept = max(spec.delay, peaks.REACH)  # tokens of earlier steps that a decision may read
         self._graph = StateRows(executor, rows)
@@ -67,7 +67,7 @@ class BeatRows:
 
     def grow(self, rows: int) -> None:
         """Make room for ``rows`` streams in all."""
-        more = BeatRows(self._graph.executor, self.spec, Thresholds(self._threshold), rows - len(self._last))
+        more = BeatRows(self._graph.executor, self.spec, Thresholds(), rows - len(self._last))
         self._graph.grow(rows)
         for name in _ARRAYS:
             setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
@@ -135,15 +135,16 @@ class BeatRows:
         floor = self._floor[rows]
         if (first < floor).any():
             scores[np.arange(scores.shape[1]) + first[:, None] < floor[:, None]] = 0
-        found, state = peaks.step(scores, peaks.PeakState(self._scores[rows]), self._threshold)
+        found, state = peaks.step(scores, peaks.PeakState(self._scores[rows]), self._least)
         self._scores[rows] = state.scores
         if not len(found.row):
             return
         seen = heads.take(found.row, found.column)
         token = first[found.row] + found.column
         place = self.spec.patch * (token + np.clip(seen[:, 0], 0.0, peaks.INSIDE, dtype=np.float64))
-        shape = _sigmoid(seen[:, 2] - seen[:, 3])
-        new, old = Pending(index[found.row], token, place, _sigmoid(seen[:, 1]), shape), self._pending
+        quality, shape = _sigmoid(seen[:, 1]), _sigmoid(seen[:, 2] - seen[:, 3])
+        enough = peaks.clear(found.mass, quality, self._least, self._noise)
+        new, old = Pending(index[found.row], token, place, quality, shape).take(enough), self._pending
         if len(old.row):
             new = old.joined(new)
         self._pending = new
