@@ -74,7 +74,7 @@ def hear(
     weight = torch.sigmoid(heads[..., QUALITY, None])
     weight = weight / weight.sum(0, keepdim=True)
     joined, known = ((values * weight).sum(0, keepdim=True).numpy() for values in (heads, embedding))
-    found = found_in(network, joined, known, Thresholds().beat, Thresholds().noise)[0]
+    found = found_in(network, joined, known, Thresholds().beat)[0]
     said = joined[0, (found.place // patch).astype(np.int64)]
     return Heard(
         place=np.maximum(found.place - windows.bandpass.latency, 0.0),

@@ -24,15 +24,17 @@ SHARE = {
 """How far the weights go in each later stage, from those before it to where training ends. All of the fourth
 cost held-out patients of a `nano` seven points of S (docs/models/decisions.md)."""
 
-BIAS = {
-    "nano": {"S": -0.3, "P": -1.0},
-    "micro": {"S": -0.3, "P": -1.0},
-    "small": {"S": -0.15, "P": -1.0},
-    "base": {"S": -0.3, "P": -1.0},
+POINTS = {
+    "nano": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.0},
+    "micro": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.4},
+    "small": {"bias": {"S": -0.15, "P": -1.0}, "noise": 0.4},
+    "base": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.4},
 }
-"""Added to the logits of the packaged bundles: the fourth stage shows more S than hearts have. All of it
-cost held-out patients of a `small` S, so that it has half. Four patients with a pacemaker are all that taught
-P, and a left bundle branch block looks like theirs (docs/models/decisions.md)."""
+"""Operating points of the packaged bundles (docs/models/decisions.md). The *bias* is added to the logits: the
+fourth stage shows more S than hearts have. All of it cost held-out patients of a `small` S, so that it has
+half. Four patients with a pacemaker are all that taught P, and a left bundle branch block looks like theirs.
+*noise* is what a beat must hold more in noise: of a made fibrillation `nano` would hear too few waves to call
+it fast, and too many to call it silence."""
 
 
 def int8_recipe(preset: str) -> list[str | Path]:
@@ -89,7 +91,7 @@ def recipe_of(config: TrainConfig) -> str:
     total = hashlib.sha256(json.dumps(first, sort_keys=True, default=str).encode())
     for stage, name in LATER.items():
         total.update((RECIPES / name).read_bytes() + str(SHARE[config.preset][stage]).encode())
-    total.update(str(BIAS[config.preset]).encode())
+    total.update(str(POINTS[config.preset]).encode())
     return total.hexdigest()[:12]
 
 

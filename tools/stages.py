@@ -16,7 +16,7 @@ import torch
 from held_out import REFINED, same_recordings  # beside this file
 from many import Group, Member  # beside this file
 from pretraining import pretrain  # beside this file
-from recipes import BIAS, LATER, SHARE, later, recipe_of, same_release  # beside this file
+from recipes import LATER, POINTS, SHARE, later, recipe_of, same_release  # beside this file
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from together import train_groups  # beside this file
@@ -149,7 +149,7 @@ def go_on(
             facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
             share = facts[f"{stage}_share"] = SHARE[preset][stage]
             if stage == REFINED:
-                facts["thresholds"] = {"bias": BIAS[preset]}
+                facts["thresholds"] = POINTS[preset]
             save_checkpoint(work / preset / name / stage, part_way(each.network, network, share), facts)
 
 

@@ -53,22 +53,13 @@ def annotate_rows(network: Network, signal: NDArray[np.float32], threshold: floa
 
 @torch.no_grad()
 def found_in(
-    network: Network,
-    heads: NDArray[np.float32],
-    embedding: NDArray[np.float32],
-    threshold: float,
-    noise: float = 0.0,
+    network: Network, heads: NDArray[np.float32], embedding: NDArray[np.float32], threshold: float
 ) -> list[Found]:
-    """Find and classify the beats of each row from its tokens, ``(rows, T, 10)`` and ``(rows, T, d)``.
-
-    ``threshold`` and ``noise`` are those of :func:`edgeecg.decode.peaks.clear`.
-    """
+    """Find and classify the beats of each row from its tokens, ``(rows, T, 10)`` and ``(rows, T, d)``."""
     spec, (rows, tokens) = network.spec, heads.shape[:2]
     scores = torch.sigmoid(torch.from_numpy(heads[..., 0])).numpy()
     found, _ = peaks.step(np.pad(scores, ((0, 0), (0, peaks.REACH))), peaks.initial(rows), threshold)
-    quality = torch.sigmoid(torch.from_numpy(heads[found.row, found.column, HEADS.index("quality")])).numpy()
     keep = (found.column >= 0) & (found.column + spec.delay < tokens)
-    keep &= peaks.clear(found.mass, quality, threshold, noise)
     row, token = found.row[keep], found.column[keep]
     offset = np.clip(heads[row, token, HEADS.index("offset")], 0.0, peaks.INSIDE)
     place = spec.patch * (token + offset).astype(np.float64)

@@ -64,7 +64,7 @@ def test_a_recipe_is_known_by_what_it_says(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="at least one"):
         recipes.recipes(["nano"], tmp_path, 0, steps=0)
     as_it_was = recipes.recipe_of(here)
-    monkeypatch.setitem(recipes.BIAS, "nano", {})
+    monkeypatch.setitem(recipes.POINTS, "nano", {})
     assert recipes.recipe_of(here) != as_it_was
     monkeypatch.undo()
     assert recipes.recipe_of(here) == as_it_was
@@ -113,7 +113,7 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
         assert meta["member"] == name
         assert [meta[key]["augment"]["insert"] > 0 for key in recipes.LATER] == [False, True, True]
         assert [meta[f"{key}_share"] for key in recipes.LATER] == list(recipes.SHARE["nano"].values())
-        assert [each.meta.get("thresholds") for each in stage] == [None, None, {"bias": recipes.BIAS["nano"]}]
+        assert [each.meta.get("thresholds") for each in stage] == [None, None, recipes.POINTS["nano"]]
         for made in stage:
             for weight, value in made.network.state_dict().items():
                 same = np.array_equal(value.numpy(), weights[weight].numpy())
@@ -137,7 +137,7 @@ def test_a_stage_goes_part_of_the_way() -> None:
     made = stages.part_way(begin, end, 0.5).state_dict()
     for name, value in begin.state_dict().items():
         torch.testing.assert_close(made[name], (value + before[name]) / 2)
-    assert recipes.SHARE.keys() == recipes.BIAS.keys()
+    assert recipes.SHARE.keys() == recipes.POINTS.keys()
     assert all(share.keys() == recipes.LATER.keys() for share in recipes.SHARE.values())
 
 
