@@ -12,7 +12,8 @@ adds, as there is no other, so a device's own noise will be harder than this.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,12 @@ from edgeecg.data.catalog import data_set, load_record, load_reference
 from edgeecg.data.noise import NoisyRecord, add_noise
 from edgeecg.io.reading import read_record
 from edgeecg.metrics.beats import BeatList, Confusion, compare
+from edgeecg.metrics.bootstrap import Estimate, estimate, f1
 from edgeecg.pipeline.annotate import annotate
 from edgeecg.runtime.engine import Engine
 from edgeecg.specs import AAMI
+
+CLASSES = ("QRS", "V", "S")
 
 
 def clean_parts(noisy: NoisyRecord) -> list[tuple[int, int]]:
@@ -51,6 +55,13 @@ def score(engine: Engine, noisy: NoisyRecord, withhold: bool) -> Confusion:
     )
 
 
+def over_patients(counts: Sequence[Confusion]) -> Estimate:
+    """F1 of QRS over the records, each of a patient of his own, with its interval."""
+    scores = [each.score("QRS") for each in counts]
+    columns = ([getattr(s, part) for s in scores] for part in ("hits", "misses", "false"))
+    return estimate(f1(*columns), len(scores))
+
+
 def held_out(work: Path) -> Iterator[tuple[Path, str]]:
     """Bundles of the folds, and the DS1 records that each never saw."""
     for fold in sorted(work.glob("fold*")):
@@ -70,24 +81,33 @@ def noise(
     """Score QRS, V and S at each ratio, all beats told and those on unreadable signal withheld."""
     tape = read_record(next((data / "nstdb").rglob("em118.hea")))
     ratios, jobs = snr or [24.0, 12.0, 6.0, 0.0], list(held_out(work))
-    totals = {(ratio, withhold): Confusion.empty() for ratio in ratios for withhold in (False, True)}
+    counts: dict[tuple[float, bool], list[Confusion]] = {
+        (ratio, withhold): [] for ratio in ratios for withhold in (False, True)
+    }
     for path, name in track(jobs, "scoring"):
         record = load_record(data / "mitdb" / name, "mitdb")
         with open_engine(path, backend="onnxruntime") as engine:
-            for ratio, withhold in totals:
-                noisy = add_noise(record, tape, ratio)
-                totals[ratio, withhold] += score(engine, noisy, withhold)
+            for (ratio, withhold), each in counts.items():
+                each.append(score(engine, add_noise(record, tape, ratio), withhold))
     table = Table(
-        "SNR dB", "beats", *(f"{name} {part} %" for name in ("QRS", "V", "S") for part in ("Se", "+P", "F1"))
+        "SNR dB",
+        "beats",
+        *(f"{name} {part} %" for name in CLASSES for part in ("Se", "+P", "F1")),
+        "95 % of QRS",
     )
-    for (ratio, withhold), total in totals.items():
-        scores = [total.score(name) for name in ("QRS", "V", "S")]
+    rows = {}
+    for (ratio, withhold), each in counts.items():
+        scores = [sum(each, Confusion.empty()).score(name) for name in CLASSES]
         cells = [f"{100 * (x or 0):.2f}" for s in scores for x in (s.sensitivity, s.predictivity, s.f1)]
-        table.add_row(f"{ratio:g}", "withheld where unreadable" if withhold else "all", *cells)
-    Console(width=130).print(table)
+        span = over_patients(each)
+        told = "withheld where unreadable" if withhold else "all"
+        table.add_row(
+            f"{ratio:g}", told, *cells, f"{100 * (span.low or 0):.1f} to {100 * (span.high or 0):.1f}"
+        )
+        rows[f"{ratio:g} dB, {told}"] = asdict(span)
+    Console(width=145).print(table)
     out.mkdir(parents=True, exist_ok=True)
-    rows = {f"{r:g} dB, {'withheld' if w else 'all'}": t.score("QRS").f1 for (r, w), t in totals.items()}
-    (out / "noise.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    (out / f"noise-{work.name}.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

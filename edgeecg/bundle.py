@@ -243,8 +243,10 @@ def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:
     Raises
     ------
     BundleError
-        The file cannot be written.
+        The file cannot be written, or the manifest was changed in memory: the parts hold what it was.
     """
+    if parse_manifest(bundle.parts[MANIFEST]) != bundle.manifest:
+        raise BundleError(f"cannot write {path}: its manifest was changed in memory; make it by make_bundle")
     try:
         with atomic_path(Path(path)) as partial:
             partial.write_bytes(_zip(bundle.parts[MANIFEST], _without(bundle.parts, MANIFEST)))

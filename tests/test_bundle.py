@@ -316,6 +316,14 @@ def test_writing_replaces_whole_or_not_at_all(path: Path, monkeypatch: pytest.Mo
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_what_was_changed_in_memory_is_not_written_as_it_was(tmp_path: Path) -> None:
+    bundle = Bundle.open("nano")
+    changed = replace(bundle, manifest=replace(bundle.manifest, thresholds=Thresholds(beat=0.2)))
+    with pytest.raises(BundleError, match="changed in memory"):
+        write_bundle(tmp_path / "x.edgeecg", changed)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_beat_is_not_decided_before_it_is_known() -> None:
     assert replace(SPEC, delay=REACH).latency_tokens == 1 + SPEC.token.lag + REACH
     with pytest.raises(ConfigError, match="delay is 1"):

@@ -81,8 +81,25 @@ def gross(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
             count = scores["gross"]["hits"] + scores["gross"]["misses"]
             if count:
                 cells = (interval(scores[part]) for part in ("sensitivity", "predictivity", "f1"))
-                mean = f"{percent(scores['average']['f1']['value'])} of {scores['average']['records']}"
+                mean = f"{interval(scores['average']['f1'])} of {scores['average']['records']}"
                 yield f"| {group['title']} | {name} | {count} | {' | '.join(cells)} | {mean} |"
+
+
+def without_largest(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """S without the record that has most of it."""
+    for group in groups:
+        rows = (primary(group) or {"records": []})["records"]
+        counts = {row["record"]: row["scores"]["S"] for row in rows}
+        largest = max(counts, key=lambda name: counts[name]["hits"] + counts[name]["misses"], default=None)
+        if largest is None:
+            continue
+        hits, misses, false = (
+            sum(score[part] for name, score in counts.items() if name != largest)
+            for part in ("hits", "misses", "false")
+        )
+        if hits + misses:
+            f1 = percent(2 * hits / (2 * hits + misses + false))
+            yield f"- {group['title']}: S without {largest}, which has most of it: F1 {f1} %"
 
 
 def rhythm(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -208,6 +225,7 @@ def card(preset: str, groups: Sequence[dict[str, Any]], work: Path, data: Path) 
         protocol,
         *gross(groups),
         "",
+        *without_largest(groups),
         *rhythm(groups),
         "\n## Probabilities\n",
         CALIBRATED,

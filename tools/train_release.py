@@ -83,6 +83,7 @@ def out_of_fold(preset: str, work: Path, data: Path, folds: int, tables: Path) -
     table = tables / f"{preset}.json"
     verb("evaluate", *SETS, "--annotations", annotations, "--json", table, "--no-records", "--data", data)
     report = json.loads(table.read_text(encoding="utf-8"))
+    report["system"]["annotations"] = annotations.name  # where they lay is nobody's business
     for group in report["groups"]:
         group["title"] = short(group["title"])
         if not any(beats["records"] for beats in group["beats"]):

@@ -18,6 +18,7 @@ from edgeecg.cli.common import (
     progress_bar,
     show_table,
 )
+from edgeecg.cli.points import PointOption, with_points
 from edgeecg.errors import BackendError, ConfigError
 from edgeecg.io.atomic import check_new_file
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
@@ -44,6 +45,7 @@ def build(
             help="What the bundle calls itself; as exported; as its file where that is packaged.",
         ),
     ] = None,
+    point: PointOption = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8", "mixed", "auto"],
         typer.Option("--precision", "-p", help="What it opens by default; `auto` measures first."),
@@ -99,6 +101,7 @@ def build(
     For example:
 
     - `edgeecg build graphs --out ward3.edgeecg`
+    - `edgeecg build small --out wary.edgeecg --point beat=0.2 --point bias.V=0.5`
     - `edgeecg build quantized -c calibration -o ward3.edgeecg -p auto -r mitdb:DS1 --data ~/ecg`
     - `edgeecg build graphs -c calibration -o ward3.edgeecg -p auto --budget 0.3 --backend tensorrt`
     """
@@ -107,6 +110,7 @@ def build(
     from edgeecg.deploy.graphset import read_graphs
     from edgeecg.deploy.select import select, selection_table
     from edgeecg.deploy.verdict import SelectSettings
+    from edgeecg.pipeline.decoder_state import DecoderSettings
     from edgeecg.runtime.trt import why_not
 
     if out.suffix != SUFFIX:
@@ -115,6 +119,7 @@ def build(
     check_data(data)
     console = human_console()
     found = read_graphs(graphs)
+    found = replace(found, thresholds=with_points(found.thresholds, point or []))
     if name or found.name in packaged_names():  # only the packaged one is called so
         found = replace(found, name=name or out.stem)
     if backend == "tensorrt" and (reason := why_not()):
@@ -138,6 +143,7 @@ def build(
     else:
         found, opens = _unchecked(found, precision, calibration, data, console.print), precision
     bundle = found.bundle(opens)
+    DecoderSettings.of(bundle)  # refuses a point of the rhythm that is not there, or makes no sense
     write_bundle(out, bundle)
     console.print(
         f"{out}: {bundle.name}, opens {opens}, holds {', '.join(bundle.precisions)}, "

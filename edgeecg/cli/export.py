@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgeecg.cli.common import human_console, quoted
+from edgeecg.cli.points import PointOption, with_points
 from edgeecg.errors import ConfigError
 from edgeecg.io.atomic import check_new_folder
 
@@ -32,21 +32,15 @@ def export(
             help="With several leads: `fused` (as the packaged bundles), `best` (quality now) or `first`.",
         ),
     ] = "fused",
-    bias: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CLASS=LOGIT",
-            help="Added to a class's logit, say `P=-1` as in the packaged bundles; 0 where left out.",
-        ),
-    ] = None,
+    point: PointOption = None,
 ) -> None:
     """Write a trained network as two ONNX graphs: token encoder and beat encoder, in step form.
 
     Both take any number of rows (patients) and of tokens or beats, carry their state as one tensor, and are
     run beside torch before they are written: long and short steps must give what torch gives for the whole.
 
-    Lead policy and biases of a bundle that the training began from (`edgeecg train --init`) are not passed
-    on: choose your own on patients who were left out.
+    Lead policy and operating points of a bundle that the training began from (`edgeecg train --init`) are
+    not passed on: choose your own on patients who were left out.
 
     The output is a folder (`export.json`, `graphs/*.fp32.onnx`, `weights.safetensors`), which `calibrate`,
     `quantize` and `build` read.
@@ -54,7 +48,7 @@ def export(
     For example:
 
     - `edgeecg export runs/first/checkpoint --out runs/first/graphs`
-    - `edgeecg export runs/first/checkpoint -o graphs --name ward3 --bias S=-0.3 --bias P=-1`
+    - `edgeecg export runs/first/checkpoint -o graphs --name ward3 --point bias.S=-0.3 --point bias.P=-1`
     """
     from edgeecg.bundle import LEAD_POLICIES
     from edgeecg.deploy.build import export_checkpoint
@@ -63,11 +57,11 @@ def export(
 
     if lead_policy not in LEAD_POLICIES:
         raise ConfigError(f"--lead-policy {lead_policy}: choose {', '.join(LEAD_POLICIES)}")
-    biases = _biases(bias or [])
     check_finished(checkpoint)
     check_new_folder(out)
     policy = next(known for known in LEAD_POLICIES if known == lead_policy)
-    graphs = export_checkpoint(checkpoint, name, policy, biases)
+    graphs = export_checkpoint(checkpoint, name, policy)
+    graphs = replace(graphs, thresholds=with_points(graphs.thresholds, point or []))
     write_graphs(out, graphs)
     sizes = ", ".join(
         f"{part.split('/')[-1]} {len(data) / 1024:.0f} kB" for part, data in graphs.graphs.items()
@@ -80,20 +74,3 @@ def export(
         f"graphs in {out}; next: edgeecg build {quoted(out)} --out {quoted(f'{graphs.name}.edgeecg')}, "
         "or calibrate first"
     )
-
-
-def _biases(said: Sequence[str]) -> dict[str, float]:
-    """``CLASS=LOGIT`` each; raises ``ConfigError`` where one is something else."""
-    from edgeecg.specs import BEAT_LABELS
-
-    biases: dict[str, float] = {}
-    for text in said:
-        label, _, number = text.partition("=")
-        try:
-            biases[label] = float(number)
-        except ValueError:
-            biases[label] = math.nan
-        if label not in BEAT_LABELS or not math.isfinite(biases[label]):
-            classes = ", ".join(BEAT_LABELS)
-            raise ConfigError(f"--bias {text}: write CLASS=LOGIT, a class of {classes}, as S=-0.3")
-    return biases

@@ -71,7 +71,8 @@ def _identity(bundle: Bundle) -> dict[str, Any]:
         "front end": _front(bundle.signal),
         "latency": f"{latency.seconds:.2f} s at {FS:g} Hz, and the hop",
         "lead policy": bundle.lead_policy,
-        "beat": f"from {points.beat:g} of the probability mass on",
+        "beat": f"from {points.beat:g} of the probability mass on"
+        + (f", {points.noise:g} more where nothing can be read" if points.noise else ""),
         "bias": ", ".join(f"{label} {value:+g}" for label, value in points.bias.items()),
         "no S": f"from a P(AFIB) of {points.afib:g} on" if points.afib <= 1 else "",
         "rhythm": ", ".join(f"{name} {value:g}" for name, value in points.rhythm.items()),

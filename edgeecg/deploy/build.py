@@ -59,7 +59,6 @@ def export_checkpoint(
     folder: Path,
     name: str | None = None,
     lead_policy: LeadPolicy = "fused",
-    bias: Mapping[str, float] | None = None,
 ) -> GraphSet:
     """The FP32 graphs of what ``edgeecg train`` left.
 
@@ -69,8 +68,6 @@ def export_checkpoint(
     ----------
     name : str, optional
         What the bundle will call itself; the preset's name where left out.
-    bias : mapping of label to float, optional
-        Added to the class logits, in place of what the checkpoint names for these labels.
 
     Raises
     ------
@@ -83,7 +80,6 @@ def export_checkpoint(
     try:
         signal = msgspec.convert(config.get("signal", {}), SignalSpec)
         thresholds = msgspec.convert(meta.get("thresholds", {}), Thresholds)
-        thresholds = replace(thresholds, bias={**thresholds.bias, **(bias or {})})
     except (msgspec.ValidationError, BundleError) as error:
         raise ConfigError(f"{folder}/checkpoint.json: {error}") from error
     called = name or str(config.get("preset") or folder.resolve().name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def run(place: Path, line: str) -> int:
 def walked(place: Path) -> Path:
     """The whole way, once."""
     steps = (
-        "export @checkpoint --out @graphs --bias P=-1",
+        "export @checkpoint --out @graphs --point bias.P=-1 --point noise=0.1",
         "calibrate @graphs --out @calibration -r @patients --windows 4 --seconds 10 --method percentile",
         "quantize @graphs -c @calibration --out @quantized -r @patients --keep token/block0.shrink",
         "build @quantized --out @plain.edgeecg --name ward --no-engine",
@@ -58,12 +59,25 @@ def test_only_the_packaged_bundle_is_called_as_it_is(walked: Path) -> None:
     assert Bundle.open(walked / "other.edgeecg").name == "tiny"  # as exported
 
 
+def test_operating_points_are_set_one_by_one(walked: Path) -> None:
+    points = "--point noise=0 --point bias.V=0.5 --point rhythm.enter=0.4 --point rhythm.beats=6"
+    assert run(walked, f"build small --out @wary.edgeecg --no-engine {points}") == 0
+    made, before = Bundle.open(walked / "wary.edgeecg"), Bundle.open("small")
+    assert made.thresholds == replace(
+        before.thresholds,
+        noise=0.0,
+        bias={**before.thresholds.bias, "V": 0.5},
+        rhythm={"enter": 0.4, "beats": 6.0},
+    )
+    assert made.parts["graphs/beat.fp32.onnx"] == before.parts["graphs/beat.fp32.onnx"]
+
+
 def test_the_way_from_checkpoint_to_bundle(walked: Path) -> None:
     bundle = Bundle.open(walked / "plain.edgeecg")
     assert bundle.name == "ward"
     assert bundle.spec == TINY
     assert bundle.signal.notch == 60.0
-    assert bundle.thresholds.beat == 0.4
+    assert (bundle.thresholds.beat, bundle.thresholds.noise) == (0.4, 0.1)
     assert bundle.thresholds.bias == {"S": 0.5, "P": -1.0}
     assert bundle.lead_policy == "fused"
     assert bundle.precisions == ("fp32", "fp16", "int8", "mixed")
@@ -139,8 +153,13 @@ def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.Ca
     [
         ("export @nowhere --out @x", "no checkpoint in"),
         ("export @checkpoint --out @x --lead-policy loudest", "choose first, best, fused"),
-        ("export @checkpoint --out @x --bias X=1", "a class of N, S, V, F, P"),
-        ("export @checkpoint --out @x --bias S", "write CLASS=LOGIT"),
+        ("export @checkpoint --out @x --point bias.X=1", "the labels are N, S, V, F, P"),
+        ("export @checkpoint --out @x --point bias.S", "write NAME=NUMBER"),
+        ("build @graphs --out @x.edgeecg --point confidence.S=1", "write NAME=NUMBER"),
+        ("build @graphs --out @x.edgeecg --point beat=nan", "write NAME=NUMBER"),
+        ("build @graphs --out @x.edgeecg --point beat=1.5", "must lie between 0 and 1"),
+        ("build @graphs --out @x.edgeecg --point rhythm.entr=0.4", "there are smoothing, enter"),
+        ("build @graphs --out @x.edgeecg --point rhythm.enter=0.1", "rhythm needs 0 < leave <= enter"),
         ("export @patients --out @x", "weights.safetensors is missing"),
         ("calibrate @nowhere --out @x", "no graphs at"),
         ("calibrate @checkpoint --out @x", "has no export.json"),

@@ -39,6 +39,7 @@ def found(engine: Engine, mass: float, quality: float, noise: float) -> int:
         (0.35, 0.99, 0.5, True),  # 0.305 is asked
         (0.35, 0.5, 0.5, False),  # 0.55
         (0.35, 0.5, 0.0, True),  # in noise as elsewhere
+        (0.5, 0.5, 0.5, False),  # in proportion
         (0.6, 0.5, 0.5, True),
         (0.6, 0.1, 0.5, False),  # 0.75
     ],

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import typer
 
+from edgeecg.bundle import Bundle
 from edgeecg.data.prepare import load_training_data
 from edgeecg.data.recording import TrainingRecord
 from edgeecg.data.settings import DataSettings
@@ -139,6 +140,12 @@ def test_a_stage_goes_part_of_the_way() -> None:
         torch.testing.assert_close(made[name], (value + before[name]) / 2)
     assert recipes.SHARE.keys() == recipes.POINTS.keys()
     assert all(share.keys() == recipes.LATER.keys() for share in recipes.SHARE.values())
+
+
+@pytest.mark.parametrize("preset", sorted(recipes.POINTS))
+def test_what_is_shipped_has_its_operating_points(preset: str) -> None:
+    shipped = Bundle.open(preset).thresholds
+    assert {"bias": shipped.bias, "noise": shipped.noise} == recipes.POINTS[preset]
 
 
 def test_a_fold_is_corrected_by_the_other_folds_only() -> None:
