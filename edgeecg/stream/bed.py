@@ -215,6 +215,7 @@ class Bed:
             "events": self.events,
             "lost_samples": 0 if feed is None else feed.lost,
             "dropped_packets": 0 if feed is None else feed.dropped,
+            "restarts": 0 if feed is None else feed.restarts,
             "overrun_packets": self.overrun,
             "dropped_samples": self.dropped,
             "doubt": self.doubt,

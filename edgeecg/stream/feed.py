@@ -55,6 +55,11 @@ class Feed:
         return self._state.dropped
 
     @property
+    def restarts(self) -> int:
+        """How often the device's count began anew, or leapt."""
+        return self._state.restarts
+
+    @property
     def doubt(self) -> str:
         """What is wrong with the rate."""
         return self._rate.doubt

@@ -30,6 +30,9 @@ FAULTS = {
     "flat": (FaultSpec(flat=0.5), Quality),
     "clip": (FaultSpec(clip=0.5), Quality),
     "reorder": (FaultSpec(reorder=0.01, duplicate=0.01), None),
+    "restart": (FaultSpec(restart=0.5), None),
+    "jump": (FaultSpec(jump=0.5), None),
+    "drift": (FaultSpec(drift=500.0), None),
 }
 
 
@@ -85,7 +88,7 @@ def test_beats_are_found_again(packaged: Engine, patient: Record, kind: str) -> 
     events = spoiled(packaged, patient, faults)
     at, labels = beats_of(events, patient.fs)
     there, right = beats_of(annotate(packaged, patient), patient.fs)
-    assert len(faults.log) >= 3
+    assert len(faults.log) >= 3 or spec.drift
     assert (np.diff(at) > 0).all()  # no beat twice
     assert told_as is None or sum(isinstance(event, told_as) for event in events) >= 3
     spans = zones(faults, patient.fs)
@@ -128,6 +131,7 @@ def test_a_device_that_begins_anew_loses_no_beat_behind_it(packaged: Engine, pat
     for piece in feed.flush():
         told += stream.push(piece.samples)
     at, _ = beats_of(told + stream.flush(), record.fs)
+    assert feed.restarts == 1
     later = clean[(clean < 60 - EARLIER) | ((clean > 60 + RECOVERY) & (clean < record.seconds - 1))]
     assert len(later) > 60
     assert [second for second in later if np.abs(at - second).min() > MATCH] == []
