@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-__all__ = ["BEATS", "burden", "initial", "smoothed"]
+__all__ = ["BEATS", "burden", "burdens", "initial", "smoothed"]
 
 BEATS = 20.0  # time constant
 _KEEP = math.exp(-1 / BEATS)
@@ -35,8 +35,25 @@ def burden(probability: NDArray[np.float32], state: NDArray[np.float64]) -> NDAr
     return state * _KEEP + np.stack([probability, np.ones_like(probability)], axis=1)
 
 
+def burdens(
+    probability: NDArray[np.float32], state: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As :func:`burden` for beats that follow each other in one row: to the same numbers, all at once.
+
+    Parameters
+    ----------
+    probability : (beats,) float32
+    state : (2,) float64
+
+    Returns
+    -------
+    The smoothed probability at each beat ``(beats,)``, and the state behind the last.
+    """
+    both = np.stack([probability, np.ones_like(probability)]).astype(np.float64)
+    sums, _ = lfilter([1.0], [1.0, -_KEEP], both, axis=1, zi=_KEEP * state[:, None])
+    return np.asarray(sums[0] / sums[1]), np.asarray(sums[:, -1] if len(probability) else state)
+
+
 def smoothed(probability: NDArray[np.float32]) -> NDArray[np.float64]:
     """The smoothed probability at each beat ``(beats,)`` of one stream, from its first beat on."""
-    both = np.stack([probability, np.ones_like(probability)]).astype(np.float64)
-    total, weight = lfilter([1.0], [1.0, -_KEEP], both, axis=1)
-    return np.asarray(total / weight)
+    return burdens(probability, initial(1)[0])[0]

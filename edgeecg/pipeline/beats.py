@@ -190,6 +190,11 @@ class BeatRows:
         """P(AFIB) smoothed up to each beat."""
         rows, begin, counts = runs
         smoothed = np.empty(len(afib))
+        if counts.max() > len(rows):  # all beats of one row at a time
+            for row, start, count in zip(rows, begin, counts, strict=True):
+                its = slice(start, start + count)
+                smoothed[its], self._afib[row] = fibrillation.burdens(afib[its], self._afib[row])
+            return smoothed
         for nth in range(int(counts.max())):  # the n-th beat of every row that has one
             going = counts > nth
             beat = begin[going] + nth

@@ -8,6 +8,7 @@ the stage.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,11 @@ def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask
     above, beyond = value >= high, ~(value < low)
     last = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)[:, 0]
     held = np.empty(value.shape, dtype=bool)
+    if len(value) < value.shape[1]:  # a long block of few rows: numpy's calls would cost most
+        for row, now in enumerate(last.tolist()):
+            for tick, (up, on) in enumerate(zip(above[row].tolist(), beyond[row].tolist(), strict=True)):
+                now = held[row, tick] = up or (now and on)
+        return held
     for tick in range(value.shape[1]):
         last = held[:, tick] = above[:, tick] | (last & beyond[:, tick])
     return held
@@ -75,6 +81,13 @@ def _usual(recent: Floats, good: Mask, before: Floats) -> Floats:
     """Size of what is largest in three seconds, as it usually is while that is good: ``(rows, ticks)``."""
     sizes = np.fmax.reduce(recent[:, SIZE], axis=-1)
     usual, last = np.empty(sizes.shape), before
+    if len(sizes) < sizes.shape[1]:
+        for row, now in enumerate(before.tolist()):
+            for tick, (size, fine) in enumerate(zip(sizes[row].tolist(), good[row].tolist(), strict=True)):
+                if fine:
+                    now = size if math.isnan(now) else now + USUAL_MEMORY * (size - now)
+                usual[row, tick] = now
+        return usual
     for tick in range(sizes.shape[1]):
         size = sizes[:, tick]
         followed = np.where(np.isnan(last), size, last + USUAL_MEMORY * (size - last))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeecg.decode.fibrillation import BEATS, burden, initial, smoothed
+from edgeecg.decode.fibrillation import BEATS, burden, burdens, initial, smoothed
 
 
 def test_beat_by_beat_is_the_whole_at_once():
@@ -13,8 +13,12 @@ def test_beat_by_beat_is_the_whole_at_once():
     for probability in probabilities:
         state = burden(np.array([probability]), state)
         told.append(state[0, 0] / state[0, 1])
-    np.testing.assert_allclose(smoothed(probabilities), told, rtol=1e-12)
+    np.testing.assert_array_equal(smoothed(probabilities), told)
     assert smoothed(probabilities[:0]).shape == (0,)
+    first, between = burdens(probabilities[:80], initial(1)[0])
+    last, after = burdens(probabilities[80:], between)
+    np.testing.assert_array_equal(np.concatenate([first, last]), told)
+    np.testing.assert_array_equal(after, state[0])
 
 
 def test_a_steady_probability_is_its_own_mean_from_the_first_beat():
