@@ -64,16 +64,11 @@ def read(recent: Floats, latch: Floats) -> Reading:
 def _latched(value: Floats, bounds: tuple[float, float], before: Floats) -> Mask:
     """True from where ``value`` reaches the upper bound to where it falls below the lower one."""
     low, high = bounds
-    above, beyond = value >= high, ~(value < low)
-    last = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)[:, 0]
-    held = np.empty(value.shape, dtype=bool)
-    if len(value) < value.shape[1]:  # a long block of few rows: numpy's calls would cost most
-        for row, now in enumerate(last.tolist()):
-            for tick, (up, on) in enumerate(zip(above[row].tolist(), beyond[row].tolist(), strict=True)):
-                now = held[row, tick] = up or (now and on)
-        return held
-    for tick in range(value.shape[1]):
-        last = held[:, tick] = above[:, tick] | (last & beyond[:, tick])
+    above = value >= high
+    last = np.where(np.isnan(before), value[:, :1] >= (low + high) / 2, before > 0.5)
+    told = np.where(above | (value < low), np.arange(value.shape[1]), -1)  # between the bounds it stays
+    since = np.maximum.accumulate(told, axis=1)
+    held: Mask = np.where(since < 0, last, above[np.arange(len(value))[:, None], since])
     return held
 
 
@@ -81,17 +76,19 @@ def _usual(recent: Floats, good: Mask, before: Floats) -> Floats:
     """Size of what is largest in three seconds, as it usually is while that is good: ``(rows, ticks)``."""
     sizes = np.fmax.reduce(recent[:, SIZE], axis=-1)
     usual, last = np.empty(sizes.shape), before
-    if len(sizes) < sizes.shape[1]:
+    if len(sizes) < sizes.shape[1]:  # a long block of few rows: numpy's calls would cost most
         for row, now in enumerate(before.tolist()):
-            for tick, (size, fine) in enumerate(zip(sizes[row].tolist(), good[row].tolist(), strict=True)):
+            followed = []
+            for size, fine in zip(sizes[row].tolist(), good[row].tolist(), strict=True):
                 if fine:
                     now = size if math.isnan(now) else now + USUAL_MEMORY * (size - now)
-                usual[row, tick] = now
+                followed.append(now)
+            usual[row] = followed
         return usual
     for tick in range(sizes.shape[1]):
         size = sizes[:, tick]
-        followed = np.where(np.isnan(last), size, last + USUAL_MEMORY * (size - last))
-        last = usual[:, tick] = np.where(good[:, tick], followed, last)
+        new = np.where(np.isnan(last), size, last + USUAL_MEMORY * (size - last))
+        last = usual[:, tick] = np.where(good[:, tick], new, last)
     return usual
 
 
