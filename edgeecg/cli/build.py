@@ -110,7 +110,6 @@ def build(
     from edgeecg.deploy.graphset import read_graphs
     from edgeecg.deploy.select import select, selection_table
     from edgeecg.deploy.verdict import SelectSettings
-    from edgeecg.pipeline.decoder_state import DecoderSettings
     from edgeecg.runtime.trt import why_not
 
     if out.suffix != SUFFIX:
@@ -143,7 +142,6 @@ def build(
     else:
         found, opens = _unchecked(found, precision, calibration, data, console.print), precision
     bundle = found.bundle(opens)
-    DecoderSettings.of(bundle)  # refuses a point of the rhythm that is not there, or makes no sense
     write_bundle(out, bundle)
     console.print(
         f"{out}: {bundle.name}, opens {opens}, holds {', '.join(bundle.precisions)}, "

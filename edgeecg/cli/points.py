@@ -45,6 +45,7 @@ def with_points(thresholds: Thresholds, said: Sequence[str]) -> Thresholds:
         One is something else, or out of range.
     """
     from edgeecg.bundle import Thresholds
+    from edgeecg.pipeline.decoder_state import rhythm_of
 
     points: dict[str, Any] = asdict(thresholds)
     for text in said:
@@ -60,9 +61,11 @@ def with_points(thresholds: Thresholds, said: Sequence[str]) -> Thresholds:
         else:
             points[name] = value
     try:
-        return msgspec.convert(points, Thresholds)
-    except (msgspec.ValidationError, BundleError) as error:
+        changed = msgspec.convert(points, Thresholds)
+        rhythm_of(changed)
+    except (msgspec.ValidationError, BundleError, ConfigError) as error:
         raise ConfigError(f"--point: {error}") from error
+    return changed
 
 
 def _number(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
-from edgeecg.bundle import Bundle
+from edgeecg.bundle import Bundle, Thresholds
 from edgeecg.decode.alarms import AlarmSettings, AlarmState
 from edgeecg.decode.grades import Stretch
 from edgeecg.decode.rhythm import RhythmSettings, RhythmState
@@ -14,7 +14,7 @@ from edgeecg.pipeline.leads import Tick
 from edgeecg.signal.quality import TICK
 from edgeecg.specs import Alarm, ModelSpec
 
-__all__ = ["CALM", "DecoderSettings", "DecoderState", "FoundBeat"]
+__all__ = ["CALM", "DecoderSettings", "DecoderState", "FoundBeat", "rhythm_of"]
 
 CALM = 20  # ticks at rest behind which what never rests begins anew
 
@@ -28,6 +28,26 @@ class FoundBeat(NamedTuple):
     probability: float
     quality: float
     afib: float
+
+
+def rhythm_of(thresholds: Thresholds) -> RhythmSettings:
+    """Operating points of the rhythm decoder.
+
+    Raises
+    ------
+    BundleError
+        One is named that is not there.
+    ConfigError
+        They contradict each other.
+    """
+    known = [field.name for field in fields(RhythmSettings)]
+    unknown = sorted(set(thresholds.rhythm) - set(known))
+    if unknown:
+        raise BundleError(f"sets rhythm.{unknown[0]}: there are {', '.join(known)}")
+    values: dict[str, Any] = dict(thresholds.rhythm)
+    if "beats" in values:
+        values["beats"] = round(values["beats"])
+    return RhythmSettings(**values)
 
 
 @dataclass(frozen=True)
@@ -65,14 +85,11 @@ class DecoderSettings:
             raise ConfigError(
                 f"alarms is {alarms!r}: give edgeecg.decode.alarms.AlarmSettings(...), or leave it out"
             )
-        known = {field.name: field.type for field in fields(RhythmSettings)}
-        unknown = sorted(set(bundle.thresholds.rhythm) - set(known))
-        if unknown:
-            raise BundleError(f"bundle {bundle.name} sets rhythm.{unknown[0]}: there are {', '.join(known)}")
-        values: dict[str, Any] = dict(bundle.thresholds.rhythm)
-        if "beats" in values:
-            values["beats"] = round(values["beats"])
-        return cls(bundle.spec, RhythmSettings(**values), alarms or AlarmSettings(), bool(withhold))
+        try:
+            rhythm = rhythm_of(bundle.thresholds)
+        except BundleError as error:
+            raise BundleError(f"bundle {bundle.name} {error}") from error
+        return cls(bundle.spec, rhythm, alarms or AlarmSettings(), bool(withhold))
 
     @property
     def told(self) -> dict[str, Any]:

@@ -159,6 +159,7 @@ def test_what_nobody_checks_is_made_all_the_same(walked: Path, capsys: pytest.Ca
         ("build @graphs --out @x.edgeecg --point beat=nan", "write NAME=NUMBER"),
         ("build @graphs --out @x.edgeecg --point beat=1.5", "must lie between 0 and 1"),
         ("build @graphs --out @x.edgeecg --point rhythm.entr=0.4", "there are smoothing, enter"),
+        ("export @checkpoint --out @x --point rhythm.entr=0.4", "there are smoothing, enter"),
         ("build @graphs --out @x.edgeecg --point rhythm.enter=0.1", "rhythm needs 0 < leave <= enter"),
         ("export @patients --out @x", "weights.safetensors is missing"),
         ("calibrate @nowhere --out @x", "no graphs at"),
