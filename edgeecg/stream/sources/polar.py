@@ -17,6 +17,7 @@ from edgeecg.stream.cause import cause
 from edgeecg.stream.sources import pmd
 from edgeecg.stream.sources.base import Packet
 from edgeecg.stream.sources.ble import BleakTransport, BleTransport
+from edgeecg.stream.sources.interval_log import IntervalLog
 from edgeecg.stream.sources.live import TICK, LiveSource
 
 __all__ = ["PolarSource"]
@@ -46,6 +47,8 @@ class PolarSource(LiveSource):
         Seconds that opening tries to get the first samples.
     retry : float
         Seconds for which a lost or silent strap is tried anew before the stream ends with an error.
+    rr : str, optional
+        File to which the strap's own RR intervals are appended, see `IntervalLog`.
     heart_rate : callable, optional
         Told every `pmd.HeartRate`, in the Bluetooth thread: the strap's own beat detection.
     transport : callable, optional
@@ -60,6 +63,8 @@ class PolarSource(LiveSource):
     ------
     ConfigError
         If an option is out of range.
+    LinkError
+        When opened: if the strap is not reached, or ``rr`` cannot be written.
     """
 
     jitter = 0.05
@@ -70,6 +75,7 @@ class PolarSource(LiveSource):
         *,
         wait: float = 30.0,
         retry: float = 300.0,
+        rr: str | None = None,
         heart_rate: Callable[[pmd.HeartRate], None] | None = None,
         transport: Callable[[str], BleTransport] = reach_h10,
     ) -> None:
@@ -78,6 +84,8 @@ class PolarSource(LiveSource):
             raise ConfigError(f"retry={retry} must be at least 0 and wait={wait} more than 0 seconds")
         self.fs, self.leads = float(pmd.ECG_FS), ("ECG",)
         self._address, self._heart_rate, self._make = address, heart_rate, transport
+        self._rr = rr
+        self._intervals: IntervalLog | None = None
         self._wait, self._retry = wait, retry
         self._heard = time.monotonic()
         self._ready = threading.Event()
@@ -96,6 +104,12 @@ class PolarSource(LiveSource):
 
     def _connect(self) -> None:
         self._transport = self._make(self._address)  # a missing library is told here, not in the thread
+        if self._rr is not None:
+            self._intervals = IntervalLog(self._rr)
+
+    def _disconnect(self) -> None:
+        if self._intervals is not None:
+            self._intervals.close()
 
     def _produce(self) -> None:
         asyncio.run(self._keep_up())
@@ -204,14 +218,17 @@ class PolarSource(LiveSource):
         self._put_now(Packet(millivolts[:, None], stamp=first, time=now, heard=self._heard))
 
     def _on_heart_rate(self, data: bytes) -> None:
-        if self._heart_rate is None:
+        if self._heart_rate is None and self._intervals is None:
             return
         try:
             measured = pmd.decode_heart_rate(data)
         except PacketError:
             self.unreadable += 1
             return
-        self._heart_rate(measured)
+        if self._intervals is not None:
+            self._intervals.write(measured)
+        if self._heart_rate is not None:
+            self._heart_rate(measured)
 
     async def _sleep(self, seconds: float) -> None:
         limit = time.monotonic() + seconds
