@@ -107,6 +107,16 @@ class Impulses:
         return 1.0 / (USUAL * self.fs)
 
     @cached_property
+    def _fades(self) -> Floats:
+        """What is left of the steepest slope after so many samples; a power is dear."""
+        return np.asarray(self.fade ** np.arange(MOST + 1))
+
+    @cached_property
+    def _weights(self) -> Floats:
+        """Of a step of so many samples ago in the mean step."""
+        return np.asarray(self.weight * (1.0 - self.weight) ** np.arange(MOST + 1))
+
+    @cached_property
     def enough(self) -> int:
         """Samples for which a slope must have been known."""
         return round(LEARN * self.fs)
@@ -138,9 +148,9 @@ class Impulses:
         rows = np.flatnonzero(~calm[:, 0])
         if len(rows) == len(x):
             return self._looked_at(x, state)
-        age = np.arange(count - 1, -1, -1)
-        steep = np.maximum(left, (self._slopes(steps) * self.fade**age).max(axis=1, keepdims=True))
-        usual = (sizes * (self.weight * (1.0 - self.weight) ** age)).sum(axis=1, keepdims=True)
+        faded = self._slopes(steps) * self._fades[count - 1 :: -1]  # by their age
+        steep = np.maximum(left, faded.max(axis=1, keepdims=True))
+        usual = (sizes * self._weights[count - 1 :: -1]).sum(axis=1, keepdims=True)
         usual += state.usual * (1.0 - self.weight) ** count
         seen, tail = np.minimum(state.seen + count, self.enough), known[:, -self.context :]
         after = ImpulseState(tail, tail.copy(), steep, usual, seen, np.zeros_like(seen))
@@ -176,7 +186,7 @@ class Impulses:
     def _limits(self, steps: Floats, state: ImpulseState) -> tuple[Floats, Floats, Floats, Floats]:
         """How far each sample may lie; samples for which a slope was known; slopes of late; mean steps."""
         slopes, steps = self._slopes(steps), np.abs(steps[:, self.slope - 1 :])
-        fade = self.fade ** np.arange(slopes.shape[1] + 1)
+        fade = self._fades[: slopes.shape[1] + 1]
         grown = np.concatenate([state.steep, slopes / fade[1:]], axis=1)
         steep = np.maximum.accumulate(grown, axis=1) * fade
         mean, _ = scipy.signal.lfilter(
