@@ -4,7 +4,8 @@ An S is *premature*: it comes before the sinus would have sent the next beat. Wh
 in exercise say, P lies on the T before and looks like the P of an S; but no beat comes early against those
 before. So an S must come ``EARLY`` against the beat before it, and either ``EARLY`` against what was usual or
 far sooner than after the *pauses* of this rhythm: where most beats are S, as in a sick sinus, they are what
-is usual. Or it follows an S that did while the rhythm stays ``FASTER`` than before that one. Bigeminy, which
+is usual. Or it follows an S that did while the rhythm stays ``FASTER`` than before that one, or it comes in
+little more than half a pause, whatever was before: the first S of a run may not have been heard. Bigeminy, which
 has a rule of its own (`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too
 little is known; a stream that begins within a run of S hears it until it knows nothing else.
 
@@ -28,6 +29,9 @@ EARLY = 0.92
 
 BEHIND_PAUSE = 0.7
 """Longest interval of an S that comes early against pauses only, in pauses."""
+
+DEEP = 0.55
+"""Longest interval of an S that is early against pauses alone, in pauses."""
 
 PAUSES = 2
 """Which of the intervals known is the pause, from the longest on: one alone may be a beat that was missed."""
@@ -68,6 +72,7 @@ def late(
     usual: list[float] = median(recent[:, :-1]).tolist()
     longest = np.partition(np.nan_to_num(intervals[:, :-1]), -PAUSES, axis=1)[:, -PAUSES]
     paused: list[float] = (BEHIND_PAUSE * longest).tolist()
+    deep = (recent[:, -1] < DEEP * longest).tolist()
     places = []
     for place, (label, last, interval) in enumerate(
         zip(labels.tolist(), recent[:, -2].tolist(), recent[:, -1].tolist(), strict=True)
@@ -84,7 +89,7 @@ def late(
             before = usual[place]
         elif interval < min(EARLY * last, paused[place]):
             before = min(last, paused[place] / FASTER)
-        else:
+        elif not deep[place]:
             places.append(place)
             before = NO_RUN
     return places, before

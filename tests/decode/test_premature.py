@@ -45,6 +45,8 @@ def told(gaps: list[float], labels: str, pieces: int = 1) -> str:
         ([1.4, 0.7, 0.7, 0.7] * 8, "NSSS" * 8, "NSSS" * 8),  # a sick sinus: what is usual are S, not pauses
         ([1.4, *[0.7] * 20] * 2, "N" + "S" * 41, "N" + "S" * 20 + "N" + "S" * 20),  # of any length
         ([1.4, *[0.8] * 20], "N" + "S" * 20, "N" * 21),  # one pause, and the sinus as before
+        ([1.4, 0.7, 0.7, 0.7] * 8, "NNSS" * 8, "NNNN" + "NNSS" * 7),  # the first of a run is not heard
+        ([1.2, 0.7, 0.7, 0.7] * 8, "NNSS" * 8, "NNNN" * 8),  # that may be a sinus, where pauses are short
         ([0.8 * 0.95**n for n in range(12)], "S" * 12, "N" * 12),  # no step down, though it quickens soon
     ],
 )
