@@ -160,7 +160,7 @@ def evaluate(
     left = [name for name in without or [] if name not in {cases[number].name for number in failed}]
     groups = tuple(group_report(title, members, protocol) for title, members in _groups(there, left))
     told = [*(references or [SYNTHETIC]), *(["held out"] if held_out else [])]
-    report = Report(system, ", ".join(told), protocol, groups)
+    report = Report(system, ", ".join(told), protocol, groups, unscored=tuple(failed.values()))
     console = data_console()
     for table in tables(report, records=records):
         show_table(console, table)

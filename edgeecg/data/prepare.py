@@ -164,8 +164,6 @@ def prepare_synthetic(made: SyntheticRecord) -> TrainingRecord:
 def _synthetic(settings: DataSettings, seed: int, tell: Tell) -> Iterator[TrainingRecord]:
     """Patients over several pairs of leads, at least three of a pair; the first pairs take what is over."""
     wanted = settings.synthetic_patients
-    if not wanted:
-        raise ConfigError("data.synthetic_patients is 0 and synthetic has a share: make some or give none")
     pairs, made = min(len(LEAD_PAIRS), max(1, wanted // 3)), 0
     for number, leads in enumerate(LEAD_PAIRS[:pairs]):
         count = wanted // pairs + (number < wanted % pairs)
@@ -266,22 +264,22 @@ def load_training_data(
                 f"set {name!r}: give the bare name of a folder, and the folder above it as data.root"
             )
     real = [name for name, share in settings.sets.items() if share > 0 and name != SYNTHETIC]
+    root = data_root(settings.root or None) if real else Path()
+    for name in real:  # before minutes are spent on the sets that are there
+        if name in SETS:
+            set_folder(root, name)
+        elif not (root / name).is_dir():
+            raise ConfigError(
+                f"unknown set {name!r}: {root / name} is no folder; the sets known are "
+                f"{', '.join((SYNTHETIC, *SETS))}"
+            )
     records: list[TrainingRecord] = []
-    noise: list[NDArray[np.float32]] = []
     if settings.sets.get(SYNTHETIC, 0) > 0:
         records += _synthetic(settings, seed, partial(report, SYNTHETIC))
-    if real:
-        root = data_root(settings.root or None)
-        noise = _noise(root)
-        for name in real:
-            if name not in SETS and not (root / name).is_dir():
-                raise ConfigError(
-                    f"unknown set {name!r}: {root / name} is no folder; the sets known are "
-                    f"{', '.join((SYNTHETIC, *SETS))}"
-                )
-            own, tell = name not in SETS and (root / name).is_dir(), partial(report, name)
-            limit = settings.limit
-            records += _own(root / name, limit, tell) if own else _catalogued(root, name, limit, tell)
+    noise = _noise(root) if real else []
+    for name in real:
+        limit, tell = settings.limit, partial(report, name)
+        records += _catalogued(root, name, limit, tell) if name in SETS else _own(root / name, limit, tell)
     training, validation = hold_out(records, settings)
     read = [*real, NOISE] if noise else real
     thanks = tuple(dict.fromkeys(SETS[name].attribution for name in read if name in SETS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgeecg.errors import ConfigError
 from edgeecg.ranges import AtLeastOne, Count, NotNegative
 
 __all__ = ["SYNTHETIC", "DataSettings"]
@@ -42,3 +43,16 @@ class DataSettings:
     limit: Count = 0
     synthetic_patients: Count = 72
     synthetic_seconds: AtLeastOne = 180
+
+    def __post_init__(self) -> None:
+        if not any(share > 0 for share in self.sets.values()):
+            raise ConfigError("no set has a share: give one in [data.sets] a number above 0")
+        if self.sets.get(SYNTHETIC, 0) > 0 and not self.synthetic_patients:
+            told = "data.synthetic_patients is 0 and synthetic has a share"
+            raise ConfigError(f"{told}: make some or give none")
+        if self.fold and not self.folds:
+            raise ConfigError(f"data.fold {self.fold} holds nobody out without data.folds: say of how many")
+        if self.folds == 1:
+            raise ConfigError("data.folds = 1 would hold everybody out: ask for 2 or more, or leave it out")
+        if self.folds and self.fold >= self.folds:
+            raise ConfigError(f"data.fold {self.fold} must be 0 to {self.folds - 1}")

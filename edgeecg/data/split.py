@@ -23,7 +23,7 @@ def hold_out(
     Raises
     ------
     ConfigError
-        A name that is no record, a fold that is not there, nobody left to train on, or one recording of the
+        A name that is no record, fewer patients than folds, nobody left to train on, or one recording of the
         user's on both sides under two names.
     """
     patient = {record.name: record.patient for record in records}
@@ -34,19 +34,13 @@ def hold_out(
             f"data.validation names {', '.join(unknown)}, not among the recordings (form: mitdb/119){few}"
         )
     held = {patient[name] for name in settings.validation}
-    if settings.fold and not settings.folds:
-        raise ConfigError(f"data.fold {settings.fold} holds nobody out without data.folds: say of how many")
     if settings.folds:
-        if not 0 <= settings.fold < settings.folds:
-            raise ConfigError(f"data.fold {settings.fold} must be 0 to {settings.folds - 1}")
         for source in sorted({record.source for record in records}):
             people = {record.patient for record in records if record.source == source}
             _check_folds(source, len(people), settings.folds)
             folds = patient_folds(people, settings.folds)
             held |= {person for person, fold in folds.items() if fold == settings.fold}
     training = [record for record in records if record.patient not in held]
-    if not records:
-        raise ConfigError("no set has a share: give one in [data.sets] a number above 0")
     if not training:
         raise ConfigError("every patient is held out for validation: none is left to train on")
     validation = [record for record in records if record.patient in held]

@@ -126,9 +126,13 @@ def write_wfdb(record: Record, folder: str | os.PathLike[str], *, annotator: str
 
 
 def find_headers(folder: Path) -> list[Path]:
-    """The headers in a folder and those under it, sorted; what is still being written lies in hidden ones."""
-    found = (header for place in folders_in(folder) for header in place.glob("*.hea"))
-    return sorted(header for header in found if not header.name.startswith("."))
+    """The headers in a folder and those under it, sorted; what is still being written lies in hidden ones.
+
+    One whose name ends in capitals is there as it ought to be called, so that its reader says so.
+    """
+    files = (file for place in folders_in(folder) for file in place.iterdir())
+    headers = (file for file in files if file.suffix.lower() == ".hea" and not file.name.startswith("."))
+    return sorted({header.with_suffix(".hea") for header in headers})
 
 
 def folders_in(root: Path) -> list[Path]:
@@ -156,7 +160,7 @@ def folders_in(root: Path) -> list[Path]:
 def wfdb_stem(path: str | os.PathLike[str]) -> Path:
     """A record's path without the extension of one of its files."""
     plain = Path(path)
-    return plain.with_suffix("") if plain.suffix in (".hea", ".dat", ".mat") else plain
+    return plain.with_suffix("") if plain.suffix.lower() in (".hea", ".dat", ".mat") else plain
 
 
 def _read_segments(wfdb: ModuleType, stem: Path, header: Any, as_counts: bool) -> list[Channel]:

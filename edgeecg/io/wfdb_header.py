@@ -29,7 +29,12 @@ def read_header(wfdb: ModuleType, stem: Path) -> Any:
     """The parsed header of a record, or of a record of segments."""
     path = stem.parent / f"{stem.name}.hea"
     if not path.is_file():
-        near = sorted(p.stem for p in stem.parent.glob("*.hea"))[:5] if stem.parent.is_dir() else []
+        there = sorted(stem.parent.iterdir()) if stem.parent.is_dir() else []
+        for file in there:
+            if file.name.lower() == path.name.lower():
+                told = f"its header is called {file.name}: rename it to {path.name}"
+                raise RecordError(f"record {stem}: {told}")
+        near = [file.stem for file in there if file.suffix == ".hea"][:5]
         hint = f"; that folder has {', '.join(near)} ..." if near else ""
         raise RecordError(f"no record at {stem}: its header {path.name} is missing{hint}")
     if path.stat().st_size == 0:

@@ -36,7 +36,8 @@ def render(report: Report, changes: Table | None = None) -> str:
         f"EdgeECG evaluation: {report.reference}",
         f"Against {report.reference}",
         f"EdgeECG {__version__}: {system}",
-        "".join(f"<p>{escape(group.title)}</p>{_cards(group)}" for group in report.groups)
+        "".join(f"<p>not scored: {escape(reason)}</p>" for reason in report.unscored)
+        + "".join(f"<p>{escape(group.title)}</p>{_cards(group)}" for group in report.groups)
         + sections_of(body),
     )
 

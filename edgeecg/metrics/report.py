@@ -187,7 +187,8 @@ class GroupReport:
 class Report:
     """What ``edgeecg evaluate`` writes.
 
-    ``system`` says what was evaluated, ``reference`` against what.
+    ``system`` says what was evaluated, ``reference`` against what, ``unscored`` why each record that no
+    figure speaks of could not be scored (none in older reports).
     """
 
     system: dict[str, str]
@@ -195,6 +196,7 @@ class Report:
     protocol: Protocol
     groups: tuple[GroupReport, ...]
     schema: int = SCHEMA
+    unscored: tuple[str, ...] = ()
 
 
 def write_report(path: str | os.PathLike[str], report: Report) -> None:

@@ -110,7 +110,7 @@ class TrainConfig:
     devices: Few = 1
     nodes: Few = 1
     threads: Few = 1
-    workers: Count = 1
+    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 1
     data: DataSettings = field(default_factory=DataSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     loss: LossSettings = field(default_factory=LossSettings)

@@ -19,8 +19,9 @@ from edgeecg.model.checkpoint import weights_of
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.transformer import Network
 
-__all__ = ["Origin", "check_origin", "origin_of", "recordings_hash"]
+__all__ = ["Origin", "check_origin", "check_settings", "origin_of", "recordings_hash"]
 
+WAY_OUT = "choose another --out, or delete it"
 FREE = ("workers", "data.root")  # may change between two parts of a run: they change no batch
 
 
@@ -93,21 +94,25 @@ def check_origin(folder: Path, facts: Mapping[str, Any], now: Origin) -> None:
     ConfigError
         Says what is not the same.
     """
-    way_out = "choose another --out, or delete it"
-    changed = _changes(facts["config"], now.config)
-    if changed:
-        raise ConfigError(f"the run in {folder} has other settings ({changed}): {way_out}")
-    if facts.get("weights", now.weights) != now.weights:
-        began = "was a fine-tuning of" if facts["weights"] else "did not begin from"
-        raise ConfigError(f"the run in {folder} {began} other weights: give the same --init, or {way_out}")
+    check_settings(folder, facts, now)
     if facts.get("recordings", now.recordings) != now.recordings:
         before, here = (_counted(counts) for counts in (facts["counts"], now.counts))
         which = f"{before} then, {here} now" if before != here else f"{here}, but not the same"
-        raise ConfigError(f"the run in {folder} was trained on other recordings ({which}): {way_out}")
+        raise ConfigError(f"the run in {folder} was trained on other recordings ({which}): {WAY_OUT}")
     if facts.get("samples", now.samples) != now.samples:
         raise ConfigError(
-            f"the run in {folder} was trained on other samples of the same recordings: {way_out}"
+            f"the run in {folder} was trained on other samples of the same recordings: {WAY_OUT}"
         )
+
+
+def check_settings(folder: Path, facts: Mapping[str, Any], now: Origin) -> None:
+    """What :func:`check_origin` asks of settings and weights, for which no recording is needed."""
+    changed = _changes(facts["config"], now.config)
+    if changed:
+        raise ConfigError(f"the run in {folder} has other settings ({changed}): {WAY_OUT}")
+    if facts.get("weights", now.weights) != now.weights:
+        began = "was a fine-tuning of" if facts["weights"] else "did not begin from"
+        raise ConfigError(f"the run in {folder} {began} other weights: give the same --init, or {WAY_OUT}")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -22,8 +22,9 @@ from edgeecg.errors import ConfigError
 from edgeecg.model.checkpoint import CHECKPOINT, SETTINGS, load_checkpoint, save_checkpoint, weights_of
 from edgeecg.model.config import TrainConfig
 from edgeecg.model.initial import Initial, as_initial, begun_from
+from edgeecg.model.origin import check_settings, origin_of
 from edgeecg.model.presets import preset
-from edgeecg.model.resume import LOCK
+from edgeecg.model.resume import LOCK, TENSORS, read_facts, read_run
 from edgeecg.model.run_log import logged_run
 from edgeecg.model.team import Team
 from edgeecg.model.train import Trainer
@@ -84,7 +85,7 @@ def train_run(
     show : callable
         Told the step and its figures after every step, by the run's first process.
     say : callable
-        Told in a line what begins, likewise.
+        Told in a line what begins, likewise; on each of several machines that they are waited for.
     prepare : callable
         Told how far the recordings of each set are prepared, likewise.
     init : str, optional
@@ -103,7 +104,13 @@ def train_run(
         config = as_initial(config, initial.network.spec, initial.name)
     else:
         preset(config.preset)
+        if config.optim.freeze_tokens:
+            raise ConfigError(
+                "freeze_tokens trains on finished tokens: name the weights that have them by --init"
+            )
     _check_folder(out)
+    if config.nodes > 1:
+        say(f"waiting for {config.nodes} machines: give this command on each, with MASTER_ADDR and NODE_RANK")
     team = Team(config)
     torch.set_num_threads(config.threads)
     tell, report = (say, prepare) if team.leads else (_silent, _silent)
@@ -122,6 +129,7 @@ def _train(
     report: Report,
 ) -> RunReport:
     """From the recordings to the checkpoint, in a folder that is this run's alone."""
+    team.first(lambda: _check_begun(out, config, initial))
     named = ", ".join(name for name, share in config.data.sets.items() if share > 0)
     tell(f"preparing recordings of {named}")
     data = team.each(lambda: load_training_data(config.data, config.seed, report))
@@ -156,6 +164,14 @@ def _alone(out: Path) -> Iterator[None]:
         except OSError as error:  # a file system without locks
             log.warning("%s cannot be locked (%s): start no second run there", out, error)
         yield
+
+
+def _check_begun(out: Path, config: TrainConfig, initial: Initial | None) -> None:
+    """Refuse other settings than those of a run that is there, before its recordings are read again."""
+    data = read_run(out)
+    if data is not None:
+        weights = None if initial is None else initial.network
+        check_settings(out, read_facts(data, out / TENSORS), origin_of(config, weights, [], []))
 
 
 def _silent(*what: object) -> None:

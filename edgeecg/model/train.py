@@ -160,10 +160,6 @@ class Trainer:
         self.team = team if team is not None else Team(config)
         self.fabric = self.team.fabric
         self.origin = origin_of(config, initial, records, noise)
-        if config.optim.freeze_tokens and initial is None:
-            raise ConfigError(
-                "freeze_tokens trains on finished tokens: name the weights that have them by --init"
-            )
         self.network = with_dropout(initial, config) if initial is not None else build_network(config)
         teacher = None
         if config.optim.freeze_tokens:

@@ -68,11 +68,12 @@ def test_it_is_said_where_a_bundle_knows_the_patients(name, home, sets, known):
 
 
 def test_one_bad_record_costs_no_other(records, annotated, tmp_path, capsys):
-    folder, report = tmp_path / "some", tmp_path / "scores.json"
+    folder, report, page = tmp_path / "some", tmp_path / "scores.json", tmp_path / "scores.html"
     shutil.copytree(records, folder)
     lost = sorted(folder.glob("*.atr"))[0]
     lost.unlink()
-    assert main(["evaluate", str(folder), "-a", str(annotated), "--json", str(report)]) == 2
+    line = ["evaluate", str(folder), "-a", str(annotated), "--json", str(report), "--html", str(page)]
+    assert main(line) == 2
     told = capsys.readouterr()
     assert f"{lost.stem} has no reference annotations" in " ".join(told.err.split())
     assert "1 of 3 records could not be scored" in " ".join(told.err.split())
@@ -81,6 +82,9 @@ def test_one_bad_record_costs_no_other(records, annotated, tmp_path, capsys):
     assert "nothing to hold against the earlier report" in " ".join(capsys.readouterr().err.split())
     whole = len(sorted(records.glob("*.atr")))
     assert sum(len(group.records) for group in read_report(report).groups) == whole - 1
+    (why,) = read_report(report).unscored
+    assert lost.stem in why
+    assert f"not scored: {why}" in page.read_text(), "who reads the page sees that records are not in it"
 
 
 def test_a_record_that_no_stream_takes_costs_no_other(records, tmp_path, capsys):

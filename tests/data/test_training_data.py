@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,10 +73,6 @@ def test_wrong_splits_are_refused() -> None:
         hold_out(records, DataSettings(validation=("mitdb/999",)))
     with pytest.raises(ConfigError, match="none is left"):
         hold_out(records, DataSettings(validation=("mitdb/100",)))
-    with pytest.raises(ConfigError, match="0 to 1"):
-        hold_out([*records, record("mitdb/101", "mitdb/101")], DataSettings(folds=2, fold=2))
-    with pytest.raises(ConfigError, match=r"data.fold 3 holds nobody out without data.folds"):
-        hold_out(records, DataSettings(fold=3))
 
 
 def test_a_patient_of_two_sets_is_held_out_of_training_with_both() -> None:
@@ -261,11 +258,37 @@ def test_too_few_patients_for_the_folds_are_counted(people: int, folds: int, say
         hold_out(records, DataSettings(folds=folds))
 
 
-def test_no_synthetic_patients_go_with_no_share_only() -> None:
-    with pytest.raises(ConfigError, match="synthetic_patients is 0 and synthetic has a share"):
-        load_training_data(DataSettings(synthetic_patients=0), seed=1)
-    with pytest.raises(ConfigError, match="no set has a share"):
-        load_training_data(DataSettings(sets={"synthetic": 0.0}, synthetic_patients=0), seed=1)
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"synthetic_patients": 0}, "synthetic_patients is 0 and synthetic has a share"),
+        ({"sets": {"synthetic": 0.0}, "synthetic_patients": 0}, "no set has a share"),
+        ({"sets": {}}, "no set has a share"),
+        ({"fold": 3}, r"data.fold 3 holds nobody out without data.folds"),
+        ({"folds": 2, "fold": 2}, "data.fold 2 must be 0 to 1"),
+        ({"folds": 1}, "data.folds = 1 would hold everybody out"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_anything_is_read(
+    settings: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        DataSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nosuch", "unknown set 'nosuch'"), ("mitdb", "fetch it with 'edgeecg data fetch mitdb")],
+)
+def test_a_set_that_is_not_there_is_told_before_others_are_read(tmp_path: Path, name: str, told: str) -> None:
+    begun: list[str] = []
+    with pytest.raises(ConfigError, match=told):
+        load_training_data(
+            DataSettings(root=str(tmp_path), sets={"synthetic": 1.0, name: 1.0}, synthetic_patients=3),
+            0,
+            lambda source, done, total: begun.append(source),
+        )
+    assert begun == []
 
 
 def test_an_unknown_set_or_root_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import wfdb
 
 from edgeecg.errors import RecordError
 from edgeecg.io import Annotations, Record, read_record, write_annotations, write_wfdb
+from edgeecg.io.reading import find_annotated
 
 FS = 250
 
@@ -222,6 +223,18 @@ def test_the_length_of_segments_need_not_be_stated(tmp_path: Path) -> None:
     write(tmp_path, ecg(600), name="a")
     header(tmp_path, f"r/2 2 {FS}\na 600\n~ 200\n")
     assert len(read_record(tmp_path / "r")) == 800
+
+
+def test_a_header_in_capitals_is_told_and_left_out_by_nobody(tmp_path: Path) -> None:
+    """As old recorders and cards write it: the WFDB library knows no such name."""
+    stem = write(tmp_path, ecg())
+    capital = stem.with_suffix(".hea").rename(stem.with_suffix(".HEA"))
+    assert find_annotated(tmp_path, "atr") == [stem]
+    for name in (stem, capital):
+        with pytest.raises(RecordError, match=r"r: its header is called r\.HEA: rename it to r\.hea"):
+            read_record(name)
+    write(tmp_path, ecg())
+    assert find_annotated(tmp_path, "atr") == [stem], "one record, however often its header is there"
 
 
 def test_truncated_signal_file(tmp_path: Path) -> None:

@@ -154,6 +154,8 @@ def test_every_process_leaves_in_order(folder: Path) -> None:
 def test_one_process_writes_and_talks(folder: Path) -> None:
     assert (folder / "said0.txt").read_text().count("training on 2 recordings") == 1
     assert "training on" not in (folder / "said1.txt").read_text()
+    for rank in (0, 1):  # half an hour at most, which without a word looks as if it hung
+        assert (folder / f"said{rank}.txt").read_text().startswith("waiting for 2 machines")
     assert not (folder / "elsewhere").exists(), "only the first machine needs the folder"
     assert len(list((folder / "whole" / "tensorboard").iterdir())) == 1
     meta = json.loads((folder / "whole" / "checkpoint" / "checkpoint.json").read_text())["meta"]

@@ -315,7 +315,7 @@ def test_a_wrong_configuration_names_the_place(tmp_path: Path, text: str, compla
 
 
 @pytest.mark.parametrize(
-    "text", ["seed = -1", "threads = 100000", "devices = 900", "optim.seconds = 1000000"]
+    "text", ["seed = -1", "threads = 100000", "workers = 100000", "devices = 900", "optim.seconds = 1000000"]
 )
 def test_numbers_that_no_machine_takes_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.toml").write_text(text)
@@ -377,10 +377,19 @@ def test_frozen_tokens_stay_and_the_beat_encoder_learns(data, tmp_path: Path) ->
     assert torch.equal(weights(again.run()), weights(whole))
 
 
-def test_frozen_tokens_need_weights_to_begin_from(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    config = replace(TINY, optim=replace(TINY.optim, freeze_tokens=True))
+def test_settings_that_cannot_be_right_are_told_before_the_recordings_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes minutes; so are those of another run in the same folder, and other weights."""
+    train_run(replace(TINY, optim=replace(TINY.optim, steps=1)), tmp_path / "run")
+    monkeypatch.setattr("edgeecg.model.run.load_training_data", lambda *_: pytest.fail("they are read"))
+    frozen = replace(TINY, optim=replace(TINY.optim, freeze_tokens=True))
     with pytest.raises(ConfigError, match="--init"):
-        Trainer(config, data.training, data.noise, tmp_path)
+        train_run(frozen, tmp_path / "frozen")
+    with pytest.raises(ConfigError, match=r"other settings \(optim.steps was 1, is 6\)"):
+        train_run(TINY, tmp_path / "run")
+    with pytest.raises(ConfigError, match="did not begin from other weights"):
+        train_run(replace(TINY, optim=replace(TINY.optim, steps=1)), tmp_path / "run", init="nano")
 
 
 def test_frozen_tokens_find_the_beats_of_unlabelled_recordings_once(data, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
