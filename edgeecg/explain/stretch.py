@@ -43,7 +43,7 @@ def stretch(
     SignalError
         If it lies in a gap, or in a stretch between gaps that is too short for a beat.
     """
-    tail = frontend.latency + (bundle.spec.latency_tokens + 1) * bundle.spec.patch
+    tail = frontend.latency + bundle.spec.tail
     intake = Intake(record.fs, len(record.leads), policy, HOP * bundle.spec.patch, tail)
     start = max(0, round(at - around[0] * record.fs))
     start -= start % intake.blocks.grid  # else patches would hold other samples than the stream's

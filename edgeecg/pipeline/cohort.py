@@ -83,8 +83,7 @@ class Cohort:
 
     def tail(self, fs: float) -> int:
         """Model samples that must follow a segment's last one for all its beats to come out."""
-        tokens = self.spec.latency_tokens + 1  # and one, since a beat may lie anywhere in its token
-        return self._signal.chain_at(fs).latency + tokens * self.spec.patch
+        return self._signal.chain_at(fs).latency + self.spec.tail
 
     def latency(self, fs: float) -> Latency:
         """Declared latency of a patient with this rate."""
