@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import lzma
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import resources
@@ -41,6 +39,7 @@ from edgeecg.manifest import (
     graph_part,
     parse_manifest,
 )
+from edgeecg.parts import DAMAGED, GOLDEN, WEIGHTS, pack, unpack
 from edgeecg.specs import ModelSpec, SignalSpec
 
 __all__ = [
@@ -64,15 +63,10 @@ __all__ = [
     "write_bundle",
 ]
 
-GOLDEN = "golden.npz"
-WEIGHTS = "weights.safetensors"
 SUFFIX = ".edgeecg"
 """How the name of a bundle's file ends."""
 
-_LARGEST = 1 << 30  # bytes; no part of a compact network comes near
 _LARGEST_GOLDEN = 1 << 28  # bytes of them unpacked, hundreds of times those of the packaged bundles
-_DAMAGED = zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same parts give the same file, whenever it is written
 
 
 @dataclass(frozen=True)
@@ -114,14 +108,8 @@ class Bundle:
     @classmethod
     def from_bytes(cls, data: bytes) -> Bundle:
         """Verify the bytes of a ``.edgeecg`` file."""
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                text = _member(archive, MANIFEST, 1 << 24)
-                manifest = parse_manifest(text)
-                parts = _verified(archive, manifest)
-        except _DAMAGED as error:
-            raise BundleError(f"not a whole zip file ({error}): copy or build the bundle again") from error
-        return cls(manifest, hashlib.sha256(text).hexdigest(), {MANIFEST: text, **parts})
+        manifest, parts = unpack(data)
+        return cls(manifest, hashlib.sha256(parts[MANIFEST]).hexdigest(), parts)
 
     @property
     def name(self) -> str:
@@ -181,7 +169,7 @@ class Bundle:
                 )
             with np.load(io.BytesIO(self.parts[GOLDEN]), allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (*_DAMAGED, ValueError, TypeError, MemoryError) as error:
+        except (*DAMAGED, ValueError, TypeError, MemoryError) as error:
             raise BundleError(f"bundle {self.name} has damaged golden vectors: {error}") from error
 
     def weights(self) -> bytes:
@@ -234,7 +222,7 @@ def make_bundle(
     text = msgspec.json.encode(
         asdict(manifest)
     )  # asdict: msgspec leaves out defaults that it filled in itself
-    return Bundle.from_bytes(_zip(msgspec.json.format(text, indent=2), parts))
+    return Bundle.from_bytes(pack({**parts, MANIFEST: msgspec.json.format(text, indent=2)}))
 
 
 def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:
@@ -249,7 +237,7 @@ def write_bundle(path: Union[str, os.PathLike[str]], bundle: Bundle) -> Path:
         raise BundleError(f"cannot write {path}: its manifest was changed in memory; make it by make_bundle")
     try:
         with atomic_path(Path(path)) as partial:
-            partial.write_bytes(_zip(bundle.parts[MANIFEST], _without(bundle.parts, MANIFEST)))
+            partial.write_bytes(pack(bundle.parts))
     except OSError as error:
         raise BundleError(f"cannot write {path}: {error.strerror}") from error
     return Path(path)
@@ -284,57 +272,3 @@ def _read(source: Union[str, os.PathLike[str]]) -> tuple[str, bytes]:
         else "this installation has no packaged bundle"
     )
     raise BundleError(f"no bundle {str(source)!r}: give the path of a {SUFFIX} file, or a name; {have}")
-
-
-def _member(archive: zipfile.ZipFile, part: str, largest: int) -> bytes:
-    try:
-        info = archive.getinfo(part)
-    except KeyError:
-        raise BundleError(f"part {part} is missing: copy or build the bundle again") from None
-    if info.file_size > largest:
-        raise BundleError(
-            f"part {part} is {info.file_size} bytes where {largest} were expected: not a good bundle"
-        )
-    try:
-        return archive.read(info)
-    except (RuntimeError, ValueError) as error:  # an encrypted member, or one that begins before the file
-        raise BundleError(f"part {part} cannot be read ({error}): build the bundle again") from error
-
-
-def _verified(archive: zipfile.ZipFile, manifest: Manifest) -> dict[str, bytes]:
-    needed = {GOLDEN, *(graph_part(g, manifest.default_precision) for g in GRAPHS)}
-    unnamed = sorted({info.filename for info in archive.infolist()} - set(manifest.parts) - {MANIFEST})
-    if unnamed:
-        raise BundleError(f"part {unnamed[0]} is not in the manifest: the bundle was changed, get it again")
-    known = {GOLDEN, WEIGHTS, *(graph_part(graph, precision) for graph in GRAPHS for precision in PRECISIONS)}
-    if foreign := sorted(set(manifest.parts) - known):
-        raise BundleError(f"part {foreign[0]!r} is none of a bundle's: get the bundle from whoever built it")
-    if sum(said.size for said in manifest.parts.values()) > _LARGEST:
-        raise BundleError(f"its parts are over {_LARGEST >> 30} GiB together: not a good bundle")
-    missing = sorted(needed - set(manifest.parts))
-    if missing:
-        raise BundleError(f"part {missing[0]} is missing from the manifest: build the bundle again")
-    parts = {}
-    for part, said in manifest.parts.items():
-        data = _member(archive, part, min(said.size, _LARGEST))
-        if len(data) != said.size or hashlib.sha256(data).hexdigest() != said.sha256:
-            raise BundleError(
-                f"part {part} is not what the manifest says (SHA-256 differs): tampered or damaged"
-            )
-        parts[part] = data
-    return parts
-
-
-def _zip(manifest: bytes, parts: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part, data in ((MANIFEST, manifest), *sorted(parts.items())):
-            info = zipfile.ZipInfo(part, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, data)
-    return buffer.getvalue()
-
-
-def _without(parts: Mapping[str, bytes], part: str) -> dict[str, bytes]:
-    return {name: data for name, data in parts.items() if name != part}

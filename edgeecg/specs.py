@@ -208,6 +208,11 @@ class ModelSpec:
         """Tokens between a beat and its event, without filters and hop: the token itself, lag and D."""
         return 1 + self.token.lag + self.delay
 
+    @property
+    def tail(self) -> int:
+        """Model samples behind a segment's last one, for all its beats to come out of the network."""
+        return (self.latency_tokens + 1) * self.patch  # and one: a beat may lie anywhere in its token
+
     def window(self, hop_tokens: int) -> int:
         """Smallest window, in tokens, whose settled zone equals the whole-record pass."""
         stem = -(-self.stem_context // self.patch)

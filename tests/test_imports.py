@@ -18,6 +18,7 @@ FLOORS = (
     {"data"},
     {"metrics"},
     {"manifest"},
+    {"parts"},
     {"bundle"},
     {"runtime"},
     {"pipeline"},

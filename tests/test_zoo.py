@@ -136,10 +136,10 @@ def test_every_precision_tells_the_same(engine: Engine, patient: Record) -> None
     assert {precision: share for precision, share in told.items() if share <= 0.95} == {}
 
 
-def beats_in(precision: Precision, records: Sequence[Record]) -> list[list[Beat]]:
-    """What ``small`` finds in each record."""
+def beats_in(name: str, precision: Precision, records: Sequence[Record]) -> list[list[Beat]]:
+    """What a bundle finds in each record."""
     found: list[list[Beat]] = [[] for _ in records]
-    with open_engine("small", "onnxruntime", precision) as engine:
+    with open_engine(name, "onnxruntime", precision) as engine:
         crowd, waiting = Recordings[int](engine), deque(enumerate(records))
         while waiting or len(crowd):
             while waiting and not crowd.full:
@@ -149,10 +149,11 @@ def beats_in(precision: Precision, records: Sequence[Record]) -> list[list[Beat]
     return found
 
 
-def told_twice(records: Sequence[Record]) -> list[tuple[Beat | None, Beat | None]]:
+def told_twice(name: str, records: Sequence[Record]) -> list[tuple[Beat | None, Beat | None]]:
     """Each beat as FP32 and INT8 tell it; ``None`` where one of them does not."""
     told: list[tuple[Beat | None, Beat | None]] = []
-    for record, *both in zip(records, beats_in("fp32", records), beats_in("int8", records), strict=True):
+    plain, coarse = (beats_in(name, precision, records) for precision in ("fp32", "int8"))
+    for record, *both in zip(records, plain, coarse, strict=True):
         samples = [np.array([beat.sample for beat in beats]) for beats in both]
         paired = match(samples[0], samples[1], record.fs).pairs
         told += [(both[0][i], both[1][j]) for i, j in paired]
@@ -170,7 +171,7 @@ def same_labels(told: Sequence[tuple[Beat | None, Beat | None]]) -> float:
 def test_int8_labels_of_synthetic_patients_are_those_of_fp32() -> None:
     """Of the tenth of each label that FP32 is least sure of rounding may decide; it decides more here."""
     patients = [case.load()[0] for seed in range(3) for case in labelled_records(["synthetic"], seed=seed)]
-    told = told_twice(patients)
+    told = told_twice("small", patients)
     said: dict[str, list[float]] = {}
     for one, _ in told:
         if one:
@@ -182,7 +183,8 @@ def test_int8_labels_of_synthetic_patients_are_those_of_fp32() -> None:
 
 
 @pytest.mark.data
-def test_int8_labels_of_real_records_are_those_of_fp32(data_root: Path) -> None:
+@pytest.mark.parametrize("bundle", ["nano", "micro", "small"])
+def test_int8_labels_of_real_records_are_those_of_fp32(bundle: str, data_root: Path) -> None:
     names = [name.partition("/")[2] for name in RECORDS if name.startswith("mitdb/")]
     records = [load_record(data_root / "mitdb" / name, "mitdb") for name in names]
-    assert same_labels(told_twice(records)) >= 0.999
+    assert same_labels(told_twice(bundle, records)) >= 0.999

@@ -25,7 +25,6 @@ from typing import Annotated
 import numpy as np
 import typer
 from held_out import folds  # beside this file
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -47,7 +46,6 @@ from edgeecg.signal import impulse
 SETS = {"mitdb": "mitdb:DS1", "svdb": "svdb:development"}
 CLASSES = ("QRS", "V", "S")
 Device = Callable[[Record], Record]
-Samples = NDArray[np.floating]
 
 
 def scaled(record: Record, by: float) -> Record:

@@ -76,13 +76,4 @@ def tensorrt(
         cohort = executor.cohort(case.rows)
         opened.callback(cohort.close)
         return lambda: cohort.step({"signal": case.signal})
-    state = case.state
-
-    def call() -> Answer:
-        nonlocal state
-        outputs = executor.run({"signal": case.signal, "state": state})
-        if case.kind == "step":
-            state = outputs["state_out"]
-        return outputs
-
-    return call
+    return _carried(executor, case)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -19,25 +18,20 @@ from edgeecg.cli.common import (
     check_data,
     data_console,
     human_console,
-    progress_bar,
     show_table,
 )
-from edgeecg.data.shown import was_left_out, was_shown
-from edgeecg.errors import ConfigError, InputError, RecordError
-from edgeecg.io import read_annotations
-from edgeecg.io.annotation import check_extension, check_symbols
+from edgeecg.cli.scored import score_bundle, score_files
+from edgeecg.data.shown import was_left_out
+from edgeecg.errors import ConfigError, RecordError
+from edgeecg.io.annotation import check_extension
 from edgeecg.io.atomic import atomic_path, check_file
-from edgeecg.metrics.judge import MAPPINGS, said_of
 from edgeecg.metrics.paired import changes
 from edgeecg.metrics.references import SYNTHETIC, LabelledRecord, labelled_records
 from edgeecg.metrics.report import Protocol, Report, read_report, write_report
 from edgeecg.metrics.rhythm import RECORD_FRACTION
-from edgeecg.metrics.score import RecordScores, Truth, said_by_events, score
+from edgeecg.metrics.score import RecordScores
 from edgeecg.metrics.summary import group_report
 from edgeecg.metrics.tables import Table, change_table, tables
-
-if TYPE_CHECKING:
-    from edgeecg.bundle import Bundle
 
 __all__ = ["evaluate"]
 
@@ -152,9 +146,9 @@ def evaluate(
     protocol = Protocol(af_record_fraction=af_fraction, bootstrap_draws=draws, bootstrap_seed=seed)
     failed: dict[int, str] = {}
     if annotations is not None:
-        system, found = _files(annotations, extension, cases, protocol, failed)
+        system, found = score_files(annotations, extension, cases, protocol, failed)
     else:
-        system, found = _bundle(bundle or "small", backend, precision, cases, protocol, failed)
+        system, found = score_bundle(bundle or "small", backend, precision, cases, protocol, failed)
     _name(failed, left=len(found))
     there = [(cases[number], found[number]) for number in sorted(found)]
     left = [name for name in without or [] if name not in {cases[number].name for number in failed}]
@@ -198,111 +192,6 @@ def _name(failed: Mapping[int, str], left: int) -> None:
         raise RecordError(next(iter(failed.values())))
     for reason in failed.values():
         human_console().print(Text("not scored: ", "red").append(reason, "default"))
-
-
-def _why_not(case: LabelledRecord, error: InputError) -> str:
-    """The error, the record's name before it where it does not say it."""
-    return str(error) if case.name in str(error) else f"{case.group} {case.name}: {error}"
-
-
-def _files(
-    folder: Path,
-    extension: str,
-    cases: Sequence[LabelledRecord],
-    protocol: Protocol,
-    failed: dict[int, str],
-) -> tuple[dict[str, str], dict[int, RecordScores]]:
-    """Score annotation files; scores by the case's number, and of what cannot be scored the reason."""
-    if not folder.is_dir():
-        raise ConfigError(
-            f"--annotations {folder} is not a folder: name the one that holds the .{extension} files"
-        )
-
-    scores: dict[int, RecordScores] = {}
-    names = Counter(Path(case.name).name for case in cases)
-    with progress_bar() as bar:
-        for number, case in enumerate(bar.track(cases, description="records")):
-            stem = _stem_of(folder, case, extension, alone=names[Path(case.name).name] == 1)
-            try:
-                record, truth = case.load()
-                marks = read_annotations(stem, extension, fs=record.fs, record=case.stem)
-                check_symbols(marks, f"{stem}.{extension}")
-                said = said_of(marks, record)
-            except InputError as error:
-                failed[number] = _why_not(case, error)
-                continue
-            scores[number] = score(truth, said, af_fraction=protocol.af_record_fraction)
-    return {"annotations": str(folder), "extension": extension}, scores
-
-
-def _stem_of(folder: Path, case: LabelledRecord, extension: str, *, alone: bool) -> Path:
-    """Where a record's annotation file is: at its place, in its set's folder, or beside all others.
-
-    The last only where the record is ``alone`` in its name: it might be another ward's.
-    """
-    places = [folder / case.name, folder / case.home / case.name]
-    places += [folder / Path(case.name).name] if alone else []
-    there = (stem for stem in places if stem.with_name(f"{stem.name}.{extension}").is_file())
-    return next(there, places[0])
-
-
-def _bundle(
-    name: str,
-    backend: str,
-    precision: str | None,
-    cases: Sequence[LabelledRecord],
-    protocol: Protocol,
-    failed: dict[int, str],
-) -> tuple[dict[str, str], dict[int, RecordScores]]:
-    """Run a bundle over the records and score its events; see :func:`_files`."""
-    from edgeecg.bundle import Precision
-    from edgeecg.cli.builder import builder_options
-    from edgeecg.pipeline import Recordings
-    from edgeecg.runtime.engine import Backend, open_engine
-
-    chosen = cast("Literal[Backend, 'auto']", backend)  # names that fit nothing are refused by open_engine
-    with progress_bar() as bars:
-        options = builder_options(bars)
-        opened = open_engine(name, chosen, cast("Precision | None", precision), tensorrt=options)
-    with opened as engine:
-        known = _warn_of_training(engine.bundle, cases)
-        crowd = Recordings[tuple[int, Truth, int]](engine)
-        waiting, scores = deque(enumerate(cases)), dict[int, RecordScores]()
-        with progress_bar() as bar:
-            task = bar.add_task("records", total=len(cases))
-            while waiting or len(crowd):
-                while waiting and not crowd.full:
-                    number, case = waiting.popleft()
-                    bar.update(task, description=f"{case.group} {case.name}")
-                    try:
-                        record, truth = case.load()
-                        crowd.add((number, truth, len(record)), record)
-                    except InputError as error:
-                        failed[number] = _why_not(case, error)
-                for (number, truth, length), events in crowd.step():
-                    said = said_by_events(events, list(MAPPINGS), length)
-                    scores[number] = score(truth, said, af_fraction=protocol.af_record_fraction)
-                    bar.advance(task)
-        system = {
-            "bundle": engine.bundle.name,
-            "digest": engine.bundle.digest,
-            "backend": engine.backend,
-            "precision": engine.precision,
-            **({"trained on": f"patients of {known}"} if known else {}),
-        }
-    return system, scores
-
-
-def _warn_of_training(bundle: Bundle, cases: Sequence[LabelledRecord]) -> str:
-    """Say so where a bundle is asked about sets that it, or what it was made of, was trained on; these."""
-    training = bundle.manifest.provenance.get("training", {})
-    places = {place for case in cases for place in case.places if was_shown(*place, training)}
-    known = ", ".join(sorted({home for home, _ in places}))
-    if known:
-        human_console().print(
-            f"note: {bundle.name} was trained on patients of {known}: their figures are too good"
-        )
-    return known
 
 
 def _held_out(name: str, cases: Sequence[LabelledRecord]) -> tuple[LabelledRecord, ...]:

@@ -19,7 +19,6 @@ from edgeecg.bundle import (
     GRAPHS,
     PRECISIONS,
     SUFFIX,
-    WEIGHTS,
     Bundle,
     GraphName,
     LeadPolicy,
@@ -32,6 +31,7 @@ from edgeecg.bundle import (
 from edgeecg.deploy.golden import golden_inputs, golden_part
 from edgeecg.errors import ConfigError, EdgeECGError
 from edgeecg.io.atomic import atomic_folder
+from edgeecg.parts import WEIGHTS
 from edgeecg.specs import ModelSpec, SignalSpec
 
 __all__ = ["GraphSet", "now", "read_graphs", "write_graphs"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,16 +20,12 @@ from edgeecg.errors import ConfigError, InputError
 from edgeecg.io.identity import samples_hash
 from edgeecg.io.reading import named
 from edgeecg.io.record import Record
+from edgeecg.io.toml import read_toml
 from edgeecg.metrics.references import SYNTHETIC, labelled_records
 from edgeecg.ranges import LARGEST_SEED, choices
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.signal.resample import Resampler
 from edgeecg.specs import SignalSpec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found]
 
 __all__ = [
     "SCHEMA",
@@ -126,14 +121,7 @@ def read_recipe(path: Path) -> Recipe:
     ConfigError
         Missing file, bad TOML, unknown key, wrong type.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins a file with a mark
-    except FileNotFoundError as error:
-        raise ConfigError(f"no recipe at {path}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+    values = read_toml(path, "recipe")
     known = [f.name for f in fields(Recipe)]
     unknown = sorted(set(values) - set(known))
     if unknown:

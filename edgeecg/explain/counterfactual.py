@@ -19,11 +19,12 @@ from edgeecg.bundle import Bundle
 from edgeecg.errors import ConfigError, SignalError
 from edgeecg.explain.baseline import usual_interval
 from edgeecg.explain.edits import Edit, Place, apply
+from edgeecg.explain.question import Question
 from edgeecg.explain.trace import Trace, trace
-from edgeecg.explain.versions import Versions, place_of
+from edgeecg.explain.versions import ROOM, Versions, place_of
 from edgeecg.specs import BEAT_LABELS
 
-__all__ = ["Counterfactual", "counterfactual", "edited_source"]
+__all__ = ["Counterfactual", "counterfactual", "edited_source", "smallest_change"]
 
 STEPS = 14  # along each ray
 FARTHEST = 6.0  # units; beyond it a change is no longer small
@@ -110,6 +111,30 @@ def counterfactual(bundle: Bundle, versions: Versions, *, wanted: str | None = N
         further = _judged(bundle, versions, factor * least, before)
         found = further if further.confirmed else found
     return found
+
+
+def smallest_change(bundle: Bundle, question: Question, beat: int) -> tuple[Counterfactual | None, str]:
+    """The smallest change to the label asked about, or away from what was told; or why there is none."""
+    told = question.trace.labels[beat]
+    if question.trace.verdict.rule[beat]:
+        return None, f"No change was looked for: {told} is told by a rule, not by the network."
+    if not _movable(question):
+        return None, "No change was looked for: the beat is the stretch's first, or too close to its end."
+    versions = Versions.of(bundle, question.network, question.trace, beat)
+    wanted = question.label if question.label != told else None
+    turned = counterfactual(bundle, versions, wanted=wanted)
+    if turned is None:
+        where = f"to {wanted}" if wanted else f"away from {told}"
+        return None, f"No small change of timing, QRS width and P wave turns it {where}."
+    return turned, ""
+
+
+def _movable(question: Question) -> bool:
+    """Whether the recording goes on long enough after the beat for it to be moved."""
+    spec, found = question.network.spec, question.trace
+    beat = int(question.targets[0])
+    ahead = spec.delay + spec.token.lag + 1 + ROOM
+    return beat > 0 and int(found.token[beat]) + ahead <= found.share.shape[1]
 
 
 def _judged(bundle: Bundle, versions: Versions, vector: Vector, before: str) -> Counterfactual:

@@ -17,13 +17,12 @@ from edgeecg.explain.attention import Attention, look
 from edgeecg.explain.baseline import BaselineKind, baseline
 from edgeecg.explain.beat_concepts import BeatConcept, beat_concepts
 from edgeecg.explain.concepts import ConceptSets
-from edgeecg.explain.counterfactual import Counterfactual, counterfactual
+from edgeecg.explain.counterfactual import Counterfactual, smallest_change
 from edgeecg.explain.methods import DEFAULT, Attribution, attribute, method_of
 from edgeecg.explain.question import AFIB, Question, ask
 from edgeecg.explain.rules import RULES
 from edgeecg.explain.segments import Segment, segments
 from edgeecg.explain.trace import load_network, trace
-from edgeecg.explain.versions import ROOM, Versions
 from edgeecg.io.record import Record
 from edgeecg.specs import BEAT_LABELS
 
@@ -312,7 +311,7 @@ def explain(
     attribution = attribute(question, baseline(question, against), method, seed)
     turned, notes = None, []
     if change and question.label != AFIB:
-        turned, said = _smallest_change(opened, question, beat)
+        turned, said = smallest_change(opened, question, beat)
         notes += [said] if said else []
     placed: list[BeatConcept] = []
     if concepts is not None:
@@ -322,27 +321,3 @@ def explain(
             older = network.spec.beat.layers * network.spec.beat.left
             notes.append(f"Concepts were not looked for: they need {older} beats before this one.")
     return Explanation(opened, question, attribution, segments(question), turned, placed, tuple(notes))
-
-
-def _smallest_change(bundle: Bundle, question: Question, beat: int) -> tuple[Counterfactual | None, str]:
-    """The smallest change to the label asked about, or away from what was told; or why there is none."""
-    told = question.trace.labels[beat]
-    if question.trace.verdict.rule[beat]:
-        return None, f"No change was looked for: {told} is told by a rule, not by the network."
-    if not _movable(question):
-        return None, "No change was looked for: the beat is the stretch's first, or too close to its end."
-    versions = Versions.of(bundle, question.network, question.trace, beat)
-    wanted = question.label if question.label != told else None
-    turned = counterfactual(bundle, versions, wanted=wanted)
-    if turned is None:
-        where = f"to {wanted}" if wanted else f"away from {told}"
-        return None, f"No small change of timing, QRS width and P wave turns it {where}."
-    return turned, ""
-
-
-def _movable(question: Question) -> bool:
-    """Whether the recording goes on long enough after the beat for it to be moved."""
-    spec, found = question.network.spec, question.trace
-    beat = int(question.targets[0])
-    ahead = spec.delay + spec.token.lag + 1 + ROOM
-    return beat > 0 and int(found.token[beat]) + ahead <= found.share.shape[1]

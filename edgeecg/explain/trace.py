@@ -19,23 +19,21 @@ from edgeecg.bundle import Bundle, LeadPolicy
 from edgeecg.decode import peaks
 from edgeecg.errors import SignalError
 from edgeecg.explain.rules import Verdict, judge
+from edgeecg.explain.stretch import front_end, stretch
 from edgeecg.io.record import Record
 from edgeecg.model.annotate import beat_inputs
 from edgeecg.model.checkpoint import network_from_weights
 from edgeecg.model.transformer import Network
-from edgeecg.pipeline.decoder import SHORTEST
-from edgeecg.pipeline.intake import Intake, policy_of, rows_of
+from edgeecg.pipeline.intake import policy_of, rows_of
 from edgeecg.pipeline.leads import LeadRows
-from edgeecg.pipeline.signal import SignalRows, Verdicts
+from edgeecg.pipeline.signal import Verdicts
 from edgeecg.pipeline.tokens import Tokens
-from edgeecg.signal.block import Block
 from edgeecg.signal.frontend import FrontEnd
 from edgeecg.specs import BEAT_LABELS, HEADS, MODEL_FS
 
 __all__ = ["AFTER", "BEFORE", "Trace", "load_network", "trace"]
 
 BEFORE, AFTER = 180.0, 3.0  # seconds around the moment; before them the stream is taken to begin
-HOP = 96  # tokens a block
 WIDER = np.array([(name == "shape_V") - (name == "shape_N") for name in HEADS], np.float32)
 """By how much the logit of a V's shape is above an N's."""
 
@@ -200,8 +198,8 @@ def trace(
     policy = policy_of(bundle, lead_policy)
     rows = rows_of(policy, len(record.leads))
     frontend = FrontEnd(bundle.signal, record.fs)
-    start, segment = _stretch(bundle, frontend, record, at, policy, (before, after))
-    steps = _front_end(bundle, record.fs, rows, segment)
+    start, segment = stretch(bundle, frontend, record, at, policy, (before, after))
+    steps = front_end(bundle, record.fs, rows, segment)
     ratio = float(frontend.resampler.ratio)
     held = segment[0].held(frontend.resampler.ratio) // bundle.spec.patch  # tokens before its signal
     signal = np.concatenate([network_input for network_input, _ in steps], axis=1)
@@ -238,53 +236,6 @@ def trace(
         limit=bundle.thresholds.afib,
         policy=policy,
     )
-
-
-def _stretch(
-    bundle: Bundle,
-    frontend: FrontEnd,
-    record: Record,
-    at: int,
-    policy: LeadPolicy,
-    around: tuple[float, float],
-) -> tuple[int, list[Block]]:
-    """Blocks of the stretch that holds a sample, and the source sample from which theirs count."""
-    tail = frontend.latency + (bundle.spec.latency_tokens + 1) * bundle.spec.patch
-    intake = Intake(record.fs, len(record.leads), policy, HOP * bundle.spec.patch, tail)
-    start = max(0, round(at - around[0] * record.fs))
-    start -= start % intake.blocks.grid  # else patches would hold other samples than the stream's
-    cut = record.signal[start : round(at + around[1] * record.fs)]
-    state = intake.initial()
-    blocks = [b for b in (*intake.push(cut, state), *intake.flush(state)) if isinstance(b, Block)]
-    segment = _segment_of(blocks, at - start, record.name, at)
-    if segment[-1].end - segment[0].first < SHORTEST * record.fs:
-        raise SignalError(
-            f"sample {at} of {record.name} lies in less than {SHORTEST:g} s of signal between gaps, "
-            "in which no beat is told: choose another one"
-        )
-    return start, segment
-
-
-def _segment_of(blocks: Sequence[Block], at: int, name: str, shown: int) -> list[Block]:
-    """Blocks of the stretch without gaps that holds a sample."""
-    for anchor in sorted({block.anchor for block in blocks}):
-        segment = [block for block in blocks if block.anchor == anchor]
-        if anchor <= at < segment[-1].end:
-            return segment
-    raise SignalError(f"sample {shown} of {name} lies in a gap of the recording: choose another one")
-
-
-def _front_end(
-    bundle: Bundle, fs: float, rows: int, blocks: Sequence[Block]
-) -> list[tuple[NDArray[np.float32], Verdicts]]:
-    """Network input ``(leads, hop)`` and verdicts of each block."""
-    stage = SignalRows(bundle.signal, 1, rows)
-    stage.open(0, fs)
-    steps = []
-    for block in blocks:
-        network, verdicts = stage.step(np.array([0]), [block])
-        steps.append((network, verdicts[0]))
-    return steps
 
 
 @torch.no_grad()

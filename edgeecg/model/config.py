@@ -5,7 +5,6 @@ Read with msgspec: a misspelt key or a wrong type is an error that names its pla
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +14,10 @@ import msgspec
 from edgeecg.data.augment import AugmentSettings
 from edgeecg.data.settings import DataSettings
 from edgeecg.errors import ConfigError
+from edgeecg.io.toml import read_toml
 from edgeecg.model.losses import LossSettings
 from edgeecg.ranges import AtLeastOne, Count, Few, NotNegative, Positive, Seed, Share, choices
 from edgeecg.specs import Positions, SignalSpec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found]
 
 __all__ = ["DataSettings", "OptimSettings", "TrainConfig", "read_config"]
 
@@ -151,14 +146,7 @@ def read_config(path: Path | None) -> TrainConfig:
     """
     if path is None:
         return TrainConfig()
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins a file with a mark
-    except FileNotFoundError as error:
-        raise ConfigError(f"no configuration at {path}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}): name a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+    values = read_toml(path, "configuration")
     try:
         _known_keys(TrainConfig, values)
         return msgspec.convert(values, TrainConfig)

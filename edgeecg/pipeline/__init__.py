@@ -15,6 +15,7 @@ from edgeecg.pipeline.intake import (
     rows_of,
 )
 from edgeecg.pipeline.latency import Latency
+from edgeecg.pipeline.seats import Seats
 from edgeecg.pipeline.tokens import Mode, step_tokens
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Latency",
     "Mode",
     "Recordings",
+    "Seats",
     "annotate",
     "bundle_of",
     "hop_samples",

@@ -10,9 +10,9 @@ from edgeecg.bundle import LeadPolicy
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import SignalError
 from edgeecg.io.record import Record
-from edgeecg.pipeline.cohort import Cohort
 from edgeecg.pipeline.decoder_state import DecoderSettings
 from edgeecg.pipeline.intake import Intake, bundle_of, policy_of, rows_of
+from edgeecg.pipeline.seats import Seats
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import BlockState, Piece
 from edgeecg.specs import Event
@@ -70,7 +70,7 @@ def annotate(
 
 
 @dataclass
-class Seat(Generic[Key]):
+class Going(Generic[Key]):
     """A recording that is being annotated: how far it is, and what has been told."""
 
     key: Key
@@ -113,20 +113,19 @@ class Recordings(Generic[Key]):
         withhold: bool = True,
         alarms: AlarmSettings | None = None,
     ) -> None:
-        self._engine = engine
         self._policy = policy_of(bundle_of(engine), lead_policy)
-        self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
+        settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._hop = TOKENS * engine.bundle.spec.patch
-        self._cohorts: dict[int, Cohort] = {}
-        self._seats: dict[int, dict[int, Seat[Key]]] = {}  # by rows of the cohort, then slot
+        self._seats = Seats(engine, self._hop, self._policy, settings, first=1)
+        self._going: dict[int, dict[int, Going[Key]]] = {}  # by rows in the network, then slot
 
     def __len__(self) -> int:
-        return sum(map(len, self._seats.values()))
+        return sum(map(len, self._going.values()))
 
     @property
     def full(self) -> bool:
         """Whether another recording would gain nothing by being added now."""
-        return sum(rows * len(seats) for rows, seats in self._seats.items()) >= ROWS
+        return sum(rows * len(going) for rows, going in self._going.items()) >= ROWS
 
     def add(self, key: Key, record: Record) -> None:
         """Let a recording take part; ``key`` names it in what :meth:`step` gives.
@@ -142,36 +141,25 @@ class Recordings(Generic[Key]):
                 "edgeecg.Record(name, signal, fs, leads), or use edgeecg.read_record"
             )
         leads = len(record.leads)
-        cohort, seats = self._cohort(rows_of(self._policy, leads))
-        slot = next(slot for slot in range(len(seats) + 1) if slot not in seats)
-        if slot == cohort.slots:
-            cohort.grow(2 * slot)
-        cohort.open(slot, record.fs)
-        intake = Intake(record.fs, leads, self._policy, self._hop, cohort.tail(record.fs))
-        seats[slot] = Seat(key, record, intake, intake.initial(), slot)
+        rows = rows_of(self._policy, leads)
+        tail = self._seats.cohort(rows).tail(record.fs)
+        intake = Intake(record.fs, leads, self._policy, self._hop, tail)
+        slot = self._seats.take(rows, record.fs)
+        self._going.setdefault(rows, {})[slot] = Going(key, record, intake, intake.initial(), slot)
 
     def step(self) -> list[tuple[Key, list[Event]]]:
         """Take a block of each; gives those that have come to their end, with all their events."""
         done: list[tuple[Key, list[Event]]] = []
-        for rows, seats in self._seats.items():
-            cohort, work = self._cohorts[rows], []
-            for seat in list(seats.values()):
-                piece = seat.take()
+        for rows, going in self._going.items():
+            cohort, work = self._seats.cohort(rows), []
+            for one in list(going.values()):
+                piece = one.take()
                 if piece is not None:
-                    work.append((seat.slot, piece))
+                    work.append((one.slot, piece))
                     continue
-                done.append((seat.key, seat.events + cohort.flush(seat.slot)))
-                cohort.close(seat.slot)
-                del seats[seat.slot]
+                done.append((one.key, one.events + cohort.flush(one.slot)))
+                self._seats.leave(rows, one.slot)
+                del going[one.slot]
             for slot, event in cohort.advance(work):
-                seats[slot].events.append(event)
+                going[slot].events.append(event)
         return done
-
-    def _cohort(self, rows: int) -> tuple[Cohort, dict[int, Seat[Key]]]:
-        """The cohort of recordings with so many leads in the network."""
-        if rows not in self._cohorts:
-            self._cohorts[rows] = Cohort(
-                self._engine, leads=rows, hop=self._hop, policy=self._policy, settings=self._settings
-            )
-            self._seats[rows] = {}
-        return self._cohorts[rows], self._seats[rows]

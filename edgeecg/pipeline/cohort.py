@@ -22,17 +22,15 @@ from edgeecg.pipeline.intake import policy_of
 from edgeecg.pipeline.latency import Latency
 from edgeecg.pipeline.leads import LeadRows, Tick, best_ticks
 from edgeecg.pipeline.pending import Decided
-from edgeecg.pipeline.rows import SHELF, Rows, batches
+from edgeecg.pipeline.rows import compact
 from edgeecg.pipeline.signal import SignalRows
-from edgeecg.pipeline.tokens import Mode, Tokens, open_tokens
+from edgeecg.pipeline.token_rows import TokenRows
+from edgeecg.pipeline.tokens import Mode, open_tokens
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import HOP, Block, Piece, SegmentEnd
-from edgeecg.specs import HEADS, REACH, Event
+from edgeecg.specs import REACH, Event
 
 __all__ = ["Cohort"]
-
-STEP = 48
-"""Tokens in a step of the token graph, at most: its attention grows with their square."""
 
 TOGETHER = 512
 """Patients that go through the other stages together, at most."""
@@ -76,15 +74,16 @@ class Cohort:
         self.settings = settings or DecoderSettings.of(bundle)
         self._signal = SignalRows(bundle.signal, slots, leads)
         self._leads = LeadRows(policy_of(bundle, policy), self.spec, slots, leads)
-        self._tokens = open_tokens(mode, engine.token, self.spec, slots * leads, hop)
+        self._tokens = TokenRows(
+            open_tokens(mode, engine.token, self.spec, slots * leads, hop), self.spec, leads
+        )
         self._beats = BeatRows(engine.beat, self.spec, bundle.thresholds, slots)
         self._decoders: list[Decoder | None] = [None] * slots
         self._made = [0] * slots  # model samples of a slot's segment up to its last step that went well
 
     def tail(self, fs: float) -> int:
         """Model samples that must follow a segment's last one for all its beats to come out."""
-        tokens = self.spec.latency_tokens + 1  # and one, since a beat may lie anywhere in its token
-        return self._signal.chain_at(fs).latency + tokens * self.spec.patch
+        return self._signal.chain_at(fs).latency + self.spec.tail
 
     def latency(self, fs: float) -> Latency:
         """Declared latency of a patient with this rate."""
@@ -99,7 +98,7 @@ class Cohort:
         """Make room for ``slots`` patients in all; those that are there keep their state."""
         self._signal.grow(slots)
         self._leads.grow(slots)
-        self._tokens.grow(slots * self.leads)
+        self._tokens.grow(slots)
         self._beats.grow(slots)
         self._made += [0] * (slots - self.slots)
         self._decoders += [None] * (slots - self.slots)
@@ -181,9 +180,8 @@ class Cohort:
         before = np.array([block.made for block in blocks]) // self.spec.patch  # tokens of the segment so far
         network, verdicts = self._signal.step(slots, blocks)
         skip = np.clip(np.array(begin) - before, 0, network.shape[1] // self.spec.patch)
-        tokens = self._begun(network, slots, skip) if skip.any() else self._score(network, slots)
-        tokens = self._leads.join(tokens, slots, verdicts)
-        decided = self._beats.step(tokens, before - self.spec.token.lag, _compact(slots))
+        tokens = self._leads.join(self._tokens.step(network, slots, skip), slots, verdicts)
+        decided = self._beats.step(tokens, before - self.spec.token.lag, compact(slots))
         for slot, block in pairs:
             self._made[slot] = block.made + block.hop
         return self._tell(pairs, _by_slot(decided), best_ticks(verdicts, len(pairs)))
@@ -191,30 +189,6 @@ class Cohort:
     def _held(self, slot: int, block: Block) -> int:
         """Tokens of a segment in which there is no signal yet, only its first value from the anchor on."""
         return block.held(self._signal.chain(slot).frontend.resampler.ratio) // self.spec.patch
-
-    def _begun(
-        self, network: NDArray[np.float32], slots: NDArray[np.intp], skip: NDArray[np.int64]
-    ) -> Tokens:
-        """As :meth:`_score`, but for each slot's first ``skip`` tokens: the network begins behind them."""
-        rows, count = len(network), network.shape[1] // self.spec.patch
-        heads = np.zeros((rows, count, len(HEADS)), np.float32)
-        embedding = np.zeros((rows, count, self.spec.token.dim), np.float32)
-        for tokens in np.unique(skip[skip < count]).tolist():
-            its = np.flatnonzero(skip == tokens)
-            places = (its[:, None] * self.leads + np.arange(self.leads)).reshape(-1)
-            scored = self._score(network[places, tokens * self.spec.patch :], slots[its])
-            heads[places, tokens:], embedding[places, tokens:] = scored
-        return Tokens(heads, embedding)
-
-    def _score(self, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
-        """The token graph over all rows, in batches of rows and steps of tokens."""
-        parts = []
-        for begin, end in batches(slots, max(1, SHELF // self.leads)):
-            some = network[begin * self.leads : end * self.leads]
-            rows, size = self._rows(slots[begin:end]), STEP * self.spec.patch
-            steps = [some[:, at : at + size] for at in range(0, some.shape[1], size)]
-            parts.append(_joined([self._tokens.step(step, rows) for step in steps], axis=1))
-        return _joined(parts, axis=0)
 
     def _tell(
         self,
@@ -242,29 +216,22 @@ class Cohort:
         self._made[slot] = 0
         self._signal.reset(slot)
         self._leads.reset(slot)
-        self._tokens.reset(self._rows(np.array([slot])))
+        self._tokens.reset(slot)
         self._beats.reset(slice(slot, slot + 1), token)
         self._at(slot).begin(anchor, first)
 
     def _resume(self, slot: int, token: int) -> None:
         """Go on after a step that has failed; before this token no beat is: what is left of a QRS is none."""
-        self._tokens.reset(self._rows(np.array([slot])))
+        self._tokens.reset(slot)
         self._beats.reset(slice(slot, slot + 1), token)
-
-    def _rows(self, slots: NDArray[np.intp]) -> Rows:
-        """Rows of the token graph that belong to these slots."""
-        if self.leads == 1:
-            return _compact(slots)
-        return _compact((slots[:, None] * self.leads + np.arange(self.leads)).reshape(-1))
 
     def snapshot(self, slot: int) -> tuple[dict[str, NDArray[Any]], Any]:
         """What a slot remembers: arrays, and builtin values."""
-        rows = range(slot * self.leads, (slot + 1) * self.leads)
         parts: dict[str, dict[str, NDArray[Any]]] = {
             "signal": self._signal.snapshot(slot),
             "leads": self._leads.snapshot(slot),
             "beats": self._beats.snapshot(slot),
-            **{f"tokens{lead}": self._tokens.snapshot(row) for lead, row in enumerate(rows)},
+            **self._tokens.snapshot(slot),
             "step": {"made": np.array(self._made[slot])},
         }
         arrays = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
@@ -286,8 +253,7 @@ class Cohort:
             self._signal.restore(slot, parts["signal"])
             self._leads.restore(slot, parts["leads"])
             self._beats.restore(slot, parts["beats"])
-            for lead in range(self.leads):
-                self._tokens.restore(slot * self.leads + lead, parts[f"tokens{lead}"])
+            self._tokens.restore(slot, parts)
             self._made[slot] = parts["step"]["made"].item()
             self._at(slot).restore(plain)
         except (KeyError, ValueError, TypeError, IndexError, msgspec.ValidationError) as error:
@@ -311,19 +277,6 @@ def _missing_at_the_end(block: Block) -> int:
         return 0
     there = np.flatnonzero(~block.missing.all(axis=0))
     return int(block.missing.shape[1] - (there[-1] + 1 if len(there) else 0))
-
-
-def _joined(parts: list[Tokens], axis: int) -> Tokens:
-    if len(parts) == 1:
-        return parts[0]
-    heads, embedding = (np.concatenate(arrays, axis=axis) for arrays in zip(*parts, strict=True))
-    return Tokens(heads, embedding)
-
-
-def _compact(index: NDArray[np.intp]) -> Rows:
-    """Ascending indices as a range where they are one."""
-    first, last = int(index[0]), int(index[-1])
-    return slice(first, last + 1) if last - first + 1 == len(index) else index
 
 
 def _by_slot(decided: Decided) -> dict[int, list[FoundBeat]]:

@@ -10,14 +10,13 @@ from numbers import Integral, Real
 from reprlib import repr as shortly
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.bundle import LEAD_POLICIES, Bundle, LeadPolicy
 from edgeecg.errors import ConfigError, SignalError
 from edgeecg.runtime.engine import Engine
 from edgeecg.signal.block import PATCH, Blocks, BlockState, Piece
-from edgeecg.signal.chunk import checked, plain
+from edgeecg.signal.chunk import samples_of
 from edgeecg.specs import MODEL_FS
 
 __all__ = ["MOST_LEADS", "Intake", "bundle_of", "hop_samples", "plain_rate", "policy_of", "rows_of"]
@@ -125,9 +124,7 @@ class Intake:
 
     def checked(self, chunk: ArrayLike) -> NDArray[Any]:
         """The leads of a chunk that are used; raises ``SignalError`` where it is no ``(n, leads)``."""
-        data = chunk if type(chunk) is np.ndarray else plain(chunk)
-        if data.shape[1:] != (self.leads,) or data.dtype.kind not in "fiu":
-            data = checked(data, self.leads)
+        data = samples_of(chunk, self.leads)
         return data[:, :1] if self._picks else data
 
     def gap(self, length: int, state: BlockState) -> Sequence[Piece]:

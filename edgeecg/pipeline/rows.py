@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeecg.errors import BackendError
 from edgeecg.runtime.executor import Executor
 
-__all__ = ["SHELF", "Rows", "StateRows", "batches", "state_width"]
+__all__ = ["SHELF", "Rows", "StateRows", "batches", "compact", "state_width"]
 
 Rows = Union[NDArray[np.intp], slice]
 """Which rows take part in a step: ascending indices, or a range with both ends."""
@@ -123,3 +123,9 @@ def batches(slots: NDArray[np.intp], size: int) -> list[tuple[int, int]]:
         else:
             ranges.append((begin, end))
     return ranges
+
+
+def compact(index: NDArray[np.intp]) -> Rows:
+    """Ascending indices as a range where they are one."""
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if last - first + 1 == len(index) else index

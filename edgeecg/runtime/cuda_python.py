@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from edgeecg.errors import BackendError
 from edgeecg.runtime.cuda import (
     ADVICE,
-    CudaError,
     Device,
     DeviceInfo,
     DeviceMemory,
@@ -22,8 +21,8 @@ from edgeecg.runtime.cuda import (
     HostMemory,
     Resource,
     Stream,
-    is_sticky,
 )
+from edgeecg.runtime.cuda_errors import CudaError, is_sticky
 
 __all__ = ["open_device"]
 

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.errors import ConfigError, StateError
-from edgeecg.signal.chunk import checked, plain, whole
+from edgeecg.signal.chunk import samples_of, whole
 from edgeecg.signal.missing import (
     LIMIT,
     fill_in,
@@ -178,10 +178,7 @@ class Blocks:
         SignalError
             If the chunk has another shape or is not real numbers. Nothing of it has been taken then.
         """
-        data = chunk if type(chunk) is np.ndarray else plain(chunk)
-        if data.shape[1:] != (self.leads,) or data.dtype.kind not in "fiu":
-            data = checked(data, self.leads)
-        return self.take(data, state)
+        return self.take(samples_of(chunk, self.leads), state)
 
     def take(self, data: NDArray[Any], state: BlockState) -> Sequence[Piece]:
         """As :meth:`push`, of ``(n, leads)`` real numbers that somebody has checked."""
@@ -227,7 +224,7 @@ class Blocks:
         if not state.seeking:
             rows = present_rows(state.buffer[: state.fill])
             self._close(state, out, state.fill - trailing(rows))
-            _drop(state, state.fill)
+            state.drop(state.fill)
         return out
 
     def restored(self, saved: Mapping[str, NDArray[Any]]) -> BlockState:
@@ -275,27 +272,27 @@ class Blocks:
                 cut = first_gap(rows, int(state.run.min()), self.longest_hold)
             if cut is not None:
                 self._close(state, out, cut - self.longest_hold)
-                _drop(state, cut + 1)
+                state.drop(cut + 1)
             elif state.fill < state.target:
                 return
             else:
                 out.append(self._next(state, whole))
                 state.made += self.hop
-                _drop(state, state.target)
+                state.drop(state.target)
                 state.target = self.count(state.made, self.hop)
 
     def _seek(self, state: BlockState, out: list[Piece]) -> bool:
         """Anchor a segment at the first row with a sample, if there is one; tell the gap before it."""
         there = present(state.buffer[: state.fill])
         rows = np.flatnonzero(there.any(axis=1))
-        _drop(state, int(rows[0]) if len(rows) else state.fill)
+        state.drop(int(rows[0]) if len(rows) else state.fill)
         if not len(rows):
             return False
         if state.base > state.gap_start:
             out.append(Gap(state.gap_start, state.base - state.gap_start))
         state.seeking, state.first, state.made = False, state.base, 0
         state.anchor = state.first - state.first % self.grid
-        _lead_in(state, state.first - state.anchor)
+        state.lead_in(state.first - state.anchor)
         # A lead that is absent here is primed when it comes, so its absence counts as a long one.
         state.run = np.where(there[rows[0]], 0, self.longest_hold + 1)
         state.last = np.zeros(self.leads)
@@ -325,9 +322,8 @@ class Blocks:
         """The buffer, which is full, as a block; ``whole`` where nothing in it is missing."""
         count = state.target
         begins = state.anchor < state.first and state.base <= state.first < state.base + count
-        if (
-            begins or not whole or any(state.run.tolist())
-        ):  # of a lead or two: numpy's own is ten times as dear
+        held = any(state.run.tolist())  # of a lead or two: numpy's own is ten times as dear
+        if begins or not whole or held:
             return self._block(state, count, count, self.hop)
         samples = state.buffer[:count].T.copy()
         state.last = samples[:, -1].copy()
@@ -352,21 +348,3 @@ class Blocks:
         state.last = samples[:, -1].copy()
         end = state.base + valid
         return Block(samples, state.anchor, state.first, state.made, hop, state.base, end, missing, back)
-
-
-def _lead_in(state: BlockState, rows: int) -> None:
-    """Put so many copies of the buffer's first row before it."""
-    if rows:
-        state.buffer[rows : rows + state.fill] = state.buffer[: state.fill].copy()
-        state.buffer[:rows] = state.buffer[rows]
-        state.base -= rows
-        state.fill += rows
-
-
-def _drop(state: BlockState, rows: int) -> None:
-    """Forget the buffer's first rows; the sample count goes on."""
-    left = state.fill - rows
-    if left:
-        state.buffer[:left] = state.buffer[rows : state.fill].copy()
-    state.base += rows
-    state.fill = left

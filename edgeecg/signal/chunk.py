@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgeecg.errors import SignalError
 
-__all__ = ["checked", "plain", "whole"]
+__all__ = ["samples_of", "whole"]
 
 LONGEST_GAP = 2**48  # samples, nine thousand years: many of them still fit a count of 64 bits
 
@@ -27,14 +27,22 @@ def whole(length: int) -> int:
     return int(length)
 
 
-def plain(chunk: ArrayLike) -> NDArray[Any]:
-    """Any array as numpy's own: what a masked one hides is missing.
+def samples_of(chunk: ArrayLike, leads: int) -> NDArray[Any]:
+    """A chunk as real numbers ``(n, leads)``, or an error that says what is expected.
 
     Raises
     ------
     SignalError
-        Rows of different lengths, or nothing that is an array.
+        The chunk has another shape, or is not real numbers.
     """
+    data = chunk if type(chunk) is np.ndarray else _plain(chunk)
+    if data.shape[1:] != (leads,) or data.dtype.kind not in "fiu":  # seldom: who streams is in a hurry
+        data = _checked(data, leads)
+    return data
+
+
+def _plain(chunk: ArrayLike) -> NDArray[Any]:
+    """Any array as numpy's own: what a masked one hides is missing."""
     if isinstance(chunk, np.ma.MaskedArray):
         return np.where(np.ma.getmaskarray(chunk), np.nan, chunk.data)
     try:
@@ -47,8 +55,7 @@ def plain(chunk: ArrayLike) -> NDArray[Any]:
         raise SignalError(f"a chunk that is no array ({error}): push numpy's, (n, leads)") from error
 
 
-def checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
-    """``data`` as ``(n, leads)``, or an error that says what is expected."""
+def _checked(data: NDArray[Any], leads: int) -> NDArray[Any]:
     if data.ndim == 1 and data.size == 0:
         return np.empty((0, leads))
     if data.dtype.kind not in "fiu":

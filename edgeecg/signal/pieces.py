@@ -107,6 +107,22 @@ class BlockState:
         """Source samples so far, those that are missing included."""
         return self.base + self.fill
 
+    def lead_in(self, rows: int) -> None:
+        """Put so many copies of the buffer's first row before it."""
+        if rows:
+            self.buffer[rows : rows + self.fill] = self.buffer[: self.fill].copy()
+            self.buffer[:rows] = self.buffer[rows]
+            self.base -= rows
+            self.fill += rows
+
+    def drop(self, rows: int) -> None:
+        """Forget the buffer's first rows; the sample count goes on."""
+        left = self.fill - rows
+        if left:
+            self.buffer[:left] = self.buffer[rows : self.fill].copy()
+        self.base += rows
+        self.fill = left
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """As plain arrays, for :meth:`Blocks.restored`."""
         counts = [self.base, self.anchor, self.first, self.made, int(self.seeking), self.gap_start]

@@ -6,12 +6,10 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import edgeecg
-from edgeecg.errors import ConfigError, DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
-from edgeecg.io.atomic import atomic_path, clear_partials
+from edgeecg.errors import DeviceError, EdgeECGError, LinkError, MissingExtra, StateError
 from edgeecg.runtime.engine import Engine
 from edgeecg.stream.alone import alone
 from edgeecg.stream.bed import Bed
@@ -25,7 +23,8 @@ from edgeecg.stream.pool import StreamPool
 from edgeecg.stream.sinks import Header, open_sink
 from edgeecg.stream.sinks.base import KEEP, event_sample
 from edgeecg.stream.sinks.wfdb_files import file_key
-from edgeecg.stream.snapshot import is_snapshot, read, write
+from edgeecg.stream.snapshot import read, write
+from edgeecg.stream.snapshot_file import SnapshotFile
 from edgeecg.stream.wallclock import WallClock
 
 __all__ = ["Gateway"]
@@ -55,6 +54,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig, engine: Engine) -> None:
         self.config, self.engine = config, engine
+        self._file = None if config.snapshot_path is None else SnapshotFile(config.snapshot_path)
         self.outlets = [
             Outlet(n, open_sink(spec), spec.partition(":")[0]) for n, spec in enumerate(config.sinks, 1)
         ]
@@ -90,8 +90,8 @@ class Gateway:
         """
         lost: list[Outlet] = []
         with ExitStack() as stack:
-            if self.config.snapshot_path is not None:
-                stack.enter_context(alone(self.config.snapshot_path))
+            if self._file is not None:
+                stack.enter_context(alone(self._file.path))
             stack.callback(lambda: lost.extend(self._close_outlets()))
             self._restore()
             if self.config.health is not None:
@@ -170,8 +170,7 @@ class Gateway:
             bed.settle()
             bed.warn_of_rest()
         self._tell()
-        path = self.config.snapshot_path
-        if path is not None and not over:
+        if self._file is not None and not over:
             try:
                 self._save()
             except EdgeECGError:
@@ -179,8 +178,8 @@ class Gateway:
                 raise
             return
         self._end_streams()
-        if path is not None:
-            path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.path.unlink(missing_ok=True)
 
     def _end_streams(self) -> None:
         for name in list(self.pool):
@@ -245,40 +244,24 @@ class Gateway:
             self._savable = True
 
     def _save(self) -> None:
-        path = self.config.snapshot_path
         self._saved = time.monotonic()
-        if path is None:
+        if self._file is None:
             return
         for bed in self.beds:
             bed.settle()
         beds = {bed.config.name: bed.snapshot() for bed in self.beds if bed.feed is not None}
-        data = write("gateway", self.engine.bundle, {"pool": self.pool.snapshot(), "beds": beds})
-        try:
-            with atomic_path(path) as partial:
-                partial.write_bytes(data)
-        except OSError as error:
-            raise StateError(f"{path} cannot be written: {error.strerror}") from error
+        self._file.write(write("gateway", self.engine.bundle, {"pool": self.pool.snapshot(), "beds": beds}))
 
     def _restore(self) -> None:
         """Go on from the snapshot, if there is one; one that does not fit is set aside."""
-        path = self.config.snapshot_path
-        if path is not None:
-            clear_partials(path)
-        if path is None or not path.is_file():
+        if self._file is None or (data := self._file.read()) is None:
             return
-        try:
-            data = path.read_bytes()
-        except OSError as error:  # a worn disk, or somebody else's file
-            log.error("the snapshot cannot be read: %s; %s", cause(error), _set_aside(path))
-            return
-        if data.strip(b"\0") and not is_snapshot(data):  # a power cut leaves zeros
-            raise ConfigError(f"snapshot = {path} is another kind of file: name one of its own")
         try:
             self._go_on(data)
         except (MissingExtra, DeviceError):  # of a sink, or of the engine: the snapshot is not to blame
             raise
         except EdgeECGError as error:  # to watch nobody is worse than to have forgotten
-            log.error("%s; %s", cause(error), _set_aside(path))
+            log.error("%s; %s", cause(error), self._file.set_aside())
             self._begin()
         else:
             log.info("went on with %d patients of the snapshot", sum(b.feed is not None for b in self.beds))
@@ -349,12 +332,3 @@ class Gateway:
     def _close_outlets(self) -> list[Outlet]:
         """Let go of every sink; those that lose something."""
         return [outlet for outlet in self.outlets if not outlet.close()]
-
-
-def _set_aside(path: Path) -> str:
-    """Give a snapshot that cannot be used another name; what has become of it, for the log."""
-    try:
-        path.replace(path.with_name(f"{path.name}.refused"))
-    except OSError as error:  # a folder of that name, say
-        return f"it cannot be set aside ({cause(error)}) and will be overwritten: every stream begins anew"
-    return "the snapshot's name ends in .refused now, and every stream begins anew"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgeecg.bundle import LeadPolicy, Precision
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import ConfigError
 from edgeecg.io.reading import check_reader
+from edgeecg.io.toml import read_toml
 from edgeecg.pipeline import step_tokens
 from edgeecg.ranges import choices
 from edgeecg.runtime.trt import Options
@@ -25,11 +25,6 @@ from edgeecg.stream.pool import check_queue
 from edgeecg.stream.sinks.registry import SINKS
 from edgeecg.stream.sinks.wfdb_files import check_file_name
 from edgeecg.stream.sources.registry import SOURCES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found]
 
 __all__ = ["GatewayConfig", "PatientConfig", "read_gateway_config"]
 
@@ -175,12 +170,7 @@ def _check_buildable(place: str, kind: str, text: str, forms: Sequence[Form]) ->
 
 def _tables(path: Path) -> dict[str, Any]:
     """What a gateway's file says, with no key that there is not."""
-    try:
-        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    told = read_toml(path, "configuration")
     if type(told.get("health")) is int:
         told["health"] = str(told["health"])
     tables = told.get("patients")

@@ -17,6 +17,7 @@ from edgeecg.pipeline import (
     DecoderSettings,
     Intake,
     Latency,
+    Seats,
     bundle_of,
     hop_samples,
     plain_rate,
@@ -28,12 +29,12 @@ from edgeecg.signal.chunk import whole
 from edgeecg.specs import Event
 from edgeecg.stream.member import Mark, Member, Patient, plain_name
 from edgeecg.stream.rounds import Rounds
-from edgeecg.stream.seats import Seats
 from edgeecg.stream.snapshot import check_settings, pack_arrays, read, unpack_arrays, write
 
 __all__ = ["Patient", "StreamPool", "check_queue"]
 
 LONGEST = 86400.0  # seconds that a queue may hold
+FIRST = 64  # patients that a new cohort has room for
 
 
 class StreamPool:
@@ -86,7 +87,7 @@ class StreamPool:
         self._settings = DecoderSettings.of(engine.bundle, alarms, withhold)
         self._members: dict[Patient, Member] = {}
         self._names = 0
-        self._seats = Seats(engine, self._hop, self._policy, self._settings)
+        self._seats = Seats(engine, self._hop, self._policy, self._settings, FIRST)
         self._rounds = Rounds(self._seats)
         self._lock = threading.Lock()  # of the members
 
@@ -289,7 +290,8 @@ class StreamPool:
         except BaseException as error:
             for member in made:
                 with self._rounds.lock:
-                    self._seats.leave(member)
+                    if member.slot >= 0:
+                        self._seats.leave(member.rows, member.slot)
             foreign = not isinstance(error, EdgeECGError)
             if foreign and isinstance(error, (LookupError, TypeError, ValueError, OverflowError)):
                 raise StateError(
@@ -316,7 +318,7 @@ class StreamPool:
         with self._rounds.lock, member.lock:
             member.restore(saved)
             if "arrays" in saved:
-                self._seats.take(member)
+                member.slot = self._seats.take(member.rows, member.intake.fs)
                 arrays = unpack_arrays(saved["arrays"])
                 self._seats.cohort(member.rows).restore(member.slot, arrays, saved["decoder"])
 

@@ -6,10 +6,10 @@ import threading
 from collections import deque
 
 from edgeecg.errors import DeviceError
+from edgeecg.pipeline import Seats
 from edgeecg.signal.block import Piece
 from edgeecg.specs import Event
 from edgeecg.stream.member import Member, Patient
-from edgeecg.stream.seats import Seats
 
 __all__ = ["Rounds"]
 
@@ -80,12 +80,13 @@ class Rounds:
                 del members[member]
                 continue
             if member.slot < 0:
-                self._seats.take(member)
+                member.slot = self._seats.take(member.rows, member.intake.fs)
             slot, rows = member.slot, member.rows
             if isinstance(piece, str):
                 self._told += [(member.patient, event) for event in self._seats.cohort(rows).flush(slot)]
                 if piece == "leave":
-                    self._seats.leave(member)
+                    self._seats.leave(rows, slot)
+                    member.slot = -1
                     self._told.append((member.patient, None))
                 continue
             work[rows].append((slot, piece))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from edgeecg.cli import common
 from edgeecg.cli.main import main
-from edgeecg.cli.profile import percentile_table
+from edgeecg.cli.profile_tables import percentile_table
 from edgeecg.metrics.tables import Table
 from edgeecg.profile.latency import summarise
 

@@ -206,19 +206,25 @@ def fhir(folder: Path) -> Iterator[Outlet]:
     yield Outlet(open_sink(f"fhir:{folder / 'fhir'}"), read)
 
 
-@contextmanager
-def prometheus(folder: Path) -> Iterator[Outlet]:
-    sink = open_sink("prometheus:0")
+def served(address: str, path: str) -> tuple[Sink, list[str]]:
+    """A sink that serves a page, and what the page said when the sink was closed first."""
+    sink = open_sink(address)
     seen: list[str] = []
     close = sink.close
 
-    def scrape_and_close() -> None:
+    def look_and_close() -> None:
         if not seen and sink.port:  # type: ignore[attr-defined]
-            with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/metrics") as answer:  # type: ignore[attr-defined]
+            with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}{path}") as answer:  # type: ignore[attr-defined]
                 seen.append(answer.read().decode())
         close()
 
-    sink.close = scrape_and_close  # type: ignore[method-assign]
+    sink.close = look_and_close  # type: ignore[method-assign]
+    return sink, seen
+
+
+@contextmanager
+def prometheus(folder: Path) -> Iterator[Outlet]:
+    sink, seen = served("prometheus:0", "/metrics")
 
     def read() -> list[Event]:
         told = seen[0]
@@ -235,17 +241,7 @@ def prometheus(folder: Path) -> Iterator[Outlet]:
 
 @contextmanager
 def page(folder: Path) -> Iterator[Outlet]:
-    sink = open_sink("page:0")
-    seen: list[str] = []
-    close = sink.close
-
-    def look_and_close() -> None:
-        if not seen and sink.port:  # type: ignore[attr-defined]
-            with urllib.request.urlopen(f"http://127.0.0.1:{sink.port}/") as answer:  # type: ignore[attr-defined]
-                seen.append(answer.read().decode())
-        close()
-
-    sink.close = look_and_close  # type: ignore[method-assign]
+    sink, seen = served("page:0", "/")
 
     def read() -> list[Event]:
         assert seen[0].count("<article") == len(HEADERS)

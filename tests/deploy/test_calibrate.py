@@ -260,6 +260,7 @@ def test_a_recipe_is_read_strictly(tmp_path: Path) -> None:
         ("windows = 0", "at least one window"),
         ("windows = 'many'", "int"),
         ("windows = ", "not TOML"),
+        (f"windows = {'[' * 100_000}", "not TOML"),
         ("seconds = nan", "at least 5 seconds and not endless"),
         ("seconds = inf", "at least 5 seconds and not endless"),
         ("seed = -1", "seed -1 must be 0 to"),

@@ -299,6 +299,7 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
         ("[optim]\nstep = 3", "optim.step"),
         ("[optim]\nsteps = 'many'", "steps"),
         ("preset = ", "not TOML"),
+        (f"preset = {'[' * 100_000}", "not TOML"),
         ("positions = 'spiral'", "positions"),
     ],
 )

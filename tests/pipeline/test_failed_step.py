@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgeecg.data.synthetic import SyntheticSettings, draw_patient, synthesize
 from edgeecg.decode.alarms import AlarmSettings
 from edgeecg.errors import DeviceError
-from edgeecg.pipeline.cohort import Cohort
+from edgeecg.pipeline.token_rows import TokenRows
 from edgeecg.pipeline.tokens import Tokens
 from edgeecg.runtime.engine import Engine, open_engine
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality
@@ -29,9 +29,9 @@ def streamed(
     engine: Engine, signal: NDArray[np.float64], failing: range, patch: pytest.MonkeyPatch, hop: float = 0.5
 ) -> list[Event]:
     """What is told where the graph fails in some steps and the caller goes on."""
-    score, calls = Cohort._score, [0]
+    score, calls = TokenRows._score, [0]
 
-    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def fails(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         calls[0] += 1
         if calls[0] in failing:
             raise DeviceError("lost")
@@ -39,7 +39,7 @@ def streamed(
 
     stream, told, lost = Stream(engine, float(FS), hop=hop), [], 0
     with patch.context() as patched:
-        patched.setattr(Cohort, "_score", fails)
+        patched.setattr(TokenRows, "_score", fails)
         for start in range(0, len(signal), 36):
             try:
                 told += stream.push(signal[start : start + 36])
@@ -70,18 +70,18 @@ def test_what_was_known_before_a_step_that_fails_is_told_by_the_next_call(
     nano: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three blocks in one chunk, of which the last fails."""
-    stream, score, calls = Stream(nano, float(FS)), Cohort._score, [0]
+    stream, score, calls = Stream(nano, float(FS)), TokenRows._score, [0]
     expected = Stream(nano, float(FS)).push(heart[: 12 * FS])
     assert len(expected) > 5
 
-    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def fails(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         calls[0] += 1
         if calls[0] == 25:
             raise DeviceError("lost")
         return score(self, network, slots)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Cohort, "_score", fails)
+        patched.setattr(TokenRows, "_score", fails)
         with pytest.raises(DeviceError, match="lost"):
             stream.push(heart[: 13 * FS])
     told = stream.push(heart[13 * FS : 13 * FS + 1])
@@ -97,16 +97,16 @@ def test_the_rest_of_a_chunk_outlives_a_step_that_fails(
     signal = heart.copy()
     signal[20 * FS : 25 * FS] = np.nan
     whole = Stream(nano, float(FS)).push(signal)
-    score, calls = Cohort._score, [0]
+    score, calls = TokenRows._score, [0]
 
-    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def fails(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         calls[0] += 1
         if calls[0] == 5:
             raise DeviceError("lost")
         return score(self, network, slots)
 
     stream = Stream(nano, float(FS))
-    monkeypatch.setattr(Cohort, "_score", fails)
+    monkeypatch.setattr(TokenRows, "_score", fails)
     with pytest.raises(DeviceError, match="lost"):
         stream.push(signal)
     told = stream.push(signal[:0])
@@ -119,16 +119,16 @@ def test_a_step_that_fails_costs_no_other_group_of_patients_theirs(
     nano: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgeecg.pipeline.cohort.TOGETHER", 1)  # as of more patients than step at once
-    score, calls, pool = Cohort._score, [0], StreamPool(nano)
+    score, calls, pool = TokenRows._score, [0], StreamPool(nano)
     first, second = pool.add(FS), pool.add(FS)
 
-    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def fails(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         calls[0] += 1
         if calls[0] == 21:  # of the first
             raise DeviceError("lost")
         return score(self, network, slots)
 
-    monkeypatch.setattr(Cohort, "_score", fails)
+    monkeypatch.setattr(TokenRows, "_score", fails)
     told = []
     for begin in range(0, len(heart), 180):
         for patient in (first, second):
@@ -145,13 +145,13 @@ def test_a_step_that_fails_costs_no_other_group_of_patients_theirs(
 def test_a_snapshot_behind_a_step_that_fails_goes_on_as_the_stream_does(
     nano: Engine, heart: NDArray[np.float64], error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def fails(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         raise error("lost")
 
     stream, other = Stream(nano, float(FS)), Stream(nano, float(FS))
     stream.push(heart[: 20 * FS])
     with monkeypatch.context() as patched:
-        patched.setattr(Cohort, "_score", fails)
+        patched.setattr(TokenRows, "_score", fails)
         with pytest.raises(error, match="lost"):
             stream.push(heart[20 * FS : 20 * FS + FS // 2])
     other.restore(stream.snapshot())
@@ -162,7 +162,7 @@ def test_a_snapshot_behind_a_step_that_fails_goes_on_as_the_stream_does(
 def test_a_poll_that_is_interrupted_displaces_nothing_of_those_whose_turn_had_not_come(
     trained: Engine, heart: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def interrupted(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         raise KeyboardInterrupt
 
     pool, told = StreamPool(trained), []
@@ -175,7 +175,7 @@ def test_a_poll_that_is_interrupted_displaces_nothing_of_those_whose_turn_had_no
         pool.push("second", two[part])
         with monkeypatch.context() as patched:
             if second == 20:
-                patched.setattr(Cohort, "_score", interrupted)
+                patched.setattr(TokenRows, "_score", interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     pool.poll(1)
         told += pool.poll()
@@ -210,11 +210,11 @@ def test_a_flush_that_fails_ends_what_is_open(
     told = stream.push(heart)
     assert [event.end for event in told if isinstance(event, Alarm)] == [None]
 
-    def fails(self: Cohort, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
+    def fails(self: TokenRows, network: NDArray[np.float32], slots: NDArray[np.intp]) -> Tokens:
         raise DeviceError("lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Cohort, "_score", fails)
+        patched.setattr(TokenRows, "_score", fails)
         with pytest.raises(DeviceError, match="lost"):
             stream.flush()
     told = stream.push(heart[:0])

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeecg.cli.profile import summary
+from edgeecg.cli.profile_tables import summary
 from edgeecg.errors import ConfigError, InputError
 from edgeecg.page.svg import curve
 from edgeecg.profile import collect as collecting

@@ -82,8 +82,8 @@ GOOD = '[[patients]]\nname = "a"\nsource = "synthetic:1"\n'
     ("text", "message"),
     [
         ("", "has no patient|missing required field"),
-        ("patients = [", "is not TOML"),
-        (f"patients = {'[' * 100_000}", "is not TOML"),
+        ("patients = [", "not TOML"),
+        (f"patients = {'[' * 100_000}", "not TOML"),
         (GOOD + "colour = 3\n", "no key 'colour'; there are name, source"),
         ("colour = 3\n" + GOOD, "no key 'colour'"),
         (
@@ -221,7 +221,7 @@ def test_sinks_that_differ_are_no_conflict(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match=r"no configuration at .*none\.toml"):
         read_gateway_config(tmp_path / "none.toml")
     (tmp_path / "marked.toml").write_text(GOOD, encoding="utf-8-sig")  # as some editors do
     assert read_gateway_config(tmp_path / "marked.toml").patients[0].name == "a"

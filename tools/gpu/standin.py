@@ -117,9 +117,6 @@ class StandInContext:
 class StandInEngine:
     """``ICudaEngine`` whose plan is the ONNX model itself."""
 
-    num_optimization_profiles = 1
-    device_memory_size_v2 = 0
-
     def __init__(self, model: bytes) -> None:
         self.graph = TorchGraph(model, "cuda")
         self.reference = OrtExecutor(model)

@@ -139,8 +139,6 @@ class ICudaEngine(Protocol):
     """A plan that has been loaded."""
 
     num_io_tensors: int
-    num_optimization_profiles: int
-    device_memory_size_v2: int
 
     def get_tensor_name(self, index: int) -> str: ...
     def get_tensor_dtype(self, name: str) -> Any: ...
@@ -216,7 +214,7 @@ def required_names() -> dict[str, tuple[str, ...]]:
 
 
 def missing_names(module: ModuleType) -> list[str]:
-    """Names that a TensorRT module lacks, such as ``ICudaEngine.device_memory_size_v2``."""
+    """Names that a TensorRT module lacks, such as ``IExecutionContext.execute_async_v3``."""
     lacking = []
     for owner, members in required_names().items():
         thing = getattr(module, owner, None) if owner else module

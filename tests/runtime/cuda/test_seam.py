@@ -19,7 +19,8 @@ import pytest
 
 from edgeecg.errors import BackendError
 from edgeecg.runtime import cuda, cuda_python
-from edgeecg.runtime.cuda import CudaError, DeviceInfo, choose_library, is_sticky, open_device
+from edgeecg.runtime.cuda import DeviceInfo, choose_library, open_device
+from edgeecg.runtime.cuda_errors import STICKY, CudaError, is_sticky
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -131,7 +132,7 @@ def test_a_function_that_an_older_driver_lacks_is_told() -> None:
 def test_errors_that_leave_the_process_in_an_inconsistent_state_by_the_manual_are_sticky() -> None:
     driver = pytest.importorskip("cuda.bindings.driver", reason="needs cuda-python")
     told = {int(code) for code in driver.CUresult if "inconsistent state" in (code.__doc__ or "")}
-    assert told - {911} <= set(cuda.STICKY)  # 911: of a device beside the GPU
+    assert told - {911} <= set(STICKY)  # 911: of a device beside the GPU
 
 
 def test_an_error_says_what_is_lost() -> None:

@@ -18,7 +18,7 @@ from edgeecg.errors import BackendError, DeviceError
 from edgeecg.pipeline.resident import ResidentRows
 from edgeecg.runtime import cuda, trt
 from edgeecg.runtime.ort import OrtExecutor
-from edgeecg.runtime.trt import Options, build, open_executor, recipes, rtx
+from edgeecg.runtime.trt import Options, open_executor, recipe, recipes, rtx
 from edgeecg.runtime.trt.build import beat_recipe, configure, tensor_spec
 from edgeecg.runtime.trt.executor import TrtExecutor
 from edgeecg.runtime.trt.library import find_library
@@ -225,5 +225,5 @@ def test_names_of_rtx_are_there_and_missed_where_they_are_not() -> None:
 
 def test_plans_of_other_builder_settings_are_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
     before = beat_recipe().key
-    monkeypatch.setattr(build, "SETTINGS", build.SETTINGS + 1)
+    monkeypatch.setattr(recipe, "SETTINGS", recipe.SETTINGS + 1)
     assert beat_recipe().key != before

@@ -11,7 +11,7 @@ import pytest
 
 from edgeecg.bundle import Bundle, GraphName
 from edgeecg.errors import BackendError
-from edgeecg.runtime.cuda import CudaError, is_sticky
+from edgeecg.runtime.cuda_errors import CudaError, is_sticky
 from edgeecg.runtime.executor import Tensors
 from edgeecg.runtime.ort import OrtExecutor
 from edgeecg.runtime.trt.executor import TrtExecutor
