@@ -5,9 +5,9 @@ in exercise say, P lies on the T before and looks like the P of an S; but no bea
 before. So an S must come ``EARLY`` against the beat before it, and either ``EARLY`` against what was usual or
 far sooner than after the *pauses* of this rhythm: where most beats are S, as in a sick sinus, they are what
 is usual. Or it follows an S that did while the rhythm stays ``FASTER`` than before that one, or it comes in
-little more than half a pause, whatever was before: the first S of a run may not have been heard. Bigeminy, which
-has a rule of its own (`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which too
-little is known; a stream that begins within a run of S hears it until it knows nothing else.
+little more than half a pause, whatever was before: the first S of a run may not have been heard. Bigeminy,
+which has a rule of its own (`edgeecg.decode.supraventricular`), is left alone, and so are beats behind which
+too little is known; a stream that begins within a run of S hears it until it knows nothing else.
 
 What it takes and gives: docs/models/decisions.md, docs/ablations.md.
 """
