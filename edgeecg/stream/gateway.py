@@ -58,6 +58,8 @@ class Gateway:
         self.outlets = [
             Outlet(n, open_sink(spec), spec.partition(":")[0]) for n, spec in enumerate(config.sinks, 1)
         ]
+        for outlet in self.outlets:
+            outlet.expect({n: patient.name for n, patient in enumerate(config.patients, 1)})
         self._begin()
         self._begun = self._saved = self._kept = time.monotonic()
         self._savable = True  # whether the last snapshot could be written

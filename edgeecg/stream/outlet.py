@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeecg.errors import EdgeECGError, MissingExtra
 from edgeecg.specs import Event
 from edgeecg.stream.cause import cause
-from edgeecg.stream.sinks import Header, SignalSink, Sink
+from edgeecg.stream.sinks import Header, SignalSink, Sink, WardSink
 
 __all__ = ["Outlet"]
 
@@ -62,6 +62,11 @@ class Outlet:
             return ""
         trouble = self.sink.trouble if self._took and self._kept else None
         return self._why if trouble is None else str(trouble)
+
+    def expect(self, patients: Mapping[int, str]) -> None:
+        """Who will come, by number of the source, if it wants to know."""
+        if isinstance(self.sink, WardSink):
+            self.sink.expect(patients)
 
     def open(self, header: Header) -> None:
         """A patient begins.

@@ -605,6 +605,24 @@ def test_the_health_page_tells_who_is_ill(
     assert not any("well" in line or "ill" in line.split() for line in caplog.messages)
 
 
+def test_the_page_for_people_shows_whom_nothing_comes_from(nano: Engine, tmp_path: Path) -> None:
+    sources = {"well": f"{record(tmp_path, 'r', 120)}?speed=2", "ill": f"{tmp_path / 'missing'}"}
+    running = gateway(nano, tmp_path, sources, sinks=("page:0",))
+    stop = threading.Event()
+    thread = threading.Thread(target=running.run, args=(stop,))
+    thread.start()
+    try:
+        eventually(lambda: "well" in running.outlets[0].sink.patients)
+        port = running.outlets[0].sink.port  # type: ignore[attr-defined]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            told = answer.read().decode()
+    finally:
+        stop.set()
+        thread.join()
+    assert "2 patients" in told
+    assert told.index(">well<") < told.index(">ill<")
+
+
 def test_a_sink_that_fails_stops_nobody(
     nano: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

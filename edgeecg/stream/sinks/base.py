@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -20,6 +20,7 @@ __all__ = [
     "Header",
     "SignalSink",
     "Sink",
+    "WardSink",
     "event_name",
     "event_sample",
     "port_of",
@@ -136,6 +137,14 @@ class SignalSink(Protocol):
 
     def signal(self, start: int, samples: NDArray[np.float64], patient: str) -> None:
         """Take ``(n, leads)`` millivolts from sample ``start`` on; before the events that come from them."""
+
+
+@runtime_checkable
+class WardSink(Protocol):
+    """A sink that shows patients who have not come yet: a source that is never reached is not forgotten."""
+
+    def expect(self, patients: Mapping[int, str]) -> None:
+        """Names of the patients who will come, by `Header.number`; before the first is opened."""
 
 
 class BaseSink(Sink, ABC):

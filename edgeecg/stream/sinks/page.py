@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -141,9 +141,14 @@ class PageSink(BaseSink):
         self._address, (_, self.port) = port, port_of(port, "page")
         self._lock = threading.Lock()  # clients read what the stream's thread writes
         self._beds: dict[str, _Bed] = {}
+        self._expected: dict[int, str] = {}
         self._drawing = threading.Lock()
         self._drawn: dict[int, tuple[bytes, float]] = {}  # pages of late, and when they were drawn
         self._listener: Listener | None = None
+
+    def expect(self, patients: Mapping[int, str]) -> None:
+        """Patients who will come, by number of their source; the page is there with the first of them."""
+        self._expected = dict(patients)
 
     def _connect(self, header: Header) -> None:
         self._listener = Listener(self._address, "page", answering(self._answer))
@@ -189,23 +194,38 @@ class PageSink(BaseSink):
     def _draw(self, begin: int) -> bytes:
         with self._lock:
             beds = list(self._beds.values())
+        here = {bed.header.number for bed in beds}
+        away = [name for number, name in self._expected.items() if number not in here]
         everybody = [self._shown(bed) for bed in beds]  # one by one: the stream waits for none of it
-        return _drawn(everybody, begin).encode()
+        return _drawn(everybody, away, begin).encode()
 
     def _shown(self, bed: _Bed) -> _Shown:
         with self._lock:
             return bed.shown()
 
 
-def _drawn(everybody: Sequence[_Shown], begin: int) -> str:
+class _Away(NamedTuple):
+    name: str
+
+    def drawn(self) -> str:
+        """A patient's part of the page of whom nothing has come yet."""
+        head = f"<h2>{escape(self.name)}<b>-- <small>/min</small></b></h2>"
+        told = "no signal yet: the health page says why"
+        return f'<article class="bed stale">{head}<p class="say">{told}</p></article>'
+
+
+def _drawn(everybody: Sequence[_Shown], away: Sequence[str], begin: int) -> str:
     """The page from patient ``begin`` on: who has an alarm comes first, from whom nothing comes last."""
-    ordered = sorted(everybody, key=lambda bed: (bed.silent > STALE, not bed.alarms))
+    present = sorted(everybody, key=lambda bed: (bed.silent > STALE, not bed.alarms))
+    ordered: list[_Shown | _Away] = [*present, *map(_Away, away)]
     chosen = ordered[begin : begin + MOST]
     model = f", model {everybody[0].header.model}" if everybody else ""
     alarmed = sum(bool(bed.alarms) and bed.silent <= STALE for bed in everybody)
-    lead = f"{counted(len(everybody), 'patient')}, {alarmed} with an alarm{model}."
+    lead = f"{counted(len(ordered), 'patient')}, {alarmed} with an alarm{model}."
+    if away:
+        lead += f" No signal yet: {len(away)}."
     links = ""
-    if len(everybody) > MOST:
+    if len(ordered) > MOST:
         lead += f" Shown: {begin + 1} to {begin + len(chosen)}."
         parts = [(first, min(first + MOST, len(ordered))) for first in range(0, len(ordered), MOST)]
         shown = (f'<a href="/?from={first}">{first + 1} to {last}</a>' for first, last in parts)

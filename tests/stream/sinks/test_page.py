@@ -6,6 +6,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -109,6 +110,19 @@ def test_a_patient_from_whom_nothing_comes_is_set_back(sink: Any, clock: Clock) 
     assert told.index("here") < told.index("gone")
     assert re.findall(r"nothing for (\d+) s", told) == ["60"]
     assert ">-- <" in told, "a rate of a minute ago is none"
+
+
+def test_who_has_not_come_yet_is_not_forgotten(sink: Any) -> None:
+    sink.expect({1: "here", 2: "<late>"})
+    first, second = (replace(header(name), number=n) for n, name in ((1, "here"), (2, "<late>")))
+    sink.open(first)
+    told = look(sink)
+    assert "2 patients, 0 with an alarm, model small. No signal yet: 1." in told
+    assert told.index("here") < told.index("&lt;late&gt;") < told.index("no signal yet: the health page")
+    sink.open(second)
+    told = look(sink)
+    assert "2 patients, 0 with an alarm, model small. Not" in told
+    assert "o signal yet" not in told
 
 
 def test_what_is_missing_leaves_a_hole_wherever_the_ring_stands(sink: Any) -> None:
