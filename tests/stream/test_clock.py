@@ -260,6 +260,26 @@ def test_the_drift_of_stamps_without_jitter_is_no_loss(drift: float, size: int) 
     assert missing == {201: pytest.approx(size, abs=2), 311: pytest.approx(size, abs=2)}
 
 
+@pytest.mark.parametrize("fs", [360.0, 400.0])
+@pytest.mark.parametrize("drift", [0.0, -0.005])
+def test_stamps_in_whole_milliseconds_lose_nothing_of_packets_of_any_length(fs: float, drift: float) -> None:
+    """They are up to half a sample off: of a packet of few samples that is a rate no crystal has."""
+    rng, sent, start = np.random.default_rng(1), [], 0
+    while start < 60 * fs:
+        length = int(rng.integers(1, 130))
+        stamp = 10**15 + 1_000_000 * int(start / fs * (1 + drift) * 1e3 + 1e-6)
+        sent.append(Packet(ramp(start, length), stamp=stamp))
+        start += length
+    pieces = list(repair(sent, TimeBase(fs, jitter=0.0)))
+    assert placed(pieces) == {i: float(i) for i in range(start)}
+
+
+def test_of_a_clock_that_is_far_off_short_packets_tell_the_rate_as_fast_as_long_ones() -> None:
+    sent = [Packet(ramp(k, 5), stamp=10**15 + round(k / 257 / 1.015 * 1e9)) for k in range(0, 1000, 5)]
+    pieces = list(repair(sent[:40] + sent[70:], TimeBase(257.0, jitter=0.0)))
+    assert placed(pieces) == {i: float(i) for i in [*range(200), *range(350, 1000)]}
+
+
 @pytest.mark.parametrize(("fs", "size", "lost"), [(250, 250, 10), (250, 125, 4), (130, 73, 2), (250, 25, 1)])
 @pytest.mark.parametrize("drift", [0.0, 0.01])
 def test_what_is_lost_is_told_however_little_once_the_rate_is_known(
