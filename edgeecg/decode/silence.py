@@ -224,13 +224,19 @@ def broken(
         state = state._replace(clock=stop, since=since, begun=stop)
         return [], state._replace(faint=faint, open=None)
     events, state = _end(start, state)
-    state = state._replace(clock=stop, since=stop, after_beat=False, begun=stop)
-    return events, state._replace(faint=None, open=None, beats=0, long=0.0)
+    return events, _anew(stop, state)
 
 
 def ended(state: SilenceState) -> tuple[list[Alarm], SilenceState]:
-    """The stream ends at the clock."""
-    return _end(state.clock, state)
+    """The stream ends at the clock: in what follows the count begins anew, as behind a long gap."""
+    events, state = _end(state.clock, state)
+    return events, _anew(state.clock, state)
+
+
+def _anew(at: int, state: SilenceState) -> SilenceState:
+    """The count begins at ``at``; of what was before only the levels are kept."""
+    state = state._replace(clock=at, since=at, after_beat=False, begun=at)
+    return state._replace(faint=None, open=None, beats=0, long=0.0)
 
 
 def _end(sample: int, state: SilenceState, labels: tuple[str, ...] = ALL) -> tuple[list[Alarm], SilenceState]:

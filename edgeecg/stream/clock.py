@@ -37,8 +37,9 @@ A count that leaps ahead is believed as far as time allows. Arrivals allow any c
 what comes in a burst behind a stall is late and not missing; delay that no sample has used up stays allowed.
 The sender's own time allows just its own distance: a count that falls short of it has begun anew ahead.
 
-A restart or jump without a wall clock is of unknown length and counts as one missing sample. So does any gap
-for which a wall clock alone says more than a day: it was set, as on a board without a battery.
+A restart or jump without a wall clock, or with one that was set back, is of unknown length and counts as one
+missing sample. So does any gap for which a wall clock alone says more than a day: it was set, as on a board
+without a battery.
 """
 
 from __future__ import annotations
@@ -208,7 +209,8 @@ class TimeBase:
         """Go on in the device's new count, at the place that the wall clock says."""
         cause = "restart" if first[0] < state.next else "jump"
         pieces, state = self._release(state, everything=True)
-        missing = max(1, round((self._passed(first[1], state) or 0.0) * self.fs))
+        passed = self._passed(first[1], state)
+        missing = 1 if passed is None or passed < -CLOCK_SLACK else max(0, round(passed * self.fs))
         place = state.next + missing
         begun = self._begin(first[1], state._replace(next=place, stamps=(), pace=()))
         state = begun._replace(next=state.next, rate=self.fs / 1e9, restarts=state.restarts + 1, spare=0.0)

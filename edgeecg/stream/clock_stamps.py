@@ -16,7 +16,8 @@ __all__ = ["PULL", "doubled", "place_by_stamp", "track", "watch_pace"]
 
 ANCHOR_GAIN = 0.1  # of a stamp's error goes into the anchor
 RATE_GAIN = 0.005  # and into the rate: critically damped over about 20 packets
-EXACT = 1.0, 0.25  # both where stamps have no jitter
+ROUNDED = 500.0  # samples: over fewer a stamp that is rounded by half of one says little of the rate
+EXACT_GAIN = 0.25  # into the rate at most, once as many have come, where stamps have no jitter
 PULL = 0.02  # a crystal is never off by more: beyond that the declared rate is wrong
 PACE = 20  # packets from which a wrong rate is told
 RECENT = 32  # stamps by which a doubled packet is known, and behind which the rate is
@@ -52,7 +53,11 @@ def track(place: int, packet: Packet, state: TimeState, fs: float, jitter: float
     error = packet.stamp - expected
     if abs(error) * 1e-9 > max(jitter, 1 / fs, unsure(state) * passed / fs):
         return state._replace(anchor=(place, float(packet.stamp)))  # a gap lies between
-    anchor_gain, rate_gain = (ANCHOR_GAIN, RATE_GAIN) if jitter else EXACT
+    if jitter:
+        anchor_gain, rate_gain = ANCHOR_GAIN, RATE_GAIN
+    else:  # the mean of all, later of the last ones
+        anchor_gain = 1.0
+        rate_gain = max(passed / (place - state.since), min(passed / ROUNDED, EXACT_GAIN))
     nominal = fs / 1e9
     rate = state.rate / (1 + rate_gain * error * state.rate / passed)
     rate = min(max(rate, nominal * (1 - PULL)), nominal * (1 + PULL))

@@ -279,6 +279,19 @@ def test_flush_ends_what_is_open():
     assert stream.state._replace(silence=AlarmState().silence) == AlarmState()
 
 
+@pytest.mark.parametrize("label", ["pause", "asystole", "no-beat"])
+def test_no_silence_goes_on_over_a_flush(label):
+    quiet = label == "asystole"
+    stream = Stream().beats([0, 100, 200]).advance(200, level=0.1 if quiet else None)
+    stream.beats([300]).advance(700 if label == "pause" else 1000, level=0.0 if quiet else None).flush()
+    begun, end = stream.told(label)[0][0], stream.state.silence.clock
+    assert stream.told(label)[-1] == (begun, end)
+    told = len(stream.events)
+    stream.advance(end + 250, level=None)
+    assert stream.events[told:] == []
+    assert all(event.start >= end for event in stream.advance(end + 2000).events[told:])
+
+
 def test_every_onset_has_one_end_whatever_happens():
     source = random.Random(5)
     stream, clock = Stream(), 0

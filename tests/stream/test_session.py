@@ -131,6 +131,16 @@ def test_what_follows_a_flush_is_a_fresh_stream(nano: Engine) -> None:
     assert [(b.sample - len(first), b.label) for b in told] == [(b.sample, b.label) for b in expected]
 
 
+def test_no_alarm_reaches_back_over_a_flush(nano: Engine) -> None:
+    stream = Stream(nano, FS)
+    noise = np.random.default_rng(0).normal(0, 0.001, 20 * FS)
+    told = stream.push(noise) + stream.flush() + stream.push(noise) + stream.flush()
+    alarms = [(event.start, event.end) for event in told if isinstance(event, Alarm)]
+    (first, _), (_, end), (second, _), _ = alarms
+    assert alarms == [(first, None), (first, end), (second, None), (second, 40 * FS)]
+    assert first < end == len(noise) <= second
+
+
 def test_samples_count_what_is_missing(nano: Engine) -> None:
     stream = Stream(nano, FS)
     stream.push(np.zeros(10))
