@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from dataclasses import replace
 
-from edgeecg.errors import LinkError, PacketError
+from edgeecg.errors import ConfigError, LinkError, PacketError
 from edgeecg.stream.sources.base import Packet, check_rate, default_leads, named_leads
 from edgeecg.stream.sources.live import LiveSource
 from edgeecg.stream.sources.wire import Message, decode_message
@@ -33,6 +34,9 @@ class MessageSource(LiveSource):
         Seconds that opening waits for the first message, where rate or leads are not given.
     timeout : float or None
         Seconds without a message after which the link counts as broken.
+    jitter : float
+        Seconds by which the sender's stamps may stray, as those of the moment of sending do; 0 where they are
+        those of a sample clock.
 
     Raises
     ------
@@ -41,9 +45,18 @@ class MessageSource(LiveSource):
     """
 
     def __init__(
-        self, peer: str, fs: float | None, leads: tuple[str, ...], wait: float, timeout: float | None
+        self,
+        peer: str,
+        fs: float | None,
+        leads: tuple[str, ...],
+        wait: float,
+        timeout: float | None,
+        jitter: float,
     ) -> None:
         super().__init__(timeout)
+        if not 0 <= jitter < math.inf:
+            raise ConfigError(f"jitter={jitter} must be 0 seconds or more")
+        self.jitter = jitter
         self._peer, self._wait = peer, wait
         self._declared = None if fs is None else check_rate(fs, peer)
         self.leads = named_leads(leads)

@@ -22,7 +22,7 @@ class MqttSource(MessageSource):
     ----------
     url : str
         ``mqtt://[user:password@]host[:port]/topic``, or ``mqtts://`` for TLS.
-    fs, leads, wait, timeout
+    fs, leads, wait, timeout, jitter
         See `MessageSource`.
     retry : float
         Seconds for which a lost broker is tried anew.
@@ -42,13 +42,14 @@ class MqttSource(MessageSource):
         wait: float = 10.0,
         timeout: float | None = 30.0,
         retry: float = 60.0,
+        jitter: float = 0.0,
     ) -> None:
         self._address = MqttAddress.parse(url)
         if {"+", "#"} & set(self._address.topic):
             raise ConfigError(
                 f"topic {self._address.topic!r} has wildcards: a stream is one topic; open one each"
             )
-        super().__init__(str(self._address), fs, leads, wait, timeout)
+        super().__init__(str(self._address), fs, leads, wait, timeout, jitter)
         self._retry = retry
         self._client: Any = None
         self._arrived: deque[bytes] = deque()

@@ -42,7 +42,7 @@ class WebSocketSource(MessageSource):
     ----------
     url : str
         ``ws://`` or ``wss://`` address.
-    fs, leads, wait, timeout
+    fs, leads, wait, timeout, jitter
         See `MessageSource`.
     retry : float
         Seconds for which a broken connection is tried anew.
@@ -62,9 +62,10 @@ class WebSocketSource(MessageSource):
         wait: float = 10.0,
         timeout: float | None = 30.0,
         retry: float = 60.0,
+        jitter: float = 0.0,
     ) -> None:
         public = _checked(url)  # neither tokens nor credentials in messages
-        super().__init__(public, fs, leads, wait, timeout)
+        super().__init__(public, fs, leads, wait, timeout, jitter)
         self._url, self._retry = url, retry
         self._connection: Any = None
         self._held = ExitStack()
