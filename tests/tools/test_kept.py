@@ -25,7 +25,7 @@ from tests.tools.batches import some_records
 def test_every_network_is_asked_about_those_that_it_never_saw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    config = TrainConfig(preset="nano")
+    config = TrainConfig(preset="nano", data=DataSettings(sets={"mitdb": 1.0}))
     for fold in range(2):
         meta = {"config": config.to_dict(), "thresholds": {"bias": {"S": -0.3}}}
         save_checkpoint(tmp_path / "kept" / f"fold{fold}" / stage, build_network(config), meta)
@@ -87,7 +87,7 @@ def test_a_later_stage_is_not_trained_on_other_recordings_than_the_first(tmp_pat
 
 def test_the_folds_begin_where_kept_networks_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the preset that is named, and beside the release, never in its place."""
-    config = TrainConfig(preset="nano")
+    config = TrainConfig(preset="nano", data=DataSettings(sets={"mitdb": 1.0}))
     for fold in range(3):
         save_checkpoint(
             tmp_path / "kept" / f"fold{fold}" / "checkpoint",
