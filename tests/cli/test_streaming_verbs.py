@@ -382,7 +382,7 @@ def test_the_summary_of_annotate_is_plain_text_in_a_pipe(
         (["stream", "{tmp}/r", "--sink", "fax:1"], "names no sink"),
         (["stream", "{tmp}/r", "--faults", "rain=1"], "fault 'rain' is unknown"),
         (["stream", "lsl:x", "--speed", "2"], "no option 'speed'"),
-        (["serve", "{tmp}/none.toml"], "cannot read"),
+        (["serve", "{tmp}/none.toml"], "no configuration at"),
     ],
 )
 def test_wrong_input_ends_in_one_clear_line(

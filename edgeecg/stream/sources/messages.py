@@ -51,7 +51,7 @@ class MessageSource(LiveSource):
         leads: tuple[str, ...],
         wait: float,
         timeout: float | None,
-        jitter: float,
+        jitter: float = 0.0,
     ) -> None:
         super().__init__(timeout)
         if not 0 <= jitter < math.inf:
