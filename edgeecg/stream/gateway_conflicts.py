@@ -50,6 +50,7 @@ def check_conflicts(config: GatewayConfig, file: Path) -> None:
     sources = [(f"the source of {p.name!r}", _source(p.source)) for p in config.patients]
     sinks = [(f"sink {n} ({s.partition(':')[0]})", _sink(s)) for n, s in enumerate(config.sinks, 1)]
     files: list[tuple[str, Thing | None]] = [("the gateway's own file", _file(file))]
+    files += [(f"rr= of {p.name!r}", _intervals(p.source)) for p in config.patients]
     if config.snapshot_path is not None:
         files.append(("the snapshot", _file(config.snapshot_path)))
     for (one, thing), (other, another) in combinations([*sources, *sinks, *files], 2):
@@ -93,6 +94,12 @@ def _source(text: str) -> Thing | None:
         return None
     leads = split(text, SOURCES)[2].get("leads", "")  # an amplifier's stream may carry several patients
     return (*_peer(scheme, target), leads) if scheme == "lsl" and leads else _peer(scheme, target)
+
+
+def _intervals(text: str) -> Thing | None:
+    """The file into which a strap's own intervals go."""
+    scheme, _, options = split(text, SOURCES)
+    return _file(os.path.expanduser(options["rr"])) if scheme == "polar" and "rr" in options else None
 
 
 def _sink(text: str) -> Thing | None:

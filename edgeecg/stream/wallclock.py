@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from itertools import pairwise
 
 from edgeecg.errors import StateError
 
-__all__ = ["CALENDAR", "WallClock"]
+__all__ = ["CALENDAR", "WallClock", "iso_time"]
 
 CALENDAR = (-62135596800.0, 253402300799.0)
 """Unix seconds that a calendar holds: the years 1 to 9999."""
@@ -27,6 +28,14 @@ RECENT = 10  # anchors that tell the present rate
 STEP = 6 * 3600.0
 """Seconds that no delay lasts: the wall clock was set, or nobody knows how long nothing came."""
 SLACK = 0.01  # a rate further off is a step of the wall clock, not drift
+
+
+def iso_time(time: float | None) -> str | None:
+    """Unix seconds as ISO 8601 in UTC, to the millisecond; ``None`` for a time that no calendar holds."""
+    if time is None or not CALENDAR[0] <= time < CALENDAR[1]:
+        return None
+    stamp = datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
+    return stamp.replace("+00:00", "Z")
 
 
 class WallClock:

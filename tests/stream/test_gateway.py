@@ -182,6 +182,8 @@ def test_sources_that_differ_or_may_be_shared_are_no_conflict(tmp_path: Path) ->
             {"snapshot": "e.jsonl", "sinks": ("jsonl:{tmp}/e.jsonl",)},
             r"sink 1 \(jsonl\) and the snapshot are the same",
         ),
+        ({"sources": ("polar:1?rr=a", "polar:2?rr=./a")}, "rr= of 'p0' and rr= of 'p1' are the same file"),
+        ({"sources": ("polar:1?rr=e",), "sinks": ("jsonl:e",)}, r"sink 1 \(jsonl\) and rr= of 'p0' are"),
         ({"snapshot": "out", "sinks": ("wfdb:{tmp}/out",)}, "and the snapshot are the same wfdb folder"),
         ({"snapshot": "ward.toml"}, "the gateway's own file and the snapshot are the same file"),
         (

@@ -25,8 +25,8 @@ from edgeecg.io.atomic import atomic_path
 from edgeecg.specs import Alarm, Event, Rhythm
 from edgeecg.stream.address import need
 from edgeecg.stream.sinks.base import BaseSink, Header, event_name
-from edgeecg.stream.sinks.lines import iso_time
 from edgeecg.stream.sinks.wfdb_files import check_file_name, file_name
+from edgeecg.stream.wallclock import iso_time
 
 __all__ = ["FhirSink"]
 

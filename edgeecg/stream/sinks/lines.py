@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Union
 
@@ -23,9 +23,9 @@ import edgeecg
 from edgeecg.errors import RecordError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks.base import SCHEMA, Header, event_name
-from edgeecg.stream.wallclock import CALENDAR
+from edgeecg.stream.wallclock import iso_time
 
-__all__ = ["EventLine", "event_line", "header_line", "iso_time", "parse_line", "read_lines"]
+__all__ = ["EventLine", "event_line", "header_line", "parse_line", "read_lines"]
 
 _KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Beat, Rhythm, Quality, Gap, Alarm)}
 
@@ -37,14 +37,6 @@ class EventLine:
     patient: str
     event: Event
     time: datetime | None = None
-
-
-def iso_time(time: float | None) -> str | None:
-    """Unix seconds as ISO 8601 in UTC, to the millisecond; ``None`` for a time that no calendar holds."""
-    if time is None or not CALENDAR[0] <= time < CALENDAR[1]:
-        return None
-    stamp = datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="milliseconds")
-    return stamp.replace("+00:00", "Z")
 
 
 def header_line(header: Header) -> bytes:

@@ -195,7 +195,7 @@ class PageSink(BaseSink):
         with self._lock:
             beds = list(self._beds.values())
         here = {bed.header.number for bed in beds}
-        away = [name for number, name in self._expected.items() if number not in here]
+        away = [_Away(number, name) for number, name in self._expected.items() if number not in here]
         everybody = [self._shown(bed) for bed in beds]  # one by one: the stream waits for none of it
         return _drawn(everybody, away, begin).encode()
 
@@ -205,19 +205,20 @@ class PageSink(BaseSink):
 
 
 class _Away(NamedTuple):
+    number: int
     name: str
 
     def drawn(self) -> str:
         """A patient's part of the page of whom nothing has come yet."""
         head = f"<h2>{escape(self.name)}<b>-- <small>/min</small></b></h2>"
-        told = "no signal yet: the health page says why"
+        told = f"no signal yet: the log says why of source {self.number}"
         return f'<article class="bed stale">{head}<p class="say">{told}</p></article>'
 
 
-def _drawn(everybody: Sequence[_Shown], away: Sequence[str], begin: int) -> str:
+def _drawn(everybody: Sequence[_Shown], away: Sequence[_Away], begin: int) -> str:
     """The page from patient ``begin`` on: who has an alarm comes first, from whom nothing comes last."""
     present = sorted(everybody, key=lambda bed: (bed.silent > STALE, not bed.alarms))
-    ordered: list[_Shown | _Away] = [*present, *map(_Away, away)]
+    ordered: list[_Shown | _Away] = [*present, *away]
     chosen = ordered[begin : begin + MOST]
     model = f", model {everybody[0].header.model}" if everybody else ""
     alarmed = sum(bool(bed.alarms) and bed.silent <= STALE for bed in everybody)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import datetime, timezone
-from typing import Any
+import time
 
 import msgspec
 
 from edgeecg.errors import LinkError
 from edgeecg.stream.sources.pmd import HeartRate
+from edgeecg.stream.wallclock import iso_time
 
 __all__ = ["IntervalLog"]
 
@@ -51,10 +51,8 @@ class IntervalLog:
         """Append a measurement; what finds no room is counted and the log told once: the ECG goes on."""
         if self._file.closed:  # the link ends, and its last notification comes late
             return
-        told: dict[str, Any] = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
-        told["time"] = told["time"].replace("+00:00", "Z")
-        told |= {"bpm": measured.bpm, "contact": measured.contact, "rr": measured.rr}
-        line = msgspec.json.encode(told) + b"\n"
+        told = {"bpm": measured.bpm, "contact": measured.contact, "rr": measured.rr}
+        line = msgspec.json.encode({"time": iso_time(time.time())} | told) + b"\n"
         try:
             written = self._file.write(line) or 0
             if written < len(line):  # a disk that fills up takes a part: no half of a line stays

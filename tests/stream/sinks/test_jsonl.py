@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from edgeecg.errors import LinkError, RecordError
 from edgeecg.specs import Alarm, Beat, Event, Gap, Quality, Rhythm
 from edgeecg.stream.sinks import Header, Sink, jsonl, open_sink
-from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, iso_time, parse_line, read_lines
+from edgeecg.stream.sinks.lines import EventLine, event_line, header_line, parse_line, read_lines
+from edgeecg.stream.wallclock import iso_time
 from tests.io.test_atomic import room_for
 
 HEADER = Header("bed-3", 250.0, ("II", "MLII"), "small", "9f2c", start=1.7e9)

@@ -118,7 +118,11 @@ def test_who_has_not_come_yet_is_not_forgotten(sink: Any) -> None:
     sink.open(first)
     told = look(sink)
     assert "2 patients, 0 with an alarm, model small. No signal yet: 1." in told
-    assert told.index("here") < told.index("&lt;late&gt;") < told.index("no signal yet: the health page")
+    assert (
+        told.index("here")
+        < told.index("&lt;late&gt;")
+        < told.index("no signal yet: the log says why of source 2")
+    )
     sink.open(second)
     told = look(sink)
     assert "2 patients, 0 with an alarm, model small. Not" in told
