@@ -22,9 +22,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from edgeecg.data.recording import UNKNOWN
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import TrainConfig
-from edgeecg.model.losses import Objective
 from edgeecg.model.resume import MOMENTS
-from edgeecg.model.train import build_network, learning_rate, seed_step, with_dropout
+from edgeecg.model.train import build_network, build_objective, learning_rate, seed_step, with_dropout
 from edgeecg.model.transformer import Block, Network
 from edgeecg.specs import ModelSpec
 
@@ -117,6 +116,8 @@ class Group:
         frozen = config.optim.freeze_tokens
         if frozen and initial is None:
             raise ConfigError("freeze_tokens trains on finished tokens: name what each network begins from")
+        if config.optim.steady and initial is None:
+            raise ConfigError("steady holds a network to what it says: name what each begins from")
         networks = initial or [build_network(replace(config, seed=m.seed), spec) for m in members]
         networks = [with_dropout(copy.deepcopy(network), config) for network in networks]
         stacked, _ = stack_module_state(networks)
@@ -130,6 +131,11 @@ class Group:
         if frozen:  # the beat encoders as they were, to which the rhythm is held
             self.fixed |= {
                 name.replace("network.beat.", "teacher."): value.detach().clone()
+                for name, value in self.weights.items()
+            }
+        if config.optim.steady:
+            self.fixed = {
+                name.replace("network.", "guide.", 1): value.detach().clone()
                 for name, value in self.weights.items()
             }
         self.average = {name: value.detach().clone() for name, value in self.weights.items()}
@@ -213,7 +219,7 @@ class Group:
         for name in TARGETS:
             rows = keep.view(-1, *(1,) * (batch[name].dim() - 1))
             batch = {**batch, name: torch.where(rows, batch[name], UNKNOWN)}
-        for name in ("beat_present", "beat_retained"):  # nor is rhythm retained
+        for name in ("seen", "beat_present", "beat_retained"):  # nor is it held to what it said
             batch[name] = torch.where(keep[:, None], batch[name], 0)
         parts: dict[str, Tensor] = functional_call(self._template, weights, (batch,))
         return parts["total"]
@@ -270,17 +276,15 @@ class Group:
         return made
 
 
-def _template(network: Network, config: TrainConfig) -> Objective:
+def _template(network: Network, config: TrainConfig) -> torch.nn.Module:
     """What computes the loss of any network of the group."""
-    teacher = copy.deepcopy(network.beat).eval() if config.optim.freeze_tokens else None
-    template = Objective(copy.deepcopy(network), config.loss, teacher)
+    template = build_objective(copy.deepcopy(network), config)
     for part in template.modules():
         if isinstance(part, Block):
             part.attend = _Attend.apply  # type: ignore[method-assign]
     template.train()
-    if teacher is not None:
+    if config.optim.freeze_tokens:
         template.network.token.eval()
-        teacher.eval()
     return template
 
 

@@ -66,6 +66,8 @@ class AugmentSettings:
         Probability that a stretch is put into a window (`edgeecg.data.insert`): V that last, a standstill.
     glitch, clip : float
         Probability that a window has single samples that are wrong, or peaks that the recorder cut off.
+    recorder : float
+        Share of the leads as another recorder would have them (`edgeecg.data.recorder`).
     drop, extra : float
         Share of the reference beats that the beat encoder does not get, and of false ones that it does.
     """
@@ -82,6 +84,7 @@ class AugmentSettings:
     insert: Share = 0.0
     glitch: Share = 0.0
     clip: Share = 0.0
+    recorder: Share = 0.0
     drop: Share = 0.01
     extra: Share = 0.01
 

@@ -25,6 +25,7 @@ from edgeecg.data.augment import (
     warp,
 )
 from edgeecg.data.insert import inserted
+from edgeecg.data.recorder import elsewhere
 from edgeecg.data.recording import UNKNOWN, TrainingRecord
 from edgeecg.data.retime import retimed
 from edgeecg.decode.rr import rr_of
@@ -113,7 +114,11 @@ class Windows:
             made = self.window(record, rng, leads=2 if pair and len(windows) + 2 <= self.batch else 1)
             windows += [{**window, "record": np.array(number)} for window in made]
         batch: Batch = {key: np.stack([window[key] for window in windows]) for key in windows[0]}
-        batch["signal"] = self.front_end(np.stack([window["signal"] for window in windows]))
+        leads = np.stack([window["signal"] for window in windows])
+        batch["signal"] = self.front_end(leads)
+        if self.augment.recorder:
+            batch["plain"] = batch["signal"]
+            batch["signal"] = self.front_end(elsewhere(leads, self.augment.recorder, rng))
         return batch
 
     @cached_property

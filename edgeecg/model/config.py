@@ -49,6 +49,9 @@ class OptimSettings:
     freeze_tokens : bool
         Train the beat encoder alone, on the tokens of the weights to begin from (``--init``): some minutes
         in place of hours, and beats are found as before.
+    steady : bool
+        Hold the network to what the weights to begin from (``--init``) say of each signal, while it hears
+        it as other recorders would have it (``augment.recorder``). No label counts, nor does ``loss``.
     """
 
     steps: AtLeastOne = 4000
@@ -65,6 +68,7 @@ class OptimSettings:
     checkpoint_every: AtLeastOne = 250
     rare: Share = 0.5
     freeze_tokens: bool = False
+    steady: bool = False
 
 
 FABRIC_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -119,6 +123,10 @@ class TrainConfig:
         ):
             if value not in known:
                 raise ConfigError(f"{name} {value!r}: choose {', '.join(known)}")
+        if self.optim.steady and not self.augment.recorder:
+            raise ConfigError("optim.steady learns from other recorders: give augment.recorder a share")
+        if self.optim.steady and self.optim.freeze_tokens:
+            raise ConfigError("optim.steady trains both encoders: leave out optim.freeze_tokens")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -165,9 +165,17 @@ class Objective(nn.Module):
 
     def __init__(self, network: Network, settings: LossSettings, teacher: BeatEncoder | None = None) -> None:
         super().__init__()
-        self.network, self.settings, self.teacher = network, settings, teacher
+        self.network, self.settings = network, settings
+        self.teacher = teacher.requires_grad_(False).eval() if teacher is not None else None
         self.register_buffer("weights", torch.tensor(settings.classes), persistent=False)
         self.weights: Tensor
+
+    def train(self, mode: bool = True) -> Objective:
+        """The teacher drops nothing out, whatever its pupil does."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every loss of one batch, and ``total``, their weighted sum."""

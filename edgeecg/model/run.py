@@ -108,6 +108,10 @@ def train_run(
             raise ConfigError(
                 "freeze_tokens trains on finished tokens: name the weights that have them by --init"
             )
+        if config.optim.steady:
+            raise ConfigError(
+                "steady holds a network to what it said: name the weights to begin from by --init"
+            )
     _check_folder(out)
     if config.nodes > 1:
         say(f"waiting for {config.nodes} machines: give this command on each, with MASTER_ADDR and NODE_RANK")

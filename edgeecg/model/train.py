@@ -25,6 +25,7 @@ from edgeecg.model.losses import Objective
 from edgeecg.model.origin import check_origin, origin_of
 from edgeecg.model.presets import preset
 from edgeecg.model.resume import TENSORS, load_run, read_facts, read_run, save_run
+from edgeecg.model.steady import Steadiness
 from edgeecg.model.team import Team
 from edgeecg.model.transformer import Network
 from edgeecg.specs import ModelSpec
@@ -32,6 +33,7 @@ from edgeecg.specs import ModelSpec
 __all__ = [
     "Trainer",
     "build_network",
+    "build_objective",
     "find_pseudo_beats",
     "learning_rate",
     "seed_step",
@@ -61,6 +63,14 @@ def with_dropout(network: Network, config: TrainConfig) -> Network:
         if isinstance(module, torch.nn.Dropout):
             module.p = config.optim.dropout
     return network
+
+
+def build_objective(network: Network, config: TrainConfig) -> Objective | Steadiness:
+    """What a network is asked, beside itself as it is now where the configuration says so."""
+    if config.optim.steady:
+        return Steadiness(network)
+    teacher = copy.deepcopy(network.beat) if config.optim.freeze_tokens else None
+    return Objective(network, config.loss, teacher)
 
 
 def training_windows(
@@ -161,10 +171,9 @@ class Trainer:
         self.fabric = self.team.fabric
         self.origin = origin_of(config, initial, records, noise)
         self.network = with_dropout(initial, config) if initial is not None else build_network(config)
-        teacher = None
         if config.optim.freeze_tokens:
             self.network.token.requires_grad_(False)
-            teacher = copy.deepcopy(self.network.beat).requires_grad_(False).eval()
+        self.begun = copy.deepcopy(self.network).requires_grad_(False)
         # equal in every process, since each takes the same steps
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # finds the beats of unlabelled recordings; part of the run's state, so a resumed run finds the same
@@ -173,7 +182,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=optim.rate, weight_decay=optim.decay)
         # before the state is restored: the optimizer's moments go to where its parameters are
         self._objective, self._optimizer = self.fabric.setup(
-            Objective(self.network, config.loss, teacher), self.optimizer
+            build_objective(self.network, config), self.optimizer
         )
         seed = self.team.seed(config.seed)
         self.windows = training_windows(config, records, noise, self.network.spec, seed)
@@ -234,9 +243,10 @@ class Trainer:
 
         Only the first process tells its progress.
         """
-        if self.config.optim.freeze_tokens:  # whatever finds them will not change: once is enough
+        if self.config.optim.freeze_tokens or self.config.optim.steady:
+            # found as by the weights to begin from, also after a kill: once is enough
             blank = [record for record in self.unlabelled if not len(record.beats)]
-            find_pseudo_beats(self.network, self.windows, blank)
+            find_pseudo_beats(self.begun, self.windows, blank)
         for begin, end in self.phases():
             every = self.config.optim.pseudo_every
             if every and self.unlabelled and begin >= every:

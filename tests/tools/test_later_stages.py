@@ -1,4 +1,4 @@
-"""The second stage of many networks at once: beat encoders alone, on the tokens of each."""
+"""The later stages of many networks at once: beat encoders on frozen tokens, or all held to what was said."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from edgeecg.data.recording import TrainingRecord
 from edgeecg.errors import ConfigError
 from edgeecg.model.config import OptimSettings, TrainConfig
 from edgeecg.model.losses import Objective
+from edgeecg.model.steady import Steadiness
 from edgeecg.model.train import build_network, learning_rate, to_tensors
 from tests.tools.batches import CPU, records, windows_of
 
@@ -24,6 +25,13 @@ __all__ = ["records"]
 CONFIG = TrainConfig(preset="nano", optim=OptimSettings(steps=8, batch=4, seconds=10, checkpoint_every=4))
 FROZEN = replace(
     CONFIG, optim=replace(CONFIG.optim, freeze_tokens=True), loss=replace(CONFIG.loss, retain=0.5)
+)
+
+
+STEADY = replace(
+    CONFIG,
+    optim=replace(CONFIG.optim, steady=True, steps=4),
+    augment=replace(CONFIG.augment, recorder=1.0, pair=0.5),
 )
 
 
@@ -89,3 +97,44 @@ def test_beat_encoders_alone_end_where_one_would(records, tmp_path: Path) -> Non
             torch.testing.assert_close(
                 group.weights[f"network.beat.{name}"][number], value, rtol=0, atol=1e-4
             )
+
+
+def test_networks_held_to_what_they_said_end_where_one_would(records, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    begun = [build_network(replace(CONFIG, seed=seed)) for seed in (0, 1)]
+    with pytest.raises(ConfigError, match="what it says"):
+        Group(STEADY, [Member("a"), Member("b")], len(records), CPU)
+    group = Group(STEADY, [Member("a"), Member("b")], len(records), CPU, initial=begun)
+    shown = windows_of(records, STEADY)
+    list(train_groups([group], shown, workers=0, out=tmp_path))
+    for number, network in enumerate(begun):
+        objective = Steadiness(copy.deepcopy(network))
+        optimizer = torch.optim.AdamW(objective.network.parameters(), weight_decay=STEADY.optim.decay)
+        for step in range(STEADY.optim.steps):
+            optimizer.param_groups[0]["lr"] = learning_rate(step, STEADY)
+            objective(to_tensors(shown(step)))["total"].backward()
+            torch.nn.utils.clip_grad_norm_(objective.network.parameters(), STEADY.optim.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        for name, value in objective.network.named_parameters():
+            torch.testing.assert_close(group.weights[f"network.{name}"][number], value, rtol=0, atol=1e-4)
+
+
+def test_whom_a_network_must_not_see_it_is_not_held_to(records: list[TrainingRecord]) -> None:
+    batch = windows_of(records, STEADY)(3)
+    batch["record"][:2], batch["record"][2:], batch["fuse"][:] = 0, 1, 0
+    other = {name: value.copy() for name, value in batch.items()}
+    for name in ("signal", "plain", "beat_rr", "beat_present", "seen"):
+        other[name][:2] = other[name][1::-1]
+    outcome = []
+    for each in (batch, other):
+        members = [Member("blind", 0, frozenset({0})), Member("sees")]
+        group = Group(STEADY, members, 2, CPU, initial=[build_network(CONFIG)] * 2)
+        group.train_step(to_tensors(each))
+        outcome.append({name: value.detach().clone() for name, value in group.weights.items()})
+    one, two = outcome
+    assert all(torch.equal(value[0], two[name][0]) for name, value in one.items())
+    blank = {**batch, "seen": batch["seen"] * 0}
+    blank["beat_present"] = batch["beat_present"] * 0
+    group = Group(STEADY, [Member("blind"), Member("sees")], 2, CPU, initial=[build_network(CONFIG)] * 2)
+    group.train_step(to_tensors(blank))
+    assert not all(torch.equal(value[1], group.weights[name][1]) for name, value in one.items())
