@@ -1,7 +1,7 @@
 """Noise stress: beats found in electrode-motion noise, each record by the network that never saw its patient.
 
-    python tools/kept.py small-1-four --data DIR --work runs/kept    # bundles of the kept networks, once
-    python benchmarks/noise.py --data DIR --work runs/kept/small-1-four
+    python tools/kept.py small-1-five --data DIR --work runs/kept    # bundles of the kept networks, once
+    python benchmarks/noise.py --data DIR --work runs/kept/small-1-five
 
 The protocol of WFDB's `nst`: five clean minutes, then two minutes of noise and two clean ones in turn, on
 both leads; the ratio counts as `nst` counts it, and only the noisy parts are scored, within 150 ms, but for

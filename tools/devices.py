@@ -1,6 +1,6 @@
 """Other devices: the same held-out patients as another recorder would have seen them.
 
-    python tools/devices.py small-1-four --data DIR --work runs/kept    # after tools/kept.py; a minute a row
+    python tools/devices.py small-1-five --data DIR --work runs/kept    # after tools/kept.py; a minute a row
     python tools/devices.py small --data DIR --packaged --only "baseline, 2 mV at 0.5 Hz"
 
 Every record of mitdb (DS1) and svdb by the network of the fold that never saw its patient, through the
@@ -174,7 +174,7 @@ def judged(engine: Engine, name: str, record: Record) -> Confusion:
 
 
 def devices(
-    preset: Annotated[str, typer.Argument(help="Folder of --work: small-1-four; or a bundle.")],
+    preset: Annotated[str, typer.Argument(help="Folder of --work: small-1-five; or a bundle.")],
     data: Annotated[Path, typer.Option(help="Folder of the development recordings.")],
     work: Annotated[Path, typer.Option(help="Of tools/kept.py or tools/train_release.py.")] = Path(
         "runs/kept"

@@ -100,7 +100,8 @@ class Group:
     spec : ModelSpec, optional
         Sizes of no preset.
     initial : sequence of Network, optional
-        What each member begins from. With ``optim.freeze_tokens`` its token encoder stays as it is.
+        What each member begins from. With ``optim.freeze_tokens`` its token encoder stays as it is, with
+        ``optim.steady`` the member is held to what it says.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Write `docs/models/PRESET.md`, its figures and pictures from what `tools/kept.py` measured out of fold.
 
-for name in nano-four micro-four small-1-four; do python tools/kept.py $name --data DIR --work runs/kept; done
+for name in nano-four micro-four small-1-five; do python tools/kept.py $name --data DIR --work runs/kept; done
 python tools/model_card.py --data DIR --work runs/kept
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import typer
 from held_out import REFINED, Told, corrected, folds, told  # beside this file
 from matplotlib.figure import Figure
-from recipes import RECIPES  # beside this file
+from recipes import LATER, RECIPES  # beside this file
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "docs" / "models"
 FOLDS = RECIPES / "folds"
 PRESETS = ("nano", "micro", "small", "base")
-KEPT = {"nano": "nano-four", "micro": "micro-four", "small": "small-1-four"}
+KEPT = {"nano": "nano-four", "micro": "micro-four", "small": "small-1-five"}
 """Networks of the folds of `tools/release/folds` that stand for what is shipped."""
 CLASSES = ("QRS", "V", "S", "F")
 FAILURES = (  # record, what the reference says, what was said
@@ -187,12 +187,15 @@ def failure(work: Path, data: Path, name: str, wanted: str, said: str) -> Path:
 
 def networks(preset: str) -> str:
     """Which networks the figures are of, and what they lack beside the shipped ones."""
-    config = load_checkpoint(FOLDS / KEPT[preset] / "fold0" / REFINED).meta["config"]
+    meta = load_checkpoint(FOLDS / KEPT[preset] / "fold0" / REFINED).meta
+    config, stages = meta["config"], 1 + sum(stage in meta for stage in LATER)
     steps, all_steps = config["optim"]["steps"], read_config(RECIPES / f"{preset}.toml").optim.steps
     shorter = f", {steps:,} of the first stage's {all_steps:,} steps" if steps < all_steps else ""
+    through = "all" if stages > len(LATER) else f"the first {stages} of"
     return (
-        f"The networks lie in `tools/release/folds/{KEPT[preset]}` (seed {config['seed']}{shorter}, all four "
-        f"stages); `python tools/kept.py {KEPT[preset]} --data ~/ecg` gives these figures again.\n"
+        f"The networks lie in `tools/release/folds/{KEPT[preset]}` (seed {config['seed']}{shorter}, "
+        f"{through} {1 + len(LATER)} stages); `python tools/kept.py {KEPT[preset]} --data ~/ecg` gives "
+        "these figures again.\n"
     )
 
 

@@ -1,6 +1,6 @@
 """What FP16 and INT8 cost patients that neither the network nor its scales have seen.
 
-    python tools/precisions.py small-1-four --data DIR --work runs/kept    # after kept.py; 20 minutes
+    python tools/precisions.py small-1-five --data DIR --work runs/kept    # after kept.py; 20 minutes
 
 The network of each fold is calibrated on the recordings that it was trained on, quantized and built, and
 annotates its held-out patients in every precision, through the deployed path. Prints the paired differences
@@ -138,7 +138,7 @@ def precisions(
                 }
                 for precision, some in found.items()
             }
-            bundle = next(iter(folds(work / preset)))[0]  # of `small-1-four` it is called small
+            bundle = next(iter(folds(work / preset)))[0]  # of `small-1-five` it is called small
             table = tables / f"{bundle.stem}-precisions.json"
             table.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     except EdgeECGError as error:

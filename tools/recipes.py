@@ -13,13 +13,19 @@ from edgeecg.io.atomic import atomic_path
 from edgeecg.model.config import TrainConfig, read_config
 
 RECIPES = Path(__file__).parent / "release"
-LATER = {"second": "refine.toml", "third": "lasting.toml", "refined": "rhythms.toml"}
-"""Stages behind the first, of the beat encoders alone: folder of what comes out, and recipe."""
+LATER = {
+    "second": "refine.toml",
+    "third": "lasting.toml",
+    "fourth": "rhythms.toml",
+    "refined": "devices.toml",
+}
+"""Stages behind the first: folder of what comes out, and recipe. The last is called *refined*: in networks
+that are kept of four stages that is the fourth, as their facts say."""
 SHARE = {
-    "nano": {"second": 1.0, "third": 0.5, "refined": 0.35},
-    "micro": {"second": 1.0, "third": 0.5, "refined": 0.7},
-    "small": {"second": 1.0, "third": 0.5, "refined": 0.7},
-    "base": {"second": 1.0, "third": 0.5, "refined": 0.7},
+    "nano": {"second": 1.0, "third": 0.5, "fourth": 0.35, "refined": 1.0},
+    "micro": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
+    "small": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
+    "base": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
 }
 """How far the weights go in each later stage, from those before it to where training ends. All of the fourth
 cost held-out patients of a `nano` seven points of S (docs/models/decisions.md)."""

@@ -1,6 +1,6 @@
 """The stages that the networks of a release go through, all folds and presets at once.
 
-The first trains both encoders; the later ones (`LATER` of recipes.py) go on with the beat encoders alone.
+The first trains both encoders, the next three (`LATER` of recipes.py) the beat encoders alone, the last both.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from held_out import REFINED, same_recordings  # beside this file
@@ -129,9 +130,7 @@ def go_on(
     names: Sequence[str],
     folds: int,
 ) -> None:
-    """A later stage: the beat encoders, from what the stage before left; every network's own patients stay
-    hidden from it.
-    """
+    """A later stage, from what the stage before left; every network's own patients stay hidden from it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     groups, begun = [], {}
     for preset, recipe in configs.items():
@@ -146,11 +145,16 @@ def go_on(
     seconds = advance(stage, groups, groups[0].config, data, out)
     for (preset, first), group in zip(begun.items(), groups, strict=True):
         for each, (name, network) in zip(first, group.networks().items(), strict=True):
-            facts = {**each.meta, stage: group.config.to_dict(), f"{stage}_seconds": seconds}
+            facts = {**each.meta, stage: recorded(group.config), f"{stage}_seconds": seconds}
             share = facts[f"{stage}_share"] = SHARE[preset][stage]
             if stage == REFINED:
                 facts["thresholds"] = POINTS[preset]
             save_checkpoint(work / preset / name / stage, part_way(each.network, network, share), facts)
+
+
+def recorded(config: TrainConfig) -> dict[str, Any]:
+    """Settings as a checkpoint tells them: where the data lay is nobody's business."""
+    return replace(config, data=replace(config.data, root="")).to_dict()
 
 
 def state_of(work: Path, what: str, names: Sequence[str], folds: int) -> Path:
@@ -223,7 +227,7 @@ def keep(work: Path, group: Group, data: TrainingData, seconds: float) -> None:
             shutil.rmtree(path)
     for member, network in zip(group.members, group.networks().values(), strict=True):
         meta = {
-            "config": group.config.to_dict(),
+            "config": recorded(group.config),
             "member": member.name,
             "sets": data.counts(),
             "validation": sorted(data.training[number].name for number in member.hidden),

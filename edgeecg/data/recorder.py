@@ -26,9 +26,13 @@ QRS_BAND = 2 * np.pi * np.array([11.5, 12.5]) / MODEL_FS
 
 
 def qrs_height(lead: Signal) -> float:
-    """About the height of a QRS: what the range within a tenth of a second exceeds once in fourteen."""
+    """About the height of a QRS: what the range within a tenth of a second exceeds once in fourteen.
+
+    Where nothing moves does not count: a recording that is shorter than a window is filled up with its end.
+    """
     ranges = np.ptp(lead[: len(lead) // TENTH * TENTH].reshape(-1, TENTH), axis=1)
-    return float(np.percentile(ranges, 93)) + 1e-3
+    moving = ranges[ranges > 0]
+    return (float(np.percentile(moving, 93)) if len(moving) else 0.0) + 1e-3
 
 
 def between(low: float, high: float, rng: Generator) -> float:
@@ -37,7 +41,7 @@ def between(low: float, high: float, rng: Generator) -> float:
 
 
 def swinging(lead: Signal, height: float, rng: Generator) -> Signal:
-    """On a baseline that moves with breath and body, up to twice as far as a QRS is high."""
+    """On a baseline that moves with breath and body, by a tenth of a QRS to some three times its height."""
     hertz, far = between(0.12, 0.6, rng), height * between(0.1, 2.0, rng)
     second = rng.uniform(1.3, 2.2), rng.uniform(0.0, 0.6)
     phase = 2 * np.pi * np.arange(len(lead)) / MODEL_FS

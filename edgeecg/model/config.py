@@ -127,6 +127,8 @@ class TrainConfig:
             raise ConfigError("optim.steady learns from other recorders: give augment.recorder a share")
         if self.optim.steady and self.optim.freeze_tokens:
             raise ConfigError("optim.steady trains both encoders: leave out optim.freeze_tokens")
+        if self.optim.steady and self.loss != LossSettings():
+            raise ConfigError("with optim.steady no label counts: leave out [loss]")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -138,7 +138,8 @@ def _train(
     tell(f"preparing recordings of {named}")
     data = team.each(lambda: load_training_data(config.data, config.seed, report))
     tell(_overview(data))
-    for line in (*_lacking(data.training), *_known(data.validation, initial)):
+    lacking = () if config.optim.steady else _lacking(data.training)  # no label counts then
+    for line in (*lacking, *_known(data.validation, initial)):
         tell(line)
     weights = None if initial is None else initial.network
     trainer = Trainer(config, data.training, data.noise, out, initial=weights, team=team)

@@ -166,6 +166,8 @@ class Trainer:
         initial: Network | None = None,
         team: Team | None = None,
     ) -> None:
+        if config.optim.steady and initial is None:
+            raise ConfigError("optim.steady holds a network to what it said: give weights to begin from")
         self.config, self.out, self.evaluate = config, out, evaluate
         self.team = team if team is not None else Team(config)
         self.fabric = self.team.fabric
@@ -232,7 +234,7 @@ class Trainer:
     def phases(self) -> Iterator[tuple[int, int]]:
         """Stretches of steps between two searches for pseudo-beats."""
         steps, every = self.config.optim.steps, self.config.optim.pseudo_every
-        if not every or not self.unlabelled:
+        if not every or not self.unlabelled or self.config.optim.steady:
             yield self.step, steps
             return
         while self.step < steps:
@@ -249,7 +251,7 @@ class Trainer:
             find_pseudo_beats(self.begun, self.windows, blank)
         for begin, end in self.phases():
             every = self.config.optim.pseudo_every
-            if every and self.unlabelled and begin >= every:
+            if every and self.unlabelled and begin >= every and not self.config.optim.steady:
                 if begin % every == 0:
                     self.finder.load_state_dict(self.average.state_dict())
                 find_pseudo_beats(self.finder, self.windows, self.unlabelled)

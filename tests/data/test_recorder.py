@@ -34,6 +34,12 @@ def test_the_height_of_a_qrs_is_found() -> None:
     assert qrs_height(np.zeros(3200)) > 0
 
 
+def test_what_a_short_recording_is_filled_up_with_does_not_make_its_qrs_small() -> None:
+    short = lead()[: 10 * MODEL_FS]
+    filled = np.concatenate([short, np.full(50 * MODEL_FS, short[-1])])
+    assert qrs_height(filled) == pytest.approx(qrs_height(short), rel=0.05)
+
+
 @pytest.mark.parametrize("change", [change for change, _ in KINDS], ids=lambda change: change.__name__)
 def test_beats_stay_where_they_are(change: Callable[..., np.ndarray]) -> None:
     """To a sample and a half, where the lead moves as fast as a QRS does."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -97,13 +98,23 @@ def test_it_goes_on_after_a_kill(data: TrainingData, tmp_path: Path) -> None:
             if step == 5:
                 raise KeyboardInterrupt
 
-    config = replace(STEADY, optim=replace(STEADY.optim, steps=8, checkpoint_every=3, dropout=0.1))
-    whole = Trainer(config, data.training, data.noise, tmp_path / "whole", initial=begun()).run()
+    optim = replace(STEADY.optim, steps=8, checkpoint_every=3, dropout=0.1, rate=0.02, pseudo_every=2)
+    config = replace(STEADY, optim=optim)
+
+    def trainer(name: str) -> Trainer:
+        """With a recording whose beats nobody labelled: they are found as by the weights to begin from."""
+        blank = replace(data.training[0], complete=False, weak_label="N")
+        blank.beats, blank.labels = np.empty(0), np.empty(0, np.int64)
+        records = [blank, *data.training[1:]]
+        return Trainer(config, records, data.noise, tmp_path / name, initial=begun())
+
+    whole = trainer("whole").run()
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, data.training, data.noise, tmp_path / "cut", initial=begun()).run(Killed())
-    again = Trainer(config, data.training, data.noise, tmp_path / "cut", initial=begun())
+        trainer("cut").run(Killed())
+    again = trainer("cut")
     assert again.restore()
     resumed = again.run()
+    assert len(again.unlabelled[0].beats) > 20
     assert all(torch.equal(v, resumed.state_dict()[name]) for name, v in whole.state_dict().items())
 
 
@@ -123,6 +134,13 @@ def test_settings_that_contradict_it_are_refused(optim: dict[str, bool], recorde
         )
 
 
-def test_it_needs_weights_that_said_something(tmp_path: Path) -> None:
+def test_it_needs_weights_that_said_something(data: TrainingData, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--init"):
         train_run(STEADY, tmp_path / "run")
+    with pytest.raises(ConfigError, match="weights to begin from"):
+        Trainer(STEADY, data.training, data.noise, tmp_path / "run")
+
+
+def test_losses_of_labels_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"leave out \[loss\]"):
+        replace(STEADY, loss=replace(STEADY.loss, beat=1.0))

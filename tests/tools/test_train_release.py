@@ -69,11 +69,11 @@ def test_a_recipe_is_known_by_what_it_says(tmp_path: Path, monkeypatch: pytest.M
     assert recipes.recipe_of(here) != as_it_was
     monkeypatch.undo()
     assert recipes.recipe_of(here) == as_it_was
-    monkeypatch.setitem(recipes.SHARE["nano"], "refined", 1.0)
+    monkeypatch.setitem(recipes.SHARE["nano"], "fourth", 1.0)
     assert recipes.recipe_of(here) != as_it_was
 
 
-def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
+def test_the_later_stages_train_on_what_the_first_was_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = DataSettings(synthetic_patients=8, synthetic_seconds=40)
@@ -106,19 +106,21 @@ def test_the_later_stages_train_the_beat_encoders_on_what_the_first_was_shown(
     recipe = replace(short(recipes.RECIPES / "refine.toml"), preset="nano")
     for stage, before in zip(recipes.LATER, ("checkpoint", *recipes.LATER), strict=False):
         stages.go_on(stage, before, {"nano": recipe}, data, tmp_path, names, 1)
-    assert hides == [[frozenset({3}), frozenset()]] * 3
+    assert hides == [[frozenset({3}), frozenset()]] * 4
     weights = network.state_dict()
     for name in names:
         stage = [load_checkpoint(tmp_path / "nano" / name / stage) for stage in recipes.LATER]
         meta = stage[-1].meta
         assert meta["member"] == name
-        assert [meta[key]["augment"]["insert"] > 0 for key in recipes.LATER] == [False, True, True]
+        assert [meta[key]["augment"]["insert"] > 0 for key in recipes.LATER] == [False, True, True, True]
         assert [meta[f"{key}_share"] for key in recipes.LATER] == list(recipes.SHARE["nano"].values())
-        assert [each.meta.get("thresholds") for each in stage] == [None, None, recipes.POINTS["nano"]]
-        for made in stage:
+        points = [each.meta.get("thresholds") for each in stage]
+        assert points == [None, None, None, recipes.POINTS["nano"]]
+        for stage_name, made in zip(recipes.LATER, stage, strict=True):
             for weight, value in made.network.state_dict().items():
                 same = np.array_equal(value.numpy(), weights[weight].numpy())
-                assert same if weight.startswith("token.") else not same or value.numel() == 1
+                frozen = weight.startswith("token.") and meta[stage_name]["optim"]["freeze_tokens"]
+                assert same if frozen else not same or value.numel() == 1
             weights = made.network.state_dict()
         weights = network.state_dict()
 
