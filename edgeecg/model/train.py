@@ -175,7 +175,6 @@ class Trainer:
         self.network = with_dropout(initial, config) if initial is not None else build_network(config)
         if config.optim.freeze_tokens:
             self.network.token.requires_grad_(False)
-        self.begun = copy.deepcopy(self.network).requires_grad_(False)
         # equal in every process, since each takes the same steps
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # finds the beats of unlabelled recordings; part of the run's state, so a resumed run finds the same
@@ -231,10 +230,16 @@ class Trainer:
         }
         self.team.first(lambda: save_run(self.out, self.modules, self.optimizer, facts))
 
+    @property
+    def pseudo_every(self) -> int:
+        """Steps between two searches for pseudo-beats; 0 where those of the weights to begin from stay."""
+        optim = self.config.optim
+        return 0 if optim.freeze_tokens or optim.steady else optim.pseudo_every
+
     def phases(self) -> Iterator[tuple[int, int]]:
         """Stretches of steps between two searches for pseudo-beats."""
-        steps, every = self.config.optim.steps, self.config.optim.pseudo_every
-        if not every or not self.unlabelled or self.config.optim.steady:
+        steps, every = self.config.optim.steps, self.pseudo_every
+        if not every or not self.unlabelled:
             yield self.step, steps
             return
         while self.step < steps:
@@ -245,13 +250,14 @@ class Trainer:
 
         Only the first process tells its progress.
         """
-        if self.config.optim.freeze_tokens or self.config.optim.steady:
-            # found as by the weights to begin from, also after a kill: once is enough
+        every = self.pseudo_every
+        if (
+            self.config.optim.freeze_tokens or self.config.optim.steady
+        ):  # as the weights to begin from find them
             blank = [record for record in self.unlabelled if not len(record.beats)]
-            find_pseudo_beats(self.begun, self.windows, blank)
+            find_pseudo_beats(self.finder, self.windows, blank)
         for begin, end in self.phases():
-            every = self.config.optim.pseudo_every
-            if every and self.unlabelled and begin >= every and not self.config.optim.steady:
+            if every and self.unlabelled and begin >= every:
                 if begin % every == 0:
                     self.finder.load_state_dict(self.average.state_dict())
                 find_pseudo_beats(self.finder, self.windows, self.unlabelled)

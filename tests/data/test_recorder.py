@@ -72,8 +72,11 @@ def test_shaking_has_a_beginning_and_an_end() -> None:
     assert np.abs(wave).max() <= 0.5 * qrs_height(lead())
 
 
-def test_coarse_steps_are_few() -> None:
-    assert max(len(np.unique(changed(recorder.coarse, seed))) for seed in DRAWS) < 150
+def test_coarse_steps_lie_a_hundredth_of_a_qrs_apart_or_more() -> None:
+    finest = 0.0099 * qrs_height(lead())
+    assert np.diff(np.unique(lead())).min() < 0.1 * finest
+    for seed in DRAWS:
+        assert np.diff(np.unique(changed(recorder.coarse, seed))).min() > finest
 
 
 def test_a_share_of_the_leads_is_changed_and_the_generator_decides() -> None:
