@@ -1,6 +1,6 @@
 """Out-of-fold tables of the networks of folds that are kept, by the deployed path.
 
-    python tools/kept.py micro-four --data DIR    # of tools/release/folds; ten minutes
+    python tools/kept.py micro-five --data DIR    # of tools/release/folds; ten minutes
 
 Each network is exported and built under --work, annotates the recordings of the patients that it never saw,
 and is scored as `tools/train_release.py` scores a release. The figures go to --work/NAME/PRESET.json too;

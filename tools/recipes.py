@@ -22,19 +22,20 @@ LATER = {
 """Stages behind the first: folder of what comes out, and recipe. The last is called *refined*: in networks
 that are kept of four stages that is the fourth, as their facts say."""
 SHARE = {
-    "nano": {"second": 1.0, "third": 0.5, "fourth": 0.35, "refined": 1.0},
+    "nano": {"second": 1.0, "third": 0.5, "fourth": 0.35, "refined": 0.0},
     "micro": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
     "small": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
     "base": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
 }
 """How far the weights go in each later stage, from those before it to where training ends. All of the fourth
-cost held-out patients of a `nano` seven points of S (docs/models/decisions.md)."""
+cost held-out patients of a `nano` seven points of S, and the fifth nearly half of its alarms in made fibrillation
+(docs/models/decisions.md): it is shipped as the fourth left it."""
 
 POINTS = {
     "nano": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.0},
-    "micro": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.4},
-    "small": {"bias": {"S": -0.15, "P": -1.0}, "noise": 0.4},
-    "base": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.4},
+    "micro": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.6},
+    "small": {"bias": {"S": -0.15, "P": -1.0}, "noise": 0.6},
+    "base": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.6},
 }
 """Operating points of the packaged bundles (docs/models/decisions.md). The *bias* is added to the logits: the
 fourth stage shows more S than hearts have. All of it cost held-out patients of a `small` S, so that it has

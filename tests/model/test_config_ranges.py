@@ -33,6 +33,7 @@ from edgeecg.model.config import read_config
         ("signal", "clip = 0.0", "above 0"),
         ("signal", "gain_seconds = nan", "above 0"),
         ("optim", "rate = inf", "rate"),
+        ("optim", "decay = 1e6", "lower optim.decay"),
         ("data", "sets = {mitdb = -1.0}", "sets"),
         ("data", "synthetic_patients = -1", "synthetic_patients"),
     ],
