@@ -28,8 +28,8 @@ SHARE = {
     "base": {"second": 1.0, "third": 0.5, "fourth": 0.7, "refined": 1.0},
 }
 """How far the weights go in each later stage, from those before it to where training ends. All of the fourth
-cost held-out patients of a `nano` seven points of S, and the fifth nearly half of its alarms in made fibrillation
-(docs/models/decisions.md): it is shipped as the fourth left it."""
+cost held-out patients of a `nano` seven points of S, and the fifth nearly half of its alarms in made
+fibrillation (docs/models/decisions.md): it is shipped as the fourth left it."""
 
 POINTS = {
     "nano": {"bias": {"S": -0.3, "P": -1.0}, "noise": 0.0},
