@@ -15,7 +15,7 @@ import numpy as np
 import typer
 from held_out import REFINED, Told, corrected, folds, told  # beside this file
 from matplotlib.figure import Figure
-from recipes import LATER, RECIPES  # beside this file
+from recipes import LATER, RECIPES, SHARE  # beside this file
 
 from edgeecg import Beat, open_engine
 from edgeecg.bundle import Bundle
@@ -191,10 +191,11 @@ def networks(preset: str) -> str:
     config, stages = meta["config"], 1 + sum(stage in meta for stage in LATER)
     steps, all_steps = config["optim"]["steps"], read_config(RECIPES / f"{preset}.toml").optim.steps
     shorter = f", {steps:,} of the first stage's {all_steps:,} steps" if steps < all_steps else ""
-    through = "all" if stages > len(LATER) else f"the first {stages} of"
+    wanted = 1 + sum(SHARE[preset][stage] > 0 for stage in LATER)  # of what is shipped
+    through = "all" if stages >= wanted else f"the first {stages} of"
     return (
         f"The networks lie in `tools/release/folds/{KEPT[preset]}` (seed {config['seed']}{shorter}, "
-        f"{through} {1 + len(LATER)} stages); `python tools/kept.py {KEPT[preset]} --data ~/ecg` gives "
+        f"{through} {wanted} stages); `python tools/kept.py {KEPT[preset]} --data ~/ecg` gives "
         "these figures again.\n"
     )
 

@@ -16,7 +16,8 @@ All networks of all presets, those of the folds and those that are shipped, are 
 of batches (`tools/together.py`), as `tools/release/PRESET.toml` says: 24 networks, some ten minutes on
 an H200, a night on a CPU. Then the beat encoder of each goes on alone, on frozen tokens and changed rhythms
 (`tools/release/refine.toml`), on V that last (`lasting.toml`), and once more on rhythms (`rhythms.toml`), and
-at last both encoders, held to what they said while they hear other recorders (`devices.toml`).
+at last both encoders, held to what they said while they hear other recorders (`devices.toml`; what `nano`
+learns by it is not taken).
 Then each preset goes its way by the public verbs: annotate with the networks of the folds and evaluate;
 export, calibrate, quantize, build. The work lies under `--work`: kill it and start it again at will. What is
 there is not made again: after a change of the code that annotates, delete `annotations`, `fold*/annotated`,

@@ -125,8 +125,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} {value!r}: choose {', '.join(known)}")
         if self.optim.rate * self.optim.decay > 1:
             raise ConfigError(
-                f"optim.decay {self.optim.decay:g} takes more than all of a weight off it in a step, at a "
-                f"rate of {self.optim.rate:g}: lower optim.decay, 0.01 to 0.1 is usual"
+                f"optim.decay {self.optim.decay:g} takes more than all of a weight off it in a step, at "
+                f"optim.rate {self.optim.rate:g}: lower one (0.01 to 0.1 and 0.001 to 0.01 are usual)"
             )
         if self.optim.steady and not self.augment.recorder:
             raise ConfigError("optim.steady learns from other recorders: give augment.recorder a share")

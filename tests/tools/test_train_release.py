@@ -73,9 +73,11 @@ def test_a_recipe_is_known_by_what_it_says(tmp_path: Path, monkeypatch: pytest.M
     assert recipes.recipe_of(here) != as_it_was
 
 
+@pytest.mark.parametrize("last", [1.0, 0.0])
 def test_the_later_stages_train_on_what_the_first_was_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: float
 ) -> None:
+    monkeypatch.setitem(recipes.SHARE["nano"], "refined", last)
     settings = DataSettings(synthetic_patients=8, synthetic_seconds=40)
     data = load_training_data(settings, 0)
     network = build_network(TrainConfig(preset="nano"))
