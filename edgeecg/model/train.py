@@ -231,10 +231,14 @@ class Trainer:
         self.team.first(lambda: save_run(self.out, self.modules, self.optimizer, facts))
 
     @property
+    def found_once(self) -> bool:
+        """Whether pseudo-beats are, to the end, those that the weights to begin from find."""
+        return self.config.optim.freeze_tokens or self.config.optim.steady
+
+    @property
     def pseudo_every(self) -> int:
-        """Steps between two searches for pseudo-beats; 0 where those of the weights to begin from stay."""
-        optim = self.config.optim
-        return 0 if optim.freeze_tokens or optim.steady else optim.pseudo_every
+        """Steps between two searches for pseudo-beats; 0 for never."""
+        return 0 if self.found_once else self.config.optim.pseudo_every
 
     def phases(self) -> Iterator[tuple[int, int]]:
         """Stretches of steps between two searches for pseudo-beats."""
@@ -251,9 +255,7 @@ class Trainer:
         Only the first process tells its progress.
         """
         every = self.pseudo_every
-        if (
-            self.config.optim.freeze_tokens or self.config.optim.steady
-        ):  # as the weights to begin from find them
+        if self.found_once:
             blank = [record for record in self.unlabelled if not len(record.beats)]
             find_pseudo_beats(self.finder, self.windows, blank)
         for begin, end in self.phases():

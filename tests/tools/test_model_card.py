@@ -1,10 +1,12 @@
-"""What a card says of S without the record that has most of it."""
+"""What a card says of S without its largest record, and of the networks that it is about."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from model_card import without_largest  # tools/
+import model_card  # tools/
+import pytest
+from model_card import KEPT, MODELS, networks, without_largest
 
 
 def group(title: str, records: dict[str, tuple[int, int, int]]) -> dict[str, Any]:
@@ -31,3 +33,24 @@ def test_the_largest_is_the_one_with_most_in_the_reference() -> None:
     assert list(without_largest(groups)) == [
         "- mitdb: S without most, which has most of it: F1 80.00 %"  # 2 x 40 of 2 x 40 + 10 + 10
     ]
+
+
+@pytest.mark.parametrize("preset", KEPT)
+def test_a_card_names_the_networks_of_its_figures(preset: str) -> None:
+    assert networks(preset).strip() in (MODELS / f"{preset}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("preset", "kept", "told"),
+    [
+        ("small", "small-1-five", "2,358 of the first stage's 4,412 steps, all 5 stages"),
+        ("small", "small-1-four", "the first 4 of 5 stages"),
+        ("micro", "micro-four", "(seed 0, the first 4 of 5 stages)"),
+        ("nano", "nano-four", "(seed 0, all 4 stages)"),  # it is shipped as the fourth left it
+    ],
+)
+def test_a_card_says_what_its_networks_lack(
+    preset: str, kept: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(model_card.KEPT, preset, kept)
+    assert told in networks(preset)
